@@ -1,0 +1,74 @@
+"""gliomaseg outlines brain tumours in MRI. Research software, not a medical device.
+
+    from gliomaseg import Segmenter, find_cases
+
+    case = find_cases("BraTS2021_00005")[0]
+    result = Segmenter.load().segment(case)
+    result.save("out")
+    print(result.volumes_ml())
+
+Names are loaded when first used: importing gliomaseg does nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gliomaseg.config import Settings, load_settings
+    from gliomaseg.errors import GliomasegError
+    from gliomaseg.imaging.case import Case, find_cases
+    from gliomaseg.imaging.volume import Segmentation, Volume
+    from gliomaseg.inference.bundle import Bundle
+    from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
+    from gliomaseg.results.evaluation import evaluate
+    from gliomaseg.segmenter import Result, Segmenter
+
+_HOME = {
+    "Bundle": "inference.bundle",
+    "Case": "imaging.case",
+    "GliomasegError": "errors",
+    "LabelScheme": "labels",
+    "Modality": "labels",
+    "Region": "labels",
+    "Result": "segmenter",
+    "Segmentation": "imaging.volume",
+    "Segmenter": "segmenter",
+    "Settings": "config",
+    "Tissue": "labels",
+    "Volume": "imaging.volume",
+    "evaluate": "results.evaluation",
+    "find_cases": "imaging.case",
+    "load_settings": "config",
+}
+
+__all__ = [
+    "Bundle",
+    "Case",
+    "GliomasegError",
+    "LabelScheme",
+    "Modality",
+    "Region",
+    "Result",
+    "Segmentation",
+    "Segmenter",
+    "Settings",
+    "Tissue",
+    "Volume",
+    "evaluate",
+    "find_cases",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

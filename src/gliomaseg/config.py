@@ -1,0 +1,227 @@
+"""Every setting of the product, on one page.
+
+Defaults < preset YAML < ``--set section.name=value``. Frozen and strict: an unknown or impossible
+setting is refused with the nearest known name. A function receives the section that it reads.
+Defaults that were measured say where.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gliomaseg.errors import SettingsError
+from gliomaseg.labels import Modality, Region
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Natural = Annotated[int, Field(ge=1)]
+
+
+class PrepareSettings(_Section):
+    """From a volume to what a network sees."""
+
+    clip_percentiles: tuple[float, float] = (0.1, 99.9)
+    """Intensities inside the brain are clipped to these percentiles before the z-score."""
+    multiple: Natural = 16
+    """The crop is padded to a multiple of this many voxels: the network's total stride."""
+
+
+class NetworkSettings(_Section):
+    """The network's shape."""
+
+    name: Literal["unet3d", "unet2d"] = "unet3d"
+    """unet3d works at half resolution inside (space-to-depth); unet2d sees axial slices."""
+    modalities: tuple[Modality, ...] = tuple(Modality)
+    """Input channels, in this order."""
+    regions: tuple[Region, ...] = tuple(Region)
+    """Output channels, one sigmoid each; they overlap."""
+    filters: tuple[Natural, ...] = (32, 64, 128, 192)
+    """Channels at each level, from the finest."""
+    auxiliary: Fraction = 0.4
+    """Weight of the loss at half the finest inner resolution (unet3d only); 0 leaves it out."""
+
+    @property
+    def dimensions(self) -> Literal[2, 3]:
+        """Return whether the network sees slices (2) or volumes (3)."""
+        return 2 if self.name == "unet2d" else 3
+
+
+class AugmentSettings(_Section):
+    """Chances and strengths of training-time augmentation."""
+
+    flip: Fraction = 0.5
+    """Chance of mirroring along each axis."""
+    affine: Fraction = 0.35
+    """Chance of rotating and scaling a patch."""
+    rotate_degrees: float = 20.0
+    """Largest rotation about each axis."""
+    scale: tuple[float, float] = (0.78, 1.28)
+    """Range of the scaling factor."""
+    intensity: Fraction = 0.5
+    """Chance, per channel, of a change of brightness, contrast and gamma."""
+    brightness: float = 0.3
+    """Largest shift, in standard deviations of the brain."""
+    contrast: tuple[float, float] = (0.75, 1.3)
+    """Range of the contrast factor."""
+    gamma: tuple[float, float] = (0.7, 1.5)
+    """Range of the exponent applied to intensities scaled to 0..1."""
+    noise: float = 0.1
+    """Largest standard deviation of added Gaussian noise, in standard deviations of the brain."""
+    noise_chance: Fraction = 0.3
+    """Chance of noise."""
+    blur: Fraction = 0.15
+    """Chance, per channel, of Gaussian blur or of simulated low resolution."""
+
+
+class TrainingSettings(_Section):
+    """How a network is trained."""
+
+    loss: Literal["dice_ce", "dice"] = "dice_ce"
+    """Dice, or Dice + binary cross-entropy, summed over regions."""
+    region_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """Weight of each region's loss, in the order of network.regions."""
+    patch: tuple[Natural, ...] = (96, 96, 96)
+    """Patch size in voxels, (x, y, z) or (x, y)."""
+    batch: Natural = 2
+    """Patches per step."""
+    steps: Natural = 4000
+    """Length of the training; the learning rate falls to 0 over it."""
+    hours: float | None = None
+    """If given, stop after this time of training; the learning rate falls to 0 over it."""
+    learning_rate: float = Field(1.5e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Weight decay of AdamW."""
+    warmup_steps: int = Field(50, ge=0)
+    """Steps over which the learning rate rises from 0."""
+    clip_gradient: float = Field(12.0, gt=0)
+    """Largest norm of the gradient (12: nnU-Net's)."""
+    ema: Fraction = 0.995
+    """Decay per step of the averaged weights, which are the ones evaluated and exported."""
+    centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
+    """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
+    folds: int = Field(4, ge=2)
+    """Number of folds into which the patients are split."""
+    fold: int | None = 0
+    """The fold held out for validation; null trains on every case."""
+    validate_minutes: float = Field(15.0, gt=0)
+    """Minutes between validations on whole held-out cases."""
+    checkpoint_minutes: float = Field(2.0, gt=0)
+    """Minutes between checkpoints."""
+    workers: int = Field(1, ge=0)
+    """Processes that read and augment patches; 0 does it in the training process."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 is about twice as fast where the CPU has it; auto checks it against fp32 first."""
+    seed: int = 0
+    """Seed of weights, order, patches and augmentation."""
+
+
+class InferenceSettings(_Section):
+    """How a trained network is used."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto is bf16 where the CPU computes it natively, else fp32."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of the network; 0 uses all cores."""
+    window_voxels: Natural = 12_000_000
+    """Largest window in voxels; larger brains are tiled (a BraTS brain has about 4 million)."""
+
+
+class SegmentSettings(_Section):
+    """From probabilities to labels."""
+
+    thresholds: tuple[Fraction, ...] = (0.5, 0.5, 0.5)
+    """A voxel is in a region above this probability, in the order of network.regions."""
+    least_et_voxels: int = Field(100, ge=0)
+    """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
+
+
+class Settings(_Section):
+    """The whole tree; saved with every run, bundle and result."""
+
+    preset: str = "unet3d"
+    """The preset that these settings started from."""
+    prepare: PrepareSettings = PrepareSettings()
+    network: NetworkSettings = NetworkSettings()
+    augment: AugmentSettings = AugmentSettings()
+    training: TrainingSettings = TrainingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    segment: SegmentSettings = SegmentSettings()
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with gliomaseg."""
+    folder = resources.files("gliomaseg") / "presets"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_settings(preset: str = "unet3d", changes: Sequence[str] = ()) -> Settings:
+    """Return defaults < ``preset`` < ``changes`` such as ``training.batch=4``.
+
+    Raises SettingsError (E-PRESET, E-SETTING).
+    """
+    if preset not in preset_names():
+        raise SettingsError(
+            "E-PRESET",
+            f"there is no preset {preset!r}",
+            expected="one of " + ", ".join(preset_names()),
+            remedy=_did_you_mean(preset, preset_names()),
+        )
+    text = (resources.files("gliomaseg") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+    tree: dict[str, Any] = yaml.safe_load(text) or {}
+    for change in changes:
+        _apply(tree, change)
+    return parse_settings({**tree, "preset": preset})
+
+
+def parse_settings(tree: Mapping[str, Any]) -> Settings:
+    """Return the settings of a plain tree; raises SettingsError (E-SETTING) naming the wrong one."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(step) for step in first["loc"])
+        raise SettingsError(
+            "E-SETTING",
+            f"setting {path}: {first['msg'].lower()} (got {first.get('input')!r})",
+            expected="a setting of config.py, in its range",
+            remedy=_did_you_mean(path, _paths()),
+        ) from error
+
+
+def _apply(tree: dict[str, Any], change: str) -> None:
+    path, equals, value = change.partition("=")
+    section, dot, name = path.strip().partition(".")
+    if not (equals and dot):
+        raise SettingsError(
+            "E-SETTING",
+            f"--set {change} is not of the form section.name=value",
+            expected="for example --set training.batch=4",
+            remedy=_did_you_mean(path, _paths()),
+        )
+    tree.setdefault(section, {})[name] = yaml.safe_load(value)
+
+
+def _paths() -> list[str]:
+    sections = {n: f.annotation for n, f in Settings.model_fields.items()}
+    return [
+        f"{name}.{field}"
+        for name, kind in sections.items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+        for field in kind.model_fields
+    ]
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else "known are: " + ", ".join(known)

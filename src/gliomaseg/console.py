@@ -1,0 +1,99 @@
+"""What a person sees: words to stderr, data to stdout.                     [door: rich]
+
+On a terminal a progress bar with the time left; elsewhere one plain line now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from gliomaseg.errors import GliomasegError
+
+#: Seconds between plain progress lines where there is no terminal.
+_QUIET_SECONDS = 30.0
+
+RESEARCH_USE = "Research use only: not a medical device."
+
+
+def say(text: str) -> None:
+    """Write a line for a person to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def show_error(error: GliomasegError) -> None:
+    """Write an error in three lines: what, expected, remedy."""
+    say(str(error))
+
+
+def show_json(content: object) -> None:
+    """Write data for a machine to stdout."""
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Write a table, first row the header, to stdout; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    header, *body = rows
+    table = Table(title=Text(title) if title else None, title_justify="left")
+    for index, name in enumerate(header):
+        is_number = bool(body) and all(_is_number(row[index]) for row in body)
+        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+    for row in body:
+        table.add_row(*[Text(cell) for cell in row])
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell[0].isdigit() or cell[0] in "-–"
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[float, str], None]]:
+    """Give a function of (fraction done, text) that shows progress on stderr."""
+    if sys.stderr.isatty():
+        with _bar() as update:
+            yield update
+    else:
+        yield _lines()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[float, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(24),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+
+
+def _lines() -> Callable[[float, str], None]:
+    started = last = time.monotonic() - _QUIET_SECONDS
+
+    def update(fraction: float, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _QUIET_SECONDS:
+            return
+        spent = now - started - _QUIET_SECONDS
+        left = f", {spent * (1 - fraction) / fraction / 60:.0f} min left" if fraction > 0.01 else ""
+        say(f"{100 * fraction:3.0f} %{left}  {text}")
+        last = now
+
+    return update

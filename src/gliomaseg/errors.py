@@ -1,0 +1,126 @@
+"""Every error a user can meet, with a stable code and three sentences.
+
+    GliomasegError
+    ├── UsageError        the command or call itself is wrong            exit 2
+    ├── ImageError        one file can't be read as the image it should be
+    ├── CaseError         the files of one case don't go together, or none was found
+    ├── LabelError        a label map contradicts its label scheme
+    ├── OutputError       a result can't be written
+    ├── ModelError        a bundle is missing, damaged or of another kind
+    ├── SettingsError     a setting or preset is misspelled or out of range
+    └── TrainingError     a training can't start or can't go on
+
+Each says what was given, what was expected and what to do next. ``CODES`` is the one list of codes.
+"""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "E-USAGE": "the command was called in a way that can't be carried out",
+    "E-NOFILE": "a file or folder that was named does not exist",
+    "E-PERM": "a file can't be read or written with the present permissions",
+    "E-EMPTY": "a file has no content",
+    "E-TRUNCATED": "a file ends before its data do",
+    "E-CORRUPT": "a compressed file fails its own checksum",
+    "E-POINTER": "a file is a placeholder (Git LFS, git-annex, DVC, a web page), not an image",
+    "E-FORMAT": "a file is not a NIfTI image",
+    "E-BOMB": "a compressed file holds far more than its header announces",
+    "E-TOOBIG": "an image is larger than the limit",
+    "E-HEADER": "a NIfTI header contradicts itself",
+    "E-DTYPE": "an image has a voxel type that is not a scalar intensity",
+    "E-NDIM": "an image does not have three dimensions",
+    "E-CONSTANT": "an image has the same value everywhere",
+    "E-VALUES": "an image has voxels that are not numbers",
+    "E-SPACING": "a voxel size is missing or impossible",
+    "E-AFFINE": "the place of an image in space is undefined",
+    "E-GRID": "images of one case lie on different grids",
+    "E-DUPLICATE": "two sequences of a case are the same image",
+    "E-MODALITY": "a sequence that the model needs is missing",
+    "E-NOCASE": "no case was found",
+    "E-DUPID": "two cases bear the same id",
+    "E-MANIFEST": "a CSV list of cases can't be understood",
+    "E-NOREF": "a case has no reference label map",
+    "E-LABELS": "a label map has values outside its label scheme",
+    "E-LABEL": "a label map has values that are not whole numbers",
+    "E-OUTPUT": "the output folder can't be used",
+    "E-EXISTS": "the output folder already holds a result",
+    "E-DISK": "there is no room left on the disk",
+    "E-MEM": "there is not enough memory",
+    "E-MODEL": "a model bundle is missing, incomplete or damaged",
+    "E-SETTING": "a setting is unknown or has an impossible value",
+    "E-PRESET": "a preset is unknown",
+    "E-EXTRA": "an optional part of gliomaseg is not installed",
+    "E-RUN": "a run folder belongs to a training with other settings",
+    "E-LOSS": "the training loss is not a number any more",
+    "E-FEWCASES": "there are too few cases for the wanted split",
+    "E-INTERNAL": "something went wrong that gliomaseg does not know how to name",
+}
+
+
+class GliomasegError(Exception):
+    """What was given, what was expected, what to do next; ``code`` never changes its meaning."""
+
+    exit_code = 1
+
+    def __init__(self, code: str, what: str, *, expected: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.expected = expected or CODES[code]
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        parts = [f"{self.code}: {self.what}", f"expected: {self.expected}", f"remedy: {self.remedy}"]
+        return "\n".join(part for part in parts if not part.endswith(": "))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.code, self.what, self.expected, self.remedy))
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the error as plain strings, for ``--json``."""
+        return {
+            "code": self.code,
+            "what": self.what,
+            "expected": self.expected,
+            "remedy": self.remedy,
+        }
+
+
+def _rebuild(
+    kind: type[GliomasegError], code: str, what: str, expected: str, remedy: str
+) -> GliomasegError:
+    return kind(code, what, expected=expected, remedy=remedy)
+
+
+class UsageError(GliomasegError):
+    """The command or call itself is wrong."""
+
+    exit_code = 2
+
+
+class ImageError(GliomasegError):
+    """One file can't be read as the image that it should be."""
+
+
+class CaseError(GliomasegError):
+    """The files of one case don't go together, or no case was found."""
+
+
+class LabelError(GliomasegError):
+    """A label map contradicts its label scheme."""
+
+
+class OutputError(GliomasegError):
+    """A result can't be written."""
+
+
+class ModelError(GliomasegError):
+    """A bundle is missing, damaged or of another kind."""
+
+
+class SettingsError(GliomasegError):
+    """A setting or preset is misspelled or out of range."""
+
+
+class TrainingError(GliomasegError):
+    """A training can't start or can't go on."""

@@ -1,0 +1,181 @@
+"""Cases: one patient at one timepoint, on disk. Found by name alone; nothing is opened here."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gliomaseg.errors import CaseError
+from gliomaseg.imaging.layouts import LAYOUTS, STRAY_REFERENCE, Part, parse_name
+from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
+
+_ID_COLUMNS = ("case", "id", "case_id", "subject", "patient")
+_REFERENCE_COLUMNS = ("seg", "reference", "label", "labels")
+_BRATS2023_ID = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient at one timepoint: where its sequences lie, and its reference if there is one."""
+
+    id: str
+    images: Mapping[Modality, Path]
+    reference: Path | None = None
+    scheme: LabelScheme = BRATS2021
+
+    @property
+    def patient(self) -> str:
+        """Return whom the case is of: BraTS 2023 ids end in the timepoint, the others are the patient."""
+        match = _BRATS2023_ID.fullmatch(self.id)
+        return match[1] if match else self.id
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Case:
+        """Return the only case in ``folder``; raises CaseError (E-NOCASE) for none or several."""
+        cases = find_cases(folder)
+        if len(cases) == 1:
+            return cases[0]
+        raise CaseError(
+            "E-NOCASE",
+            f"{folder} holds {len(cases)} cases",
+            expected="a folder with one case",
+            remedy="use find_cases() for a folder of cases",
+        )
+
+    def require(self, modalities: Iterable[Modality]) -> Case:
+        """Return the case, proven to have all of ``modalities``; raises CaseError (E-MODALITY)."""
+        missing = [m for m in modalities if m not in self.images]
+        if missing:
+            raise CaseError(
+                "E-MODALITY",
+                f"case {self.id} has no {', '.join(missing)}",
+                expected="the sequences " + ", ".join(modalities),
+                remedy="add the missing file, named as in " + LAYOUTS[1].example,
+            )
+        return self
+
+
+def find_cases(path: str | Path, *, scheme: LabelScheme | None = None) -> list[Case]:
+    """Return the cases under a folder at any depth, or of a CSV list, sorted by id.
+
+    ``scheme`` overrides the label scheme that the layout implies. A case with missing sequences is
+    returned as it is. Raises ImageError (E-NOFILE), CaseError (E-NOCASE, E-DUPID, E-MANIFEST).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise missing_file(path)
+    cases = _read_manifest(path) if path.is_file() else _scan(path)
+    if not cases:
+        raise _nothing_found(path)
+    _refuse_duplicates(cases)
+    return sorted((replace(c, scheme=scheme) if scheme else c for c in cases), key=lambda c: c.id)
+
+
+def _scan(root: Path) -> list[Case]:
+    cases: list[Case] = []
+    folders = sorted({p.parent for p in root.rglob("*.[nN][iI][iI]*") if p.is_file()})
+    for folder in folders:
+        cases.extend(_scan_folder(folder))
+    return cases
+
+
+def _scan_folder(folder: Path) -> list[Case]:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    found: dict[str, list[tuple[Part, Path]]] = {}
+    for file in files:
+        part = parse_name(file.name)
+        if part is not None:
+            found.setdefault(part.case_id, []).append((part, file))
+    cases = [_assemble(case_id, parts) for case_id, parts in found.items()]
+    cases = [case for case in cases if case.images]
+    strays = [file for file in files if STRAY_REFERENCE.fullmatch(file.name)]
+    if len(cases) == len(strays) == 1 and cases[0].reference is None:
+        return [replace(cases[0], reference=strays[0])]
+    return cases
+
+
+def _assemble(case_id: str, parts: list[tuple[Part, Path]]) -> Case:
+    images: dict[Modality, Path] = {}
+    reference = None
+    for part, file in parts:
+        if part.modality is None:
+            reference = file
+        elif part.modality in images:
+            raise CaseError(
+                "E-DUPID",
+                f"case {case_id} has two {part.modality} images: {images[part.modality].name} and {file.name}",
+                expected="one file per sequence",
+                remedy=f"move one of them out of {file.parent}",
+            )
+        else:
+            images[part.modality] = file
+    ordered = {m: images[m] for m in Modality if m in images}
+    return Case(case_id, ordered, reference, parts[0][0].scheme)
+
+
+def _nothing_found(path: Path) -> CaseError:
+    count = sum(1 for _ in path.rglob("*.nii*")) if path.is_dir() else 0
+    looked = "; ".join(layout.example for layout in LAYOUTS)
+    return CaseError(
+        "E-NOCASE",
+        f"no case in {path} ({count} NIfTI files there)",
+        expected=f"files named like {looked}",
+        remedy="rename the files, name the four with --t1n --t1c --t2w --t2f, or give a CSV list "
+        "with the columns case, t1n, t1c, t2w, t2f",
+    )
+
+
+def _refuse_duplicates(cases: Iterable[Case]) -> None:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        other = seen.setdefault(case.id.casefold(), case)
+        if other is not case:
+            first, second = (next(iter(c.images.values())).parent for c in (other, case))
+            raise CaseError(
+                "E-DUPID",
+                f"two cases are called {case.id}: in {first} and in {second}",
+                expected="one case per id (upper and lower case count as the same)",
+                remedy="rename one of them or give a smaller folder",
+            )
+
+
+def _read_manifest(path: Path) -> list[Case]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        dialect = csv.Sniffer().sniff(text.split("\n", 1)[0], delimiters=",;\t")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _bad_manifest(path, "it is not a list with columns") from error
+    rows = list(csv.DictReader(text.splitlines(), dialect=dialect))
+    names = {(name or "").strip().lower(): name for name in (rows[0] if rows else {})}
+    id_column = next((names[n] for n in _ID_COLUMNS if n in names), None)
+    columns = {names[n]: m for n, m in MODALITY_NAMES.items() if n in names}
+    if id_column is None or not columns:
+        raise _bad_manifest(path, f"its columns are {', '.join(names) or 'missing'}")
+    reference = next((names[n] for n in _REFERENCE_COLUMNS if n in names), None)
+    return [_from_row(path, number, row, (id_column, columns, reference)) for number, row in enumerate(rows, 2)]
+
+
+def _from_row(
+    path: Path, number: int, row: dict[str, str], columns: tuple[str, dict[str, Modality], str | None]
+) -> Case:
+    id_column, modalities, reference = columns
+    case_id = (row[id_column] or "").strip()
+    if not case_id or "/" in case_id or case_id in (".", ".."):
+        raise _bad_manifest(path, f"row {number} has the case id {case_id!r}")
+    cells = {m: (row[c] or "").strip() for c, m in modalities.items()}
+    images = {m: path.parent / cells[m] for m in Modality if cells.get(m)}
+    label = (row[reference] or "").strip() if reference else ""
+    return Case(case_id, images, path.parent / label if label else None)
+
+
+def _bad_manifest(path: Path, what: str) -> CaseError:
+    return CaseError(
+        "E-MANIFEST",
+        f"{path} can't be read as a list of cases: {what}",
+        expected="CSV with the columns case, t1n, t1c, t2w, t2f and, if there is one, seg",
+        remedy="paths may be relative to the CSV file; separators may be comma, semicolon or tab",
+    )

@@ -1,0 +1,70 @@
+"""Images in memory: an array, the grid it lies on, and what its numbers mean.
+
+Spatial axes are always (x, y, z) as stored on disk; the affine maps voxel indices to RAS+ millimetres.
+Ignorant of files: ``nifti`` reads and writes these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.labels import LabelScheme, Region, Tissue
+
+Affine = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: shape (x, y, z) and affine (4, 4) to RAS+ mm.
+
+    ``header`` keeps the NIfTI geometry fields of the file that the grid came from, so that a result
+    can carry the very same ones; empty for grids made in memory.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Affine
+    header: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Return the voxel size along x, y, z in mm."""
+        x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Return the volume of one voxel in millilitres, from the affine's determinant."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def matches(self, other: Grid, tolerance_mm: float = 0.01) -> bool:
+        """Return whether shapes are equal and every corner lies within ``tolerance_mm``."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], [1])).reshape(4, -1)
+        return bool(np.all(np.abs((self.affine - other.affine) @ corners) <= tolerance_mm))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A stack of images on one grid: ``array`` is (channel, x, y, z)."""
+
+    array: npt.NDArray[np.generic]
+    grid: Grid
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A label map with its meaning: ``labels`` is (x, y, z) uint8 under ``scheme``."""
+
+    labels: npt.NDArray[np.uint8]
+    grid: Grid
+    scheme: LabelScheme
+
+    def mask(self, part: Region | Tissue) -> npt.NDArray[np.bool_]:
+        """Return the (x, y, z) mask of a region or tissue."""
+        return self.scheme.mask(self.labels, part)

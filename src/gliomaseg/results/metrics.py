@@ -1,0 +1,132 @@
+"""How far two masks or label maps agree, as pure functions on arrays.
+
+Everything comes from counts of voxels: one confusion matrix of two label maps holds the Dice and IoU of
+every class and of every union of classes, so a case is passed over once. Ignorant of label schemes,
+grids and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.errors import CaseError
+
+Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxel counts of two masks: in both, in the prediction, in the reference."""
+
+    common: int
+    prediction: int
+    reference: int
+
+    @property
+    def dice(self) -> float:
+        """Return 2 |A and B| / (|A| + |B|); both empty give 1, one empty gives 0.
+
+        The empty rule is that of BraTS up to 2022 (CaPTk, ``GetBraTSLabelStatistics``).
+        """
+        total = self.prediction + self.reference
+        return 2 * self.common / total if total else 1.0
+
+    @property
+    def iou(self) -> float:
+        """Return |A and B| / |A or B|; both empty give 1, one empty gives 0, as for Dice."""
+        union = self.prediction + self.reference - self.common
+        return self.common / union if union else 1.0
+
+
+def dice(prediction: Mask, reference: Mask) -> float:
+    """Return the Dice of two masks of any equal shape; both empty give 1, one empty gives 0."""
+    return _overlap(prediction, reference).dice
+
+
+def iou(prediction: Mask, reference: Mask) -> float:
+    """Return the IoU (Jaccard) of two masks of any equal shape; both empty give 1, one empty gives 0."""
+    return _overlap(prediction, reference).iou
+
+
+def class_numbers(labels: Labels, class_values: Sequence[int]) -> Labels:
+    """Return label maps of any shape as class numbers: ``class_values[i]`` becomes i + 1.
+
+    Every other value becomes 0, the background.
+    """
+    table = np.zeros(256, dtype=np.uint8)
+    table[list(class_values)] = np.arange(1, len(class_values) + 1)
+    return table[labels]
+
+
+def confusion(prediction: Labels, reference: Labels, classes: int) -> Counts:
+    """Return the (classes, classes) voxel counts: row = class predicted, column = class of reference.
+
+    Both arrays hold class numbers below ``classes`` (at most 16) and have any equal shape.
+    """
+    _check_shapes(prediction, reference)
+    pairs = prediction * np.uint8(classes) + reference
+    counts = np.bincount(pairs.ravel(order="K"), minlength=classes**2)
+    return counts.reshape(classes, classes).astype(np.int64, copy=False)
+
+
+def overlap_of(counts: Counts, classes: Collection[int]) -> Overlap:
+    """Return the overlap of the union of some classes, from a confusion matrix."""
+    numbers = sorted(classes)
+    return Overlap(
+        common=int(counts[np.ix_(numbers, numbers)].sum()),
+        prediction=int(counts[numbers].sum()),
+        reference=int(counts[:, numbers].sum()),
+    )
+
+
+def class_ious(counts: Counts) -> npt.NDArray[np.float64]:
+    """Return tp / (tp + fp + fn) of each class of a confusion matrix; NaN for a class in neither map."""
+    common = np.diagonal(counts).astype(np.float64)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - common
+    ious = np.full_like(common, np.nan)
+    np.divide(common, union, out=ious, where=union > 0)
+    return ious
+
+
+def mean_iou(counts: Counts) -> float:
+    """Return the mean of ``class_ious``, leaving out classes in neither map; needs at least one voxel."""
+    return float(np.nanmean(class_ious(counts)))
+
+
+def mean_iou_with_background(
+    prediction_labels: Labels, reference_labels: Labels, class_values: Sequence[int]
+) -> float:
+    """Return the mean IoU over background and ``class_values`` of two label maps of any equal shape.
+
+    It is what BraTS notebooks print (``keras.metrics.MeanIoU`` of one case): background is a class like
+    the others and nearly always 0.99, so the number flatters. Classes in neither map are left out of
+    the mean: two empty maps give 1. Values outside ``class_values`` count as background.
+    """
+    prediction = class_numbers(prediction_labels, class_values)
+    reference = class_numbers(reference_labels, class_values)
+    return mean_iou(confusion(prediction, reference, len(class_values) + 1))
+
+
+def _overlap(prediction: Mask, reference: Mask) -> Overlap:
+    _check_shapes(prediction, reference)
+    return Overlap(
+        common=int(np.count_nonzero(prediction & reference)),
+        prediction=int(np.count_nonzero(prediction)),
+        reference=int(np.count_nonzero(reference)),
+    )
+
+
+def _check_shapes(prediction: npt.NDArray[np.generic], reference: npt.NDArray[np.generic]) -> None:
+    if prediction.shape != reference.shape:
+        raise CaseError(
+            "E-GRID",
+            f"the prediction has the shape {prediction.shape}, the reference {reference.shape}",
+            expected="two arrays of one shape",
+            remedy="bring the prediction onto the reference's grid with nearest neighbour",
+        )

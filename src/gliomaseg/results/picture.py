@@ -1,0 +1,349 @@
+"""One page that shows a segmentation: three planes through the tumour, in every modality.
+
+Planes are turned to RAS and shown by radiological convention (the patient's right on the viewer's left;
+sagittal with the face to the left), so that the letters at the edges are constants. All panels share one
+scale in pixels per mm. Outlines follow the voxels, neither smoothed nor filled: what they enclose stays
+visible. Ignorant of files: it returns an image or PNG bytes. The only door to Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from nibabel import affines, orientations
+from PIL import Image, ImageDraw, ImageFont
+
+from gliomaseg.errors import CaseError, UsageError
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, TISSUE_TITLES, Modality, Region, Tissue
+from gliomaseg.results.measure import Measurements, measure
+
+Mask = npt.NDArray[np.bool_]
+Grey = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[Any]
+Colour = tuple[int, int, int]
+
+PANEL, RIM, GAP, MARGIN, LEAST_WIDTH = 420, 22, 8, 24, 1320  # pixels
+CROP_MARGIN_MM = 4.0
+WINDOW_PERCENTILES = (1.0, 99.0)  # of the nonzero voxels: bright vessels and skull must not darken the brain
+OBLIQUE_DEGREES = 5.0  # from here on the picture says that its letters are only the nearest ones
+TEXT, FAINT, CAUTION = (225, 225, 225), (160, 160, 160), (240, 190, 80)
+CONVENTION = (
+    "Radiological convention: the patient's right (R) is on the viewer's left; sagittal planes face left."
+)
+RESEARCH_USE = "Research use only - not a medical device"
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How one outline looks: dashes and spaces in pixels (space 0 = a solid line)."""
+
+    colour: Colour
+    dash: int = 1
+    space: int = 0
+
+
+#: Okabe-Ito colours (blue and vermilion lightened for a dark ground) in drawing order: where outlines
+#: coincide, the earlier one shows in the spaces of the later one. The widest region hides least.
+STROKES: dict[Region | Tissue, Stroke] = {
+    Region.ET: Stroke((255, 110, 20)),
+    Region.TC: Stroke((64, 160, 235), 9, 5),
+    Region.WT: Stroke((240, 228, 66), 4, 2),
+    Tissue.CAVITY: Stroke((204, 121, 167), 2, 3),
+}
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One viewing direction: the RAS axis that it cuts; the letters at its top, bottom, left, right."""
+
+    name: str
+    axis: int
+    letters: str
+
+
+PLANES = (Plane("axial", 2, "APRL"), Plane("coronal", 1, "SIRL"), Plane("sagittal", 0, "SIAP"))
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown: the turn from storage to RAS, then crop box, cutting voxel and size per RAS axis."""
+
+    turn: npt.NDArray[np.float64]
+    box: tuple[slice, ...]
+    centre: tuple[int, ...]
+    centre_mm: tuple[float, ...]
+    pixels: tuple[int, ...]
+    pixels_per_mm: float
+
+    def size(self, plane: Plane) -> tuple[int, int]:
+        """Return (width, height) in pixels of a plane's image."""
+        width, height = (self.pixels[axis] for axis in _others(plane.axis))
+        return width, height
+
+
+def overview_png(images: Volume, segmentation: Segmentation, *, title: str, note: str = "") -> bytes:
+    """Return ``draw_overview`` as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    draw_overview(images, segmentation, title=title, note=note).save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
+def draw_overview(images: Volume, segmentation: Segmentation, *, title: str, note: str = "") -> Image.Image:
+    """Draw axial, coronal and sagittal planes (rows) of every modality (columns), outlined.
+
+    Each plane cuts where the whole tumour is largest; without a tumour, through the middle of the brain.
+    Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
+    """
+    _require(images, segmentation)
+    order = _column_order(images.channels)
+    turn = orientations.io_orientation(images.grid.affine)
+    samples = [_sample(images.array[channel], turn) for channel in order]
+    view, windows = _find_view(samples, segmentation), [_window(sample) for sample in samples]
+    width = max(len(order) * (PANEL + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
+    strips = [_paragraph(title, width, size=28), _paragraph(note, width, size=18, colour=CAUTION)]
+    strips.append(_side_by_side([_heading(images.channels[channel]) for channel in order], width))
+    for plane in PLANES:
+        outlines = _outlines(segmentation, view, plane)
+        panels = []
+        for channel, window in zip(order, windows, strict=True):
+            pixels = _grey(_slice_ras(images.array[channel], view, plane), window)
+            panels.append(_panel(pixels, outlines, plane=plane, size=view.size(plane)))
+        _annotate(panels[0], plane, view)
+        strips.append(_side_by_side(panels, width))
+    strips.append(_legend(measure(segmentation), width))
+    strips.append(_paragraph(CONVENTION + _obliquity(images.grid), width, size=16, colour=FAINT))
+    strips.append(_paragraph(RESEARCH_USE, width, size=18))
+    return _stack(strips, width)
+
+
+def _require(images: Volume, segmentation: Segmentation) -> None:
+    if not images.channels:
+        raise UsageError("E-USAGE", "a picture was asked for without any image", expected="one or more")
+    if not images.grid.matches(segmentation.grid):
+        raise CaseError(
+            "E-GRID",
+            f"the images are {images.grid.shape} and the segmentation {segmentation.grid.shape} voxels, "
+            "or their affines differ",
+            expected="a segmentation on the grid of its images",
+            remedy="resample the segmentation to the grid of the images with nearest neighbour",
+        )
+
+
+def _find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
+    """Choose crop box, cutting planes and scale from the nonzero brain and the whole tumour.
+
+    ``samples`` are the images as ``_sample`` returns them.
+    """
+    grid, turn = segmentation.grid, orientations.io_orientation(segmentation.grid.affine)
+    affine = grid.affine @ orientations.inv_ornt_aff(turn, grid.shape)
+    spacing = affines.voxel_sizes(affine)
+    tumour = _ras(segmentation.mask(Region.WT), turn)
+    inside = np.any([_inside(sample) for sample in samples], axis=0)
+    box, centre = [], []
+    for axis, length in enumerate(tumour.shape):
+        step = _stride(length)
+        brain = np.flatnonzero(inside.any(axis=_others(axis))) * step
+        area = np.count_nonzero(tumour, axis=_others(axis))
+        lesion, largest = np.flatnonzero(area), np.flatnonzero(area == area.max())
+        shown = np.minimum([*brain, *(brain + step - 1), *lesion] or [0, length - 1], length - 1)
+        low, high = int(shown.min()), int(shown.max())
+        margin = round(CROP_MARGIN_MM / spacing[axis])
+        box.append(slice(max(low - margin, 0), min(high + 1 + margin, length)))
+        centre.append(int(largest[(len(largest) - 1) // 2]) if len(lesion) else (low + high) // 2)
+    extents = [(part.stop - part.start) * step for part, step in zip(box, spacing, strict=True)]
+    scale = (PANEL - 2 * RIM) / max(extents)
+    pixels = tuple(max(1, round(extent * scale)) for extent in extents)
+    centre_mm = tuple(float(value) for value in affines.apply_affine(affine, centre))
+    return View(turn, tuple(box), tuple(centre), centre_mm, pixels, scale)
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(3) if other != axis)
+
+
+def _ras(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
+    """Return a view of ``array``, stored (x, y, z), with axes towards right, anterior, superior."""
+    return cast("Numbers", orientations.apply_orientation(array, turn))
+
+
+def _stride(length: int) -> int:
+    return max(1, length // 64)
+
+
+def _sample(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
+    """Return every n-th voxel of ``array``, stored (x, y, z), in RAS: at most 127 along an axis."""
+    ras = _ras(array, turn)
+    return ras[tuple(slice(None, None, _stride(length)) for length in ras.shape)]
+
+
+def _inside(array: Numbers) -> Mask:
+    return cast("Mask", np.isfinite(array) & (array != 0))
+
+
+def _window(sample: Numbers) -> tuple[float, float]:
+    """Return the intensities to show as black and white: robust percentiles of the nonzero voxels."""
+    brain = sample[_inside(sample)].astype(np.float32)
+    low, high = np.percentile(brain, WINDOW_PERCENTILES).tolist() if brain.size else (0.0, 1.0)
+    return (low, high) if high > low else (low - 1.0, low)
+
+
+def _grey(image: Numbers, window: tuple[float, float]) -> Grey:
+    """Return ``image`` as grey levels; zero and non-finite voxels are black."""
+    low, high = window
+    shown = np.where(_inside(image), image.astype(np.float32), low)
+    return np.round(np.clip((shown - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _slice_ras(array: Numbers, view: View, plane: Plane) -> Numbers:
+    """Cut (x, y, z) by a plane: rows from superior (anterior) down, columns from right (anterior) on."""
+    cut: list[slice | int] = list(view.box)
+    cut[plane.axis] = view.centre[plane.axis]
+    return _ras(array, view.turn)[tuple(cut)].T[::-1, ::-1]
+
+
+def _outlines(segmentation: Segmentation, view: View, plane: Plane) -> list[tuple[Colour, Mask]]:
+    """Return the pixels (rows, columns) of each outline in a plane, in drawing order."""
+    labels = _slice_ras(segmentation.labels, view, plane)
+    outlines = []
+    for part, stroke in STROKES.items():
+        mask = segmentation.scheme.mask(labels, part).astype(np.uint8)
+        large = Image.fromarray(mask).resize(view.size(plane), Image.Resampling.NEAREST)
+        outlines.append((stroke.colour, _contour(np.asarray(large, dtype=bool), stroke)))
+    return outlines
+
+
+def _contour(mask: Mask, stroke: Stroke) -> Mask:
+    """Return the outermost pixels of ``mask`` (rows, columns), dashed; all false for an empty mask.
+
+    Dashes are counted along columns where the edge lies level and along rows where it stands upright,
+    so that no direction of an edge can fall into the spaces altogether.
+    """
+    around = np.pad(mask, 1)
+    beside = around[1:-1, :-2] & around[1:-1, 2:]
+    above = around[:-2, 1:-1] & around[2:, 1:-1]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    drawn = np.where(above, rows, columns) % (stroke.dash + stroke.space) < stroke.dash
+    return np.asarray(mask & ~(beside & above) & drawn)
+
+
+def _panel(
+    pixels: Grey, outlines: Sequence[tuple[Colour, Mask]], *, plane: Plane, size: tuple[int, int]
+) -> Image.Image:
+    """Enlarge grey levels (rows, columns) to (width, height), outline them, and letter the rim around."""
+    width, height = size
+    grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
+    coloured = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
+    for colour, edge in outlines:
+        coloured[edge] = colour
+    panel = Image.new("RGB", (PANEL, height + 2 * RIM))
+    left, half, middle = (PANEL - width) // 2, RIM // 2, RIM + height // 2
+    panel.paste(Image.fromarray(coloured), (left, RIM))
+    upright = (PANEL // 2, half), (PANEL // 2, RIM + height + half)
+    level = (left - half, middle), (left + width + half, middle)
+    for letter, spot in zip(plane.letters, upright + level, strict=True):
+        ImageDraw.Draw(panel).text(spot, letter, TEXT, _font(18), anchor="mm")
+    return panel
+
+
+def _annotate(panel: Image.Image, plane: Plane, view: View) -> None:
+    """Write the plane's name, its place in mm and a ruler of a round number of mm into the rim."""
+    draw, level = ImageDraw.Draw(panel), panel.height - RIM // 2
+    place = f"{plane.name}  {'xyz'[plane.axis]} = {round(view.centre_mm[plane.axis]):+d} mm"
+    draw.text((0, RIM // 2), place, TEXT, _font(16), anchor="lm")
+    length = max(mm for mm in (1, 2, 5, 10, 20, 50) if mm == 1 or mm * view.pixels_per_mm <= PANEL / 3)
+    end = round(length * view.pixels_per_mm)
+    draw.line((0, level, end, level), TEXT, 2)
+    for tick in (0, end):
+        draw.line((tick, level - 4, tick, level + 4), TEXT)
+    draw.text((end + 8, level), f"{length} mm", TEXT, _font(16), anchor="lm")
+
+
+def _column_order(channels: Sequence[str]) -> list[int]:
+    """Return channel indices: the known modalities in their fixed order, then any others."""
+    place = {modality.value: number for number, modality in enumerate(Modality)}
+    return sorted(range(len(channels)), key=lambda channel: place.get(channels[channel], len(place)))
+
+
+def _heading(channel: str) -> Image.Image:
+    titles = {modality.value: title for modality, title in MODALITY_TITLES.items()}
+    tile = Image.new("RGB", (PANEL, 26))
+    name = titles.get(channel, _plain(channel)[:24])
+    ImageDraw.Draw(tile).text((PANEL // 2, 18), name, TEXT, _font(20), anchor="mm")
+    return tile
+
+
+def _legend(sizes: Measurements, width: int) -> Image.Image:
+    """Draw a sample of each outline with its name and volume in ml, or say that there is no tumour."""
+    strip = Image.new("RGB", (width, 40))
+    draw, x, found = ImageDraw.Draw(strip), MARGIN, sizes.volume_ml(Region.WT) > 0
+    if not found:
+        draw.text((x, 20), "no tumour found", CAUTION, _font(20), anchor="lm")
+        x += 220
+    for part in (*Region, Tissue.CAVITY):
+        volume = sizes.volume_ml(part)
+        if volume == 0 and not (found and isinstance(part, Region)):
+            continue
+        sample = _contour(np.ones((20, 45), dtype=bool), STROKES[part])
+        strip.paste(STROKES[part].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
+        title = REGION_TITLES[part] if isinstance(part, Region) else TISSUE_TITLES[part]
+        digits = ".2g" if 0 < volume < 1 else ".1f"
+        words = f"{title} ({part.upper()})  {volume:{digits}} ml"
+        draw.text((x + 54, 20), words, TEXT, _font(18), anchor="lm")
+        x += round(_font(18).getlength(words)) + 88
+    return strip
+
+
+def _obliquity(grid: Grid) -> str:
+    """Return a warning when the grid is oblique, else nothing."""
+    degrees = float(np.degrees(affines.obliquity(grid.affine).max()))
+    if degrees < OBLIQUE_DEGREES:
+        return ""
+    return f" Oblique scan, tilted by {degrees:.0f} degrees: letters name the nearest direction."
+
+
+def _paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:
+    """Draw ``text`` in lines as wide as the page; nothing, zero pixels high, for an empty text."""
+    words, font, step = " ".join(_plain(text).split()), _font(size), round(size * 1.4)
+    letters = 0.95 * (width - 2 * MARGIN) * len(words) / max(font.getlength(words), 1)
+    lines = textwrap.wrap(words, max(1, int(letters)))
+    strip = Image.new("RGB", (width, step * len(lines)))
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(strip).text((MARGIN, step * number + step // 2), line, colour, font, anchor="lm")
+    return strip
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` in the letters that Pillow's own font has: no accents, ``?`` for other scripts."""
+    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return "".join(letters).encode("ascii", "replace").decode("ascii")
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
+
+
+def _side_by_side(panels: Sequence[Image.Image], width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, panels[0].height + 2 * GAP))
+    start = (width - len(panels) * (PANEL + GAP) + GAP) // 2
+    for number, panel in enumerate(panels):
+        strip.paste(panel, (start + number * (PANEL + GAP), 0))
+    return strip
+
+
+def _stack(strips: Sequence[Image.Image], width: int) -> Image.Image:
+    page = Image.new("RGB", (width, sum(strip.height for strip in strips) + 2 * MARGIN))
+    top = MARGIN
+    for strip in strips:
+        page.paste(strip, (0, top))
+        top += strip.height
+    return page
