@@ -101,19 +101,21 @@ def sha256(data: bytes) -> str:
 
 NOTICE = """\
 atlas.npz: tissue maps of an average human brain, derived from the ICBM 152 nonlinear symmetric atlas,
-version 2009a, of the McConnell Brain Imaging Centre (https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/).
+version 2009a, of the McConnell Brain Imaging Centre
+(https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/).
 
 The notice of that atlas, which applies to atlas.npz:
 
   Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute,
-  McGill University. Permission to use, copy, modify, and distribute this software and its documentation for
-  any purpose and without fee is hereby granted, provided that the above copyright notice appear in all copies.
-  The authors and McGill University make no representations about the suitability of this software for any
-  purpose. It is provided "as is" without express or implied warranty. The authors are not responsible for any
-  data loss, equipment damage, property loss, or injury to subjects or patients resulting from the use or misuse
-  of this software package.
+  McGill University. Permission to use, copy, modify, and distribute this software and its documentation
+  for any purpose and without fee is hereby granted, provided that the above copyright notice appear in all
+  copies. The authors and McGill University make no representations about the suitability of this software
+  for any purpose. It is provided "as is" without express or implied warranty. The authors are not
+  responsible for any data loss, equipment damage, property loss, or injury to subjects or patients
+  resulting from the use or misuse of this software package.
 
-  (Some copies of the atlas, TemplateFlow's for instance, bear the years 1993-2004 in an otherwise equal notice.)
+  (Some copies of the atlas, TemplateFlow's for instance, bear the years 1993-2004 in an otherwise equal
+  notice.)
 
 Where the files came from. They were taken out of the Python wheel of nilearn (BSD-3-Clause, (c) the nilearn
 developers), which holds the maps rescaled to 0..255 ("_converted"). The wheel itself carries no notice for
@@ -124,7 +126,8 @@ them and its documentation calls their licence unknown; the notice above is the 
 
 What was done (tools/build_atlas.py): grey and white matter were set to 0 outside the brain (where the T1
 template is 0), reduced to 64 levels, cropped to the brain and halved at x = 0, since the atlas is symmetric;
-CSF is what grey and white matter leave of the brain. No image of a patient went into it.
+CSF is what grey and white matter leave of the brain. The atlas is an average of 152 volunteers; no image of a
+patient went into it.
 
   {target_hash}  atlas.npz
 

@@ -1,44 +1,291 @@
-"""The command line: one function per verb.                                  [door: typer]"""
+"""The command line: one function per verb, each a few calls of the Python API. Door: typer.
+
+Only what a verb needs is imported, inside the verb. Exit codes: 0 ok, 1 a problem with data,
+2 wrong usage, 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gliomaseg import console
-from gliomaseg.errors import GliomasegError
+from gliomaseg import __version__, console
+from gliomaseg.errors import GliomasegError, SettingsError, UsageError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gliomaseg.cohort import Outcome
+    from gliomaseg.imaging.case import Case
+    from gliomaseg.labels import LabelScheme
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if need be.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+Image = Annotated[Path | None, typer.Option(help="This sequence's file, instead of PATH.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: all cores.")]
+Model = Annotated[str, typer.Option(help="Folder of a bundle; default: the shipped model.")]
+Scheme = Annotated[
+    str | None,
+    typer.Option(help="Label scheme of the data (brats2021, brats2023, brats2024, msd); else by file names."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"gliomaseg {__version__}\n")
+        raise typer.Exit
 
 
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
     """Outline brain tumours in MRI. Research use only: not a medical device."""
 
 
 @app.command()
-def train(
-    data: Path,
-    output: Annotated[Path, typer.Option("--output", "-o")],
-    preset: str = "unet3d",
-    changes: Annotated[list[str], typer.Option("--set")] = [],
-    cache: Path | None = None,
+def segment(
+    path: Annotated[
+        Path | None, typer.Argument(help="A case's folder, a folder of cases, or a CSV list.")
+    ] = None,
+    *,
+    output: Output = Path("out"),
+    t1n: Image = None,
+    t1c: Image = None,
+    t2w: Image = None,
+    t2f: Image = None,
+    case_id: Annotated[str | None, typer.Option("--id", help="Case id for files given one by one.")] = None,
+    labels: Annotated[str, typer.Option(help="Label scheme of the result.")] = "brats2021",
+    model: Model = "shipped",
+    threads: Threads = 0,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Leave out cases that the model was trained on.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    json: Json = False,
 ) -> None:
-    """Train a network."""
-    from gliomaseg.config import load_settings
-    from gliomaseg.imaging.case import find_cases
-    from gliomaseg.learning.training import train as train_network
+    """Label every voxel of a case, or of each case in a folder, and draw a picture."""
+    from gliomaseg.cohort import segment_cases
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.segmenter import Segmenter
+
+    scheme = find_scheme(labels)
+    cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
+    segmenter = Segmenter.load(model, threads=threads)
+    if held_out:
+        cases = segmenter.held_out(cases)
+    with console.progress() as progress, console.resumable():
+        outcomes = list(
+            segment_cases(cases, segmenter, output, scheme=scheme, overwrite=overwrite, progress=progress)
+        )
+    _report(outcomes, output, as_json=json)
+
+
+@app.command()
+def demo(*, output: Output = Path("demo-out"), threads: Threads = 0, json: Json = False) -> None:
+    """Segment the embedded synthetic exam (a phantom, not a patient)."""
+    from gliomaseg.cohort import segment_cases
+    from gliomaseg.imaging.case import Case
+    from gliomaseg.imaging.phantom import make_phantom, write_phantom
+    from gliomaseg.segmenter import Segmenter
 
     with console.progress() as progress:
-        train_network(find_cases(data), output, load_settings(preset, changes), cache=cache, progress=progress)
+        progress(0, "making the synthetic exam")
+        case = Case.from_folder(write_phantom(make_phantom("full"), output / "exam"))
+        segmenter = Segmenter.load(threads=threads)
+        outcomes = list(segment_cases([case], segmenter, output, overwrite=True, progress=progress))
+    _report(outcomes, output, as_json=json)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same again resumes.")],
+    preset: Annotated[str, typer.Option(help="unet3d or unet2d.")] = "unet3d",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="section.name=value, as often as wanted.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="The fold held out; default: the preset's.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Train for this long instead of by steps.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of prepared cases, shared between runs; default: OUTPUT/cache."),
+    ] = None,
+    scheme: Scheme = None,
+) -> None:
+    """Train a network; the same command again goes on where it was stopped."""
+    from gliomaseg.config import load_settings
+    from gliomaseg.imaging.case import find_cases
+
+    named = {"training.fold": fold, "training.hours": hours}
+    given = [f"{name}={value}" for name, value in named.items() if value is not None]
+    settings = load_settings(preset, [*(changes or []), *given])
+    cases = find_cases(data, scheme=_scheme(scheme))
+    with console.progress() as progress, console.resumable():
+        run = _learning("training").train(cases, output, settings, cache=cache, progress=progress)
+    console.show_table(run.summary(), title=f"Run {output}")
+    console.say(f"next: gliomaseg export {output} -o MODEL")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of gliomaseg train.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the run's.")] = None,
+) -> None:
+    """Turn a trained run into a model bundle for segment."""
+    bundle = _learning("export").export(_learning("run").load_run(run), output, name=name)
+    console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
+    console.say(f"next: gliomaseg segment CASE --model {output}")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Results of segment, or a folder of label maps.")],
+    references: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for scores.csv and summary.json.")
+    ] = None,
+    scheme: Scheme = None,
+    prediction_scheme: Annotated[str | None, typer.Option(help="Label scheme of the predictions.")] = None,
+    predicted_only: Annotated[
+        bool, typer.Option("--predicted-only", help="Leave out references without a prediction.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Score label maps against references by the rules of BraTS 2020."""
+    from gliomaseg.results import evaluation
+
+    schemes = {"scheme": _scheme(prediction_scheme), "reference_scheme": _scheme(scheme)}
+    with console.progress() as progress:
+        scores = evaluation.evaluate(
+            predictions, references, predicted_only=predicted_only, progress=progress, **schemes
+        )
+    if output:
+        scores.write(output)
+    console.show_json(scores.as_dict()) if json else _show_scores(scores, output)
+    if scores.failed:
+        raise typer.Exit(1)
+
+
+def _cases(path: Path | None, images: dict[str, Path | None], case_id: str | None) -> list[Case]:
+    from gliomaseg.imaging.case import case_of_files, find_cases
+
+    given = {name: file for name, file in images.items() if file is not None}
+    if (path is None) == (not given):
+        raise UsageError(
+            "E-USAGE",
+            "give either a path or the files of one case",
+            expected="gliomaseg segment PATH, or --t1n A --t1c B --t2w C --t2f D",
+            remedy="see gliomaseg segment --help",
+        )
+    return find_cases(path) if path else [case_of_files(given, case_id)]
+
+
+def _scheme(name: str | None) -> LabelScheme | None:
+    from gliomaseg.labels import find_scheme
+
+    return find_scheme(name) if name else None
+
+
+def _learning(module: str) -> Any:
+    """Return a module of the training room; says how to install it when PyTorch is not there."""
+    from importlib import import_module
+
+    try:
+        return import_module(f"gliomaseg.learning.{module}")
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "E-EXTRA",
+            f"training needs {error.name}, which is not installed",
+            expected="the extra [train]",
+            remedy='pip install "gliomaseg[train]" (segmenting works without it)',
+        ) from error
+
+
+def _report(outcomes: list[Outcome], output: Path, *, as_json: bool) -> None:
+    from gliomaseg import cohort, files
+
+    if len(outcomes) > 1:
+        files.write_text(output / "summary.csv", cohort.summary_csv(outcomes))
+    if as_json:
+        console.show_json([outcome.as_dict() for outcome in outcomes])
+    else:
+        _show_outcomes(outcomes, output)
+    if any(outcome.error for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _show_outcomes(outcomes: list[Outcome], output: Path) -> None:
+    done = [outcome for outcome in outcomes if outcome.folder]
+    if len(outcomes) == 1 and done:
+        console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
+        console.say(f"picture: {done[0].folder / 'overview.png'}" if done[0].folder else "")
+    elif done:
+        console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
+        console.say(f"pictures: {output}/*/overview.png; table: {output / 'summary.csv'}")
+    for outcome in outcomes:
+        if outcome.error:
+            console.say(f"\n{outcome.case_id} failed")
+            console.show_error(outcome.error)
+    _count(outcomes)
+    console.say(console.RESEARCH_USE)
+
+
+def _count(outcomes: Iterable[Outcome]) -> None:
+    states = [outcome.state for outcome in outcomes]
+    if len(states) > 1:
+        console.say(
+            ", ".join(f"{states.count(s)} {s}" for s in ("done", "unchanged", "failed") if s in states)
+        )
+
+
+def _show_scores(scores: Any, output: Path | None) -> None:
+    console.show_table(scores.table(), title=f"Rules: {scores.rules}, {len(scores.cases)} cases")
+    for line in scores.notes():
+        console.say(line)
+    if output:
+        console.say(f"written: {output / 'scores.csv'}, {output / 'summary.json'}")
+    console.say(console.RESEARCH_USE)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line: errors in three lines, no traceback unless --debug."""
     try:
         app()
     except GliomasegError as error:
-        console.show_error(error)
-        raise SystemExit(error.exit_code) from None
+        _fail(error)
+    except MemoryError:
+        _fail(GliomasegError("E-MEM", "the memory ran out", remedy="close other programs"))
+    except OSError as error:
+        what = f"{error.filename or 'a file'}: {error.strerror or error}"
+        _fail(GliomasegError("E-PERM", what, remedy="check the path, its permissions and the disk"))
+    except Exception as error:  # noqa: BLE001
+        what = f"{type(error).__name__}: {error}"
+        _fail(GliomasegError("E-INTERNAL", what, remedy="report it, with what --debug adds"))
+
+
+def _fail(error: GliomasegError) -> None:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    if "--json" in sys.argv:
+        console.show_json({"error": error.as_dict()})
+    console.show_error(error)
+    raise SystemExit(error.exit_code) from None

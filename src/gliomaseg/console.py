@@ -1,4 +1,4 @@
-"""What a person sees: words to stderr, data to stdout.                     [door: rich]
+"""What a person sees: words to stderr, data to stdout. Door: rich.
 
 On a terminal a progress bar with the time left; elsewhere one plain line now and then.
 """
@@ -56,6 +56,16 @@ def _is_number(cell: str) -> bool:
 
 
 @contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Say, when the user interrupts, that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopped; what is finished is kept: the same command again goes on from there")
+        raise
+
+
+@contextlib.contextmanager
 def progress() -> Iterator[Callable[[float, str], None]]:
     """Give a function of (fraction done, text) that shows progress on stderr."""
     if sys.stderr.isatty():
@@ -84,15 +94,20 @@ def _bar() -> Iterator[Callable[[float, str], None]]:
 
 
 def _lines() -> Callable[[float, str], None]:
-    started = last = time.monotonic() - _QUIET_SECONDS
+    last = -_QUIET_SECONDS
+    begun: tuple[float, float] | None = None  # when the fraction first was above 0, and what it was
 
     def update(fraction: float, text: str) -> None:
-        nonlocal last
+        nonlocal last, begun
         now = time.monotonic()
+        if begun is None and fraction > 0:
+            begun = now, fraction
         if now - last < _QUIET_SECONDS:
             return
-        spent = now - started - _QUIET_SECONDS
-        left = f", {spent * (1 - fraction) / fraction / 60:.0f} min left" if fraction > 0.01 else ""
+        left = ""
+        if begun and fraction - begun[1] > 0.005:
+            seconds = (now - begun[0]) * (1 - fraction) / (fraction - begun[1])
+            left = f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
         say(f"{100 * fraction:3.0f} %{left}  {text}")
         last = now
 

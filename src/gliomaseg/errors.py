@@ -70,8 +70,8 @@ class GliomasegError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        parts = [f"{self.code}: {self.what}", f"expected: {self.expected}", f"remedy: {self.remedy}"]
-        return "\n".join(part for part in parts if not part.endswith(": "))
+        parts = [f"{self.code}: {self.what}", f"expected: {self.expected}"]
+        return "\n".join([*parts, f"remedy: {self.remedy}"] if self.remedy else parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.code, self.what, self.expected, self.remedy))
@@ -86,9 +86,7 @@ class GliomasegError(Exception):
         }
 
 
-def _rebuild(
-    kind: type[GliomasegError], code: str, what: str, expected: str, remedy: str
-) -> GliomasegError:
+def _rebuild(kind: type[GliomasegError], code: str, what: str, expected: str, remedy: str) -> GliomasegError:
     return kind(code, what, expected=expected, remedy=remedy)
 
 

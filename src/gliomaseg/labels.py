@@ -110,8 +110,8 @@ class LabelScheme:
         """
         values, counts = np.unique(labels, return_counts=True)
         whole = np.round(values.astype(np.float64))
-        if not np.all(np.isfinite(whole)) or np.any(np.abs(values - whole) > 0.01):
-            odd = values[~(np.abs(values - whole) <= 0.01)][:3]
+        odd = values[~np.isclose(values, whole, rtol=0, atol=0.01) | ~np.isfinite(whole)][:3]
+        if odd.size:
             raise LabelError(
                 "E-LABEL",
                 f"{name} holds fractional values, for example {', '.join(f'{v:g}' for v in odd)}",
@@ -122,7 +122,9 @@ class LabelScheme:
         strange = [(int(v), int(n)) for v, n in zip(whole, counts, strict=True) if v not in self.allowed]
         if strange:
             raise self._contradiction(name, strange, {int(v) for v in whole})
-        return np.round(labels).astype(np.uint8) if labels.dtype != np.uint8 else labels
+        return np.asarray(
+            labels if labels.dtype == np.uint8 else np.round(labels.astype(np.float64)), np.uint8
+        )
 
     def _contradiction(self, name: str, strange: list[tuple[int, int]], found: set[int]) -> LabelError:
         fits = [s.name for s in SCHEMES.values() if found <= s.allowed and s.name != self.name]
@@ -133,8 +135,7 @@ class LabelScheme:
             expected=f"{self.name}: {self.describe()}",
             remedy=f"name the scheme that it follows: --scheme {' or --scheme '.join(fits)}"
             if fits
-            else "no scheme known here has these labels: convert the file to one of "
-            + ", ".join(SCHEMES),
+            else "no scheme known here has these labels: convert the file to one of " + ", ".join(SCHEMES),
         )
 
     def describe(self) -> str:

@@ -14,7 +14,8 @@ import pytest
 from gliomaseg.errors import CODES, CaseError, ImageError
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme, Region, Tissue
-from gliomaseg.results.evaluation import COLUMNS, Evaluation, evaluate, find_predictions, score_case
+from gliomaseg.results.evaluation import COLUMNS, Evaluation, evaluate, score_case
+from gliomaseg.results.prediction import find_predictions
 from gliomaseg.results.metrics import dice, iou, mean_iou_with_background
 
 SHAPE = (4, 3, 2)
@@ -316,7 +317,7 @@ def test_progress_is_told_every_id(predictions: Path, references: Path) -> None:
         add_reference(references, name, labels_of(BRATS2021, "et"))
     save(predictions / "A.nii.gz", labels_of(BRATS2021, "et"))
     told: list[str] = []
-    evaluate(predictions, references, progress=told.append)
+    evaluate(predictions, references, progress=lambda _, name: told.append(name))
     assert told == ["A", "B"]
 
 

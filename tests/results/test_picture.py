@@ -1,13 +1,12 @@
 """A landmark in one corner of a synthetic brain, looked for in the finished picture.
 
-``Page`` records every text that is drawn and where it ends up, so that the letters at the edges are
-compared with the landmark's own pixels, whatever the storage orientation.
+Two fixtures record every text that is drawn and where, so that the letters at the edges are compared
+with the landmark's own pixels, whatever the storage orientation.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import nibabel as nib
 import numpy as np
@@ -17,12 +16,12 @@ from PIL import Image, ImageDraw
 
 from gliomaseg.errors import CaseError, UsageError
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
-from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Tissue
+from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Region, Tissue
 from gliomaseg.results import picture
 from gliomaseg.results.picture import PANEL, PLANES, RIM, STROKES, Stroke, draw_overview, overview_png
 
 Pixels = npt.NDArray[np.uint8]
-CORNERS = {"A": (0, -1), "P": (0, 1), "S": (0, -1), "I": (0, 1), "R": (-1, 0), "L": (1, 0)}
+Panel = tuple[Pixels, dict[str, tuple[float, float]]]  # a finished panel; where its letters stand
 ORIENTATIONS = [
     (first, second, third)
     for first in "RLAPSI"
@@ -76,7 +75,7 @@ def tilted(images: Volume, segmentation: Segmentation) -> tuple[Volume, Segmenta
 
 
 @pytest.fixture
-def texts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record every text that is drawn."""
     seen: list[str] = []
     draw = ImageDraw.ImageDraw.text
@@ -88,13 +87,13 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         draw(self, xy, text, *args, **kw)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
-    yield seen
+    return seen
 
 
 @pytest.fixture
-def panels(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Pixels, dict[str, tuple[float, float]]]]:
+def panels(monkeypatch: pytest.MonkeyPatch) -> list[Panel]:
     """Record every finished panel: its pixels and where each letter was drawn (column, row)."""
-    seen: list[tuple[Pixels, dict[str, tuple[float, float]]]] = []
+    seen: list[Panel] = []
     letters: dict[str, tuple[float, float]] = {}
     draw, finish = ImageDraw.ImageDraw.text, picture._panel
 
@@ -129,21 +128,22 @@ def nearer(place: tuple[float, float], letters: dict[str, tuple[float, float]], 
 
 
 def assert_landmark_is_right_anterior_superior(
-    panels: list[tuple[Pixels, dict[str, tuple[float, float]]]],
+    panels: list[Panel],
 ) -> None:
     """Prove by the letters drawn, and by the picture's sides, where the enhancing cube is."""
     assert len(panels) == 3
     for (panel, letters), pairs in zip(panels, (("RL", "AP"), ("RL", "SI"), ("AP", "SI")), strict=True):
-        place = place_of(STROKES[picture.Region.ET].colour, panel)
+        place = place_of(STROKES[Region.ET].colour, panel)
         assert set(letters) == set("".join(pairs))
         assert [nearer(place, letters, pair) for pair in pairs] == [pair[0] for pair in pairs]
-        assert place[0] < PANEL / 2 and place[1] < panel.shape[0] / 2
+        assert place[0] < PANEL / 2
+        assert place[1] < panel.shape[0] / 2
         assert letters[pairs[0][0]][0] < PANEL / 2 < letters[pairs[0][1]][0]
         assert letters[pairs[1][0]][1] < panel.shape[0] / 2 < letters[pairs[1][1]][1]
 
 
 def test_every_storage_gives_the_same_pixels_with_the_landmark_in_its_corner(
-    panels: list[tuple[Pixels, dict[str, tuple[float, float]]]],
+    panels: list[Panel],
 ) -> None:
     case = make((1, 1.5, 2), ("t1c",))
     expected = draw_overview(*case, title="landmark").tobytes()
@@ -159,7 +159,7 @@ def test_every_storage_gives_the_same_pixels_with_the_landmark_in_its_corner(
 @pytest.mark.parametrize("codes", [("R", "A", "S"), ("L", "P", "S"), ("P", "S", "R"), ("I", "L", "A")])
 def test_an_oblique_scan_keeps_its_letters_and_says_so(
     codes: tuple[str, str, str],
-    panels: list[tuple[Pixels, dict[str, tuple[float, float]]]],
+    panels: list[Panel],
     texts: list[str],
 ) -> None:
     images, segmentation = stored_as(*tilted(*make(channels=("t1c",))), codes)
@@ -181,7 +181,7 @@ def test_the_words_on_the_page(texts: list[str]) -> None:
     assert "axial  z = +54 mm" in texts
     assert "coronal  y = +12 mm" in texts
     assert "sagittal  x = +14 mm" in texts
-    assert "10 mm" in texts
+    assert "20 mm" in texts
     assert "whole tumour (WT)  0.22 ml" in texts, "6 x 6 x 6 voxels of 1 mm"
     assert "enhancing tumour (ET)  0.008 ml" in texts, "2 x 2 x 2 voxels"
     assert any("patient's right (R) is on the viewer's left" in text for text in texts)
@@ -209,16 +209,24 @@ def test_a_resection_cavity_is_drawn_where_the_scheme_has_one(texts: list[str]) 
     assert "resection cavity (RC)  0.22 ml" in texts
 
 
-def test_voxels_five_times_as_high_as_wide_are_drawn_so(
-    panels: list[tuple[Pixels, dict[str, tuple[float, float]]]],
-) -> None:
+def test_voxels_five_times_as_high_as_wide_are_drawn_so(panels: list[Panel], texts: list[str]) -> None:
     images, segmentation = make((1, 1, 5), ("t1c",))
     labels = np.zeros_like(segmentation.labels)
     labels[15:35, 15:35, 20:24] = BRATS2023.values[Tissue.OEDEMA]  # a cube of 20 mm
-    draw_overview(images, Segmentation(labels, images.grid, BRATS2023), title="anisotropic")
+    case = images, Segmentation(labels, images.grid, BRATS2023)
+    ruler = longest_run(np.asarray(draw_overview(*case, title="cube")), picture.TEXT)
+    assert "50 mm" in texts
     for panel, _ in panels:
-        rows, columns = np.nonzero((panel == STROKES[picture.Region.WT].colour).all(axis=-1))
-        assert abs(np.ptp(rows) - np.ptp(columns)) <= 1
+        rows, columns = np.nonzero((panel == STROKES[Region.WT].colour).all(axis=-1))
+        for side in (np.ptp(rows) + 1, np.ptp(columns) + 1):
+            assert abs(side - ruler * 20 / 50) <= 1.5
+
+
+def longest_run(page: Pixels, colour: tuple[int, int, int]) -> int:
+    """Return the length in pixels of the longest horizontal line of one colour."""
+    same = np.pad((page == colour).all(axis=-1).astype(np.int8), ((0, 0), (1, 1)))
+    change = np.diff(same, axis=1)
+    return int((np.nonzero(change == -1)[1] - np.nonzero(change == 1)[1]).max())
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 6])
@@ -247,7 +255,7 @@ def test_a_lesion_outside_the_brain_is_shown_too() -> None:
     labels = np.zeros_like(segmentation.labels)
     labels[0:3, 0:3, 0:3] = BRATS2023.values[Tissue.OEDEMA]
     page = np.asarray(draw_overview(images, Segmentation(labels, images.grid, BRATS2023), title="out"))
-    assert (page == STROKES[picture.Region.WT].colour).all(axis=-1)[: -4 * RIM].any()
+    assert (page == STROKES[Region.WT].colour).all(axis=-1)[: -4 * RIM].any()
 
 
 def test_a_single_slice_can_be_drawn() -> None:
@@ -294,7 +302,7 @@ def test_dashes_break_an_edge_of_any_direction_but_never_swallow_it() -> None:
     disc = rows**2 + columns**2 <= 90**2
     ring = picture._contour(disc, Stroke((1, 1, 1)))
     sector = ((np.degrees(np.arctan2(rows, columns)) + 180) // 15 % 24).astype(int)
-    for stroke in (STROKES[picture.Region.TC], STROKES[picture.Region.WT]):
+    for stroke in (STROKES[Region.TC], STROKES[Region.WT]):
         dashed = picture._contour(disc, stroke)
         assert not (dashed & ~ring).any()
         share = [dashed[sector == part].sum() / ring[sector == part].sum() for part in range(24)]

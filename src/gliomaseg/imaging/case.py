@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gliomaseg.errors import CaseError
+from gliomaseg.errors import CaseError, UsageError
 from gliomaseg.imaging.layouts import LAYOUTS, STRAY_REFERENCE, Part, parse_name
 from gliomaseg.imaging.nifti import missing_file
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
@@ -68,19 +70,63 @@ def find_cases(path: str | Path, *, scheme: LabelScheme | None = None) -> list[C
     path = Path(path)
     if not path.exists():
         raise missing_file(path)
-    cases = _read_manifest(path) if path.is_file() else _scan(path)
+    if path.is_file():
+        cases = _read_manifest(path)
+    else:
+        cases = [case for folder in _folders(path) for case in _scan_folder(folder)]
     if not cases:
         raise _nothing_found(path)
     _refuse_duplicates(cases)
     return sorted((replace(c, scheme=scheme) if scheme else c for c in cases), key=lambda c: c.id)
 
 
-def _scan(root: Path) -> list[Case]:
-    cases: list[Case] = []
-    folders = sorted({p.parent for p in root.rglob("*.[nN][iI][iI]*") if p.is_file()})
-    for folder in folders:
-        cases.extend(_scan_folder(folder))
-    return cases
+def case_of_files(images: Mapping[str, str | Path], case_id: str | None = None) -> Case:
+    """Return the case made of files given by modality name, such as ``{"t1n": "a.nii.gz", ...}``.
+
+    Without ``case_id`` the files' common id is taken when they are named like a data set's, else
+    "case". Raises ImageError (E-NOFILE), CaseError (E-MODALITY) for an unknown modality, UsageError (E-USAGE)
+    for an id that can't be a folder's name.
+    """
+    if case_id is not None and not _is_id(case_id):
+        raise UsageError(
+            "E-USAGE",
+            f"{case_id!r} can't be the id of a case",
+            expected="a name that a folder can bear",
+            remedy="leave out slashes, and a dot at the beginning",
+        )
+    paths = {_modality(name): Path(path) for name, path in images.items()}
+    for path in paths.values():
+        if not path.exists():
+            raise missing_file(path)
+    ids = {part.case_id for part in (parse_name(path.name) for path in paths.values()) if part}
+    found = ids.pop() if len(ids) == 1 else "case"
+    return Case(case_id or found, {m: paths[m] for m in Modality if m in paths})
+
+
+def _modality(name: str) -> Modality:
+    if name.lower() in MODALITY_NAMES:
+        return MODALITY_NAMES[name.lower()]
+    raise CaseError(
+        "E-MODALITY",
+        f"there is no modality {name!r}",
+        expected="one of " + ", ".join(MODALITY_NAMES),
+        remedy="t1n is T1, t1c T1 with contrast, t2w T2, t2f FLAIR",
+    )
+
+
+def _is_id(text: str) -> bool:
+    return bool(text) and not text.startswith(".") and not set("/\\\0") & set(text)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield ``root`` and what lies below it, each folder once: links are followed, hidden ones left out."""
+    seen: set[Path] = set()
+    for name, inner, _ in os.walk(root, followlinks=True):
+        real = Path(name).resolve()
+        inner[:] = sorted(n for n in inner if not n.startswith(".")) if real not in seen else []
+        if real not in seen:
+            seen.add(real)
+            yield Path(name)
 
 
 def _scan_folder(folder: Path) -> list[Case]:
@@ -99,26 +145,22 @@ def _scan_folder(folder: Path) -> list[Case]:
 
 
 def _assemble(case_id: str, parts: list[tuple[Part, Path]]) -> Case:
-    images: dict[Modality, Path] = {}
-    reference = None
+    found: dict[Modality | None, Path] = {}
     for part, file in parts:
-        if part.modality is None:
-            reference = file
-        elif part.modality in images:
+        other = found.setdefault(part.modality, file)
+        if other is not file:
             raise CaseError(
                 "E-DUPID",
-                f"case {case_id} has two {part.modality} images: {images[part.modality].name} and {file.name}",
+                f"case {case_id} has two {part.modality or 'seg'} images: {other.name} and {file.name}",
                 expected="one file per sequence",
                 remedy=f"move one of them out of {file.parent}",
             )
-        else:
-            images[part.modality] = file
-    ordered = {m: images[m] for m in Modality if m in images}
-    return Case(case_id, ordered, reference, parts[0][0].scheme)
+    images = {m: found[m] for m in Modality if m in found}
+    return Case(case_id, images, found.get(None), parts[0][0].scheme)
 
 
 def _nothing_found(path: Path) -> CaseError:
-    count = sum(1 for _ in path.rglob("*.nii*")) if path.is_dir() else 0
+    count = sum(1 for f in _folders(path) for p in f.iterdir() if ".nii" in p.name.lower())
     looked = "; ".join(layout.example for layout in LAYOUTS)
     return CaseError(
         "E-NOCASE",
@@ -146,28 +188,31 @@ def _refuse_duplicates(cases: Iterable[Case]) -> None:
 def _read_manifest(path: Path) -> list[Case]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        dialect = csv.Sniffer().sniff(text.split("\n", 1)[0], delimiters=",;\t")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+        rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise _bad_manifest(path, "it is not a list with columns") from error
-    rows = list(csv.DictReader(text.splitlines(), dialect=dialect))
-    names = {(name or "").strip().lower(): name for name in (rows[0] if rows else {})}
+    names = {name.strip().lower(): name for name in reader.fieldnames or ()}
     id_column = next((names[n] for n in _ID_COLUMNS if n in names), None)
     columns = {names[n]: m for n, m in MODALITY_NAMES.items() if n in names}
     if id_column is None or not columns:
         raise _bad_manifest(path, f"its columns are {', '.join(names) or 'missing'}")
     reference = next((names[n] for n in _REFERENCE_COLUMNS if n in names), None)
-    return [_from_row(path, number, row, (id_column, columns, reference)) for number, row in enumerate(rows, 2)]
+    return [_from_row(path, line, row, (id_column, columns, reference)) for line, row in rows]
 
 
 def _from_row(
-    path: Path, number: int, row: dict[str, str], columns: tuple[str, dict[str, Modality], str | None]
+    path: Path, line: int, row: dict[str, str], columns: tuple[str, dict[str, Modality], str | None]
 ) -> Case:
     id_column, modalities, reference = columns
     case_id = (row[id_column] or "").strip()
-    if not case_id or "/" in case_id or case_id in (".", ".."):
-        raise _bad_manifest(path, f"row {number} has the case id {case_id!r}")
+    if not _is_id(case_id):
+        raise _bad_manifest(path, f"line {line} has the case id {case_id!r}, which no folder can bear")
     cells = {m: (row[c] or "").strip() for c, m in modalities.items()}
     images = {m: path.parent / cells[m] for m in Modality if cells.get(m)}
+    if not images:
+        raise _bad_manifest(path, f"line {line} names no image of case {case_id}")
     label = (row[reference] or "").strip() if reference else ""
     return Case(case_id, images, path.parent / label if label else None)
 

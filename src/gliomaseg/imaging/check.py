@@ -30,8 +30,9 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     arrays = {m: array for m, (array, _) in zip(modalities, images, strict=True)}
     check_grids(case, grids)
     check_contents(case, arrays)
-    kind = np.result_type(*[array.dtype for array in arrays.values()])
-    stack = np.stack(list(arrays.values()), dtype=np.float32 if kind.itemsize > 4 else kind, casting="same_kind")
+    common = np.result_type(*[array.dtype for array in arrays.values()])
+    kind = common if common.itemsize <= 4 else np.dtype(np.float32)
+    stack = np.stack(list(arrays.values()), dtype=kind, casting="same_kind")
     return Volume(stack, grids[modalities[0]], tuple(modalities))
 
 
@@ -51,7 +52,7 @@ def check_grids(case: Case, grids: dict[Modality, Grid]) -> None:
 
 
 def check_contents(case: Case, arrays: dict[Modality, npt.NDArray[np.generic]]) -> None:
-    """Raise CaseError (E-DUPLICATE) for the same image given twice, ImageError (E-CONSTANT) for an empty one."""
+    """Raise CaseError (E-DUPLICATE) for an image given twice, ImageError (E-CONSTANT) for an empty one."""
     for modality, array in arrays.items():
         if array.min() == array.max():
             raise ImageError(

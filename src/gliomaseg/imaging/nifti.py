@@ -1,4 +1,4 @@
-"""NIfTI files: read whole and proven, written whole or not at all.       [door: nibabel, isal]
+"""NIfTI files: read whole and proven, written whole or not at all. Door: nibabel, isal.
 
 The usual readers open a file cut in half, or one with a flipped byte, without a word. Here the whole
 gzip stream is inflated, its checksum compared, and its size bounded by what the header announces.
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 import math
-import warnings
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -20,24 +20,30 @@ from isal import isal_zlib
 
 from gliomaseg import files
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.imaging.volume import Affine, Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 
 #: Largest image that is read, in voxels: 512 x 512 x 512; a BraTS image has 8.9 million.
 MAX_VOXELS = 512**3
 
+#: Intensities beyond this can't be held as float32.
+_LARGEST = float(np.finfo(np.float32).max)
+
 #: What may follow the data without being called a bomb, in bytes.
 _SLACK = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits 15, plus 16 for gzip framing (zlib manual, inflateInit2)
+#: How a file begins that stands for another.
 _POINTERS = {
-    b"version https://git-lfs": ("a Git LFS pointer", "run: git lfs pull"),
-    b"/annex/objects": ("a git-annex pointer", "run: git annex get"),
-    b"outs:": ("a DVC pointer", "run: dvc pull"),
-    b"<!doctype": ("a web page", "download the file itself again"),
-    b"<html": ("a web page", "download the file itself again"),
-    b'{"': ("a JSON message", "download the file itself again"),
+    rb"version https://git-lfs": ("a Git LFS pointer", "run: git lfs pull"),
+    rb"[./]*(git)?/annex/objects": ("a git-annex pointer", "run: git annex get"),
+    rb"(md5: \w+\s+)?outs:": ("a DVC pointer", "run: dvc pull"),
+    rb"<(!doctype|html)": ("a web page", "download the file itself again"),
+    rb"<\?xml": ("an XML message", "download the file itself again"),
+    rb"[{\[]": ("a JSON message", "download the file itself again"),
 }
+#: The header's length, 348 or 540, as the first bytes of every NIfTI file.
+_SIZES = (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")
 _GEOMETRY = (
     "xyzt_units",
     "qform_code",
@@ -52,7 +58,7 @@ _GEOMETRY = (
     "srow_y",
     "srow_z",
 )
-_SCALARS = frozenset(np.dtype(t) for t in "u1 i1 u2 i2 u4 i4 u8 i8 f4 f8".split())
+_SCALARS = frozenset(np.dtype(kind) for kind in np.typecodes["AllInteger"] + "fd")
 
 
 class Layout(NamedTuple):
@@ -89,7 +95,8 @@ def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
     if not layout.dtype.isnative:
         array = array.astype(layout.dtype.newbyteorder("="))
     if (layout.slope, layout.intercept) != (1.0, 0.0):
-        array = (array * np.float64(layout.slope) + layout.intercept).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # _check_values tells it in words
+            array = (array * np.float64(layout.slope) + layout.intercept).astype(np.float32)
     _check_values(path, array)
     return array, layout.grid
 
@@ -148,41 +155,40 @@ class _Source:
         self._inflater = isal_zlib.decompressobj(wbits=_GZIP) if self._raw[:2] == _GZIP_MAGIC else None
         self._rest: bytes | memoryview = memoryview(self._raw)
         block = self._take(348)
-        if block[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c"):  # 540: NIfTI-2
+        if block[:4] in _SIZES[2:]:  # NIfTI-2
             block += self._take(192)
         self.start = len(block)
         self.layout = _parse(path, block)
 
     def _take(self, count: int) -> bytes:
-        if self._inflater is None:
-            block, self._rest = bytes(self._rest[:count]), self._rest[count:]
-            return block
-        try:
-            block = self._inflater.decompress(self._rest, count)
-        except isal_zlib.error as error:
-            raise _corrupt(self.path, str(error)) from error
-        self._rest = self._inflater.unconsumed_tail
+        if self._inflater is not None:
+            return self._inflate(count)
+        block, self._rest = bytes(self._rest[:count]), self._rest[count:]
         return block
+
+    def _inflate(self, count: int) -> bytes:
+        """Return the next ``count`` bytes, fewer at the end; several gzip members are one stream."""
+        blocks: list[bytes] = []
+        while count > 0:
+            try:
+                blocks.append(self._inflater.decompress(self._rest, count))
+            except isal_zlib.error as error:
+                raise _corrupt(self.path, str(error)) from error
+            count -= len(blocks[-1])
+            self._rest = self._inflater.unconsumed_tail
+            if not self._inflater.eof or self._inflater.unused_data[:2] != _GZIP_MAGIC:
+                break
+            self._rest = self._inflater.unused_data
+            self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
+        return b"".join(blocks)
 
     def read_data(self) -> bytes | memoryview:
         """Return everything behind the header, proven to be whole."""
         expected = self.layout.size - self.start
-        data = self._rest if self._inflater is None else self._inflate(expected)
-        if len(data) < expected:
-            raise _truncated(self.path, len(data) + self.start, self.layout.size)
-        return data
-
-    def _inflate(self, expected: int) -> bytes:
-        data = self._take(expected + _SLACK)
-        inflater = self._inflater
-        assert inflater is not None
-        while inflater.eof and inflater.unused_data[:2] == _GZIP_MAGIC and len(data) < expected + _SLACK:
-            self._rest = inflater.unused_data  # a file of several gzip members is one stream
-            self._inflater = inflater = isal_zlib.decompressobj(wbits=_GZIP)
-            data += self._take(expected + _SLACK - len(data))
-        if len(data) >= expected + _SLACK and not inflater.eof:
+        data = self._rest if self._inflater is None else self._inflate(expected + _SLACK)
+        if self._inflater is not None and len(data) == expected + _SLACK:
             raise _bomb(self.path, self.layout.size)
-        if not inflater.eof:
+        if len(data) < expected or (self._inflater is not None and not self._inflater.eof):
             raise _truncated(self.path, len(data) + self.start, self.layout.size)
         return data
 
@@ -219,7 +225,10 @@ def _read_raw(path: Path, first: int) -> bytes:
 
 def missing_file(path: Path) -> ImageError:
     """Return the E-NOFILE error for ``path``, naming what lies nearest to it."""
-    near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        near = [p.name for p in path.parent.iterdir() if p.name != path.name]  # itself: a broken link
+    except OSError:
+        near = []
     close = difflib.get_close_matches(path.name, near, n=3)
     return ImageError(
         "E-NOFILE",
@@ -235,7 +244,7 @@ def _parse(path: Path, block: bytes) -> Layout:
     shape = _shape(path, dims)
     dtype = _dtype(path, header)
     offset = float(header["vox_offset"])
-    least = int(header["sizeof_hdr"])
+    least = int(header.single_vox_offset)
     if not math.isfinite(offset) or not least <= offset <= 1 << 24:
         raise _bad_header(path, f"vox_offset is {offset:g}", f"a number from {least} on")
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
@@ -255,13 +264,12 @@ def _nifti_header(path: Path, block: bytes) -> nib.Nifti1Header:
 
 
 def _no_nifti(path: Path, block: bytes) -> ImageError:
-    start = block[:64].lstrip().lower()
     for mark, (kind, remedy) in _POINTERS.items():
-        if mark in start:
+        if re.match(mark, block.lstrip(), re.IGNORECASE):
             return ImageError(
                 "E-POINTER", f"{path} is {kind}, not an image", expected="a NIfTI image", remedy=remedy
             )
-    if block[344:347] == b"n+1" or len(block) < 348:
+    if len(block) < 540 and any(size.startswith(block[:4]) for size in _SIZES):
         return _truncated(path, len(block), 352)
     return ImageError(
         "E-FORMAT",
@@ -312,16 +320,32 @@ def _dtype(path: Path, header: nib.Nifti1Header) -> np.dtype[np.generic]:
 
 
 def _grid(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> Grid:
+    fields = {name: np.array(header[name]) for name in _GEOMETRY}
+    fields["pixdim"] = np.array(header["pixdim"][:4], dtype=np.float32)
+    if not header["sform_code"]:
+        _check_spacing(path, header["pixdim"][1:4])
+    with np.errstate(all="ignore"):
+        affine = _affine(path, header)
+        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    _check_spacing(path, spacing)
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 0.5:
+        raise _bad_affine(path, "its axes are not independent (singular or strongly sheared)")
+    return Grid(shape, affine, fields)
+
+
+def _affine(path: Path, header: nib.Nifti1Header) -> Affine:
+    if abs(header["pixdim"][0]) != 1:  # as the standard's own reader does: 0 and any other number are a sign
+        header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    except (nib.spatialimages.HeaderDataError, ValueError, np.linalg.LinAlgError):
-        affine = np.full((4, 4), np.nan)
-    linear = affine[:3, :3]
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    except (nib.spatialimages.HeaderDataError, ValueError) as error:
+        raise _bad_affine(path, "its orientation fields contradict each other") from error
     if not np.all(np.isfinite(affine)):
         raise _bad_affine(path, "its orientation fields are not numbers")
-    spacing = np.sqrt((linear**2).sum(axis=0))
+    return affine
+
+
+def _check_spacing(path: Path, spacing: npt.NDArray[np.floating[Any]]) -> None:
     if not np.all((spacing >= 0.1) & (spacing <= 20)):
         raise ImageError(
             "E-SPACING",
@@ -329,23 +353,18 @@ def _grid(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]) -> 
             expected="0.1 to 20 mm along each axis",
             remedy="repair the header: pixdim, sform or qform is wrong",
         )
-    if abs(np.linalg.det(linear / spacing)) < 0.5:
-        raise _bad_affine(path, "its axes are not independent (singular or strongly sheared)")
-    fields = {name: np.array(header[name]) for name in _GEOMETRY}
-    fields["pixdim"] = np.array(header["pixdim"][:4], dtype=np.float32)
-    return Grid(shape, affine, fields)
 
 
 def _check_values(path: Path, array: npt.NDArray[np.generic]) -> None:
-    if array.dtype.kind == "f" and not np.isfinite(array.sum(dtype=np.float64)):
-        count = int(np.count_nonzero(~np.isfinite(array)))
-        if count:
-            raise ImageError(
-                "E-VALUES",
-                f"{path} has {count} voxels that are NaN or infinite",
-                expected="a number in every voxel",
-                remedy="replace them by 0 and save the image again",
-            )
+    if array.dtype.kind != "f" or -_LARGEST <= array.min() <= array.max() <= _LARGEST:
+        return
+    count = int(np.count_nonzero(~(np.abs(array) <= _LARGEST)))
+    raise ImageError(
+        "E-VALUES",
+        f"{path} has {count} voxels that are NaN, infinite or beyond {_LARGEST:.1g}",
+        expected="an ordinary number in every voxel",
+        remedy="replace them by 0 and save the image again",
+    )
 
 
 def _bad_header(path: Path, what: str, expected: str) -> ImageError:

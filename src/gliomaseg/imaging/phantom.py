@@ -26,37 +26,40 @@ from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Modality, Tissue
 
 Image = npt.NDArray[np.float32]
-Axes = tuple[Image, Image, Image]
+Mask = npt.NDArray[np.bool_]
 Size = Literal["full", "small"]
 
-#: Mean of each tissue in t1n, t1c, t2w, t2f, as z-scores inside the brain. Oedema and the enhancing rim:
-#: medians over 29 BraTS 2018-2021 cases with all three tissues; CSF, grey and white matter: medians far from
-#: the tumour in 51 cases. Necrosis: the same medians but for FLAIR, where BraTS has 2.6 (0.3 to 4.3):
-#: here it is liquid, hence dark.
+#: Mean of each tissue in t1n, t1c, t2w, t2f, in hundreds of intensities around ``_LEVELS``. Chosen so that
+#: the z-scores inside the full phantom's brain come near the medians of BraTS 2018-2021: necrosis (-0.5,
+#: -0.5, 1.8, 2.6), oedema (0.2, -0.2, 1.1, 2.2), enhancing (-0.1, 2.0, 1.1, 2.4) in 29 cases; CSF (-1.9,
+#: -1.6, 3.2, -1.7), white matter (1.1, 0.6, -0.8, -0.4), grey matter about 0 in 51. Only FLAIR of necrosis
+#: is not its median but within its range (0.3 to 4.3): here it is liquid, so that oedema is the brightest.
 CONTRASTS: Mapping[str, tuple[float, float, float, float]] = {
     "csf": (-1.9, -1.4, 3.4, -1.75),
     "gm": (0.0, -0.1, 0.05, 0.3),
     "wm": (0.95, 0.45, -0.7, -0.35),
-    Tissue.NECROSIS: (-0.4, -0.4, 2.0, 0.6),
-    Tissue.OEDEMA: (0.05, -0.15, 1.2, 1.7),
-    Tissue.ENHANCING: (-0.1, 1.5, 1.2, 1.2),
+    Tissue.NECROSIS: (-0.4, -0.4, 2.2, 0.6),
+    Tissue.OEDEMA: (0.05, -0.15, 1.3, 1.5),
+    Tissue.ENHANCING: (-0.1, 1.3, 1.3, 1.1),
 }
 
-#: Mean over standard deviation inside the brain (medians of the same 51 cases), times 100: the intensity
-#: that a z-score of 0 gets; one z-score is 100.
+#: Intensity of a zero of the table, high enough to keep CSF above 0: mean over standard deviation comes
+#: out at 3 to 4 inside the brain (BraTS: 3.5, 2.9, 2.3, 2.7). _UNIT is that of a one.
 _LEVELS = (260.0, 190.0, 233.0, 200.0)
 _UNIT = 100.0
-#: Blur of each modality in mm (x, y, z): 2D sequences have thicker slices.
+#: Noise: in the white matter of the same cases, a voxel differs by 0.1 z-scores from its neighbours.
+_NOISE = 0.1 * _UNIT
+#: Blur of each modality along x, y, z in mm: 2D sequences have thicker slices.
 _BLURS = ((0.5, 0.5, 0.6), (0.5, 0.5, 0.6), (0.5, 0.5, 1.0), (0.6, 0.6, 1.2))
-#: Noise in z-scores: in the white matter of the same cases, a voxel differs by 0.1 from its neighbours.
-_NOISE = 0.1
 
 _STEPS: Mapping[Size, int] = {"full": 1, "small": 3}
 _BOX = (240, 240, 155)
 #: Atlas mm (MNI, RAS+) times _SCALE plus _SHIFT are the mm of the BraTS box: the atlas's brain then fills
-#: the median bounding box of the same 51 cases, x 50..187, y 43..213, z 0..140.
+#: the median bounding box of the same cases, x 50..187, y 43..213, z 0..140.
 _SCALE = 0.93
 _SHIFT = (-118.5, 127.0, 64.5)
+#: How far, in mm, the bent brain may reach beyond the atlas's: 4 standard deviations of the bend.
+_MARGIN = 12.0
 #: Step in mm of the grid on which oedema spreads.
 _SPREAD_STEP = 3
 
@@ -76,7 +79,7 @@ class TumourSpec:
     rim_mm: float = 5.5
     oedema_mm: float = 16.0
     push_mm: float = 5.0
-    roughness: float = 0.3
+    roughness: float = 0.25
     seed: int = 0
 
 
@@ -89,10 +92,10 @@ class Phantom:
 
 
 class _Part(NamedTuple):
-    """The box of the grid in which the brain lies: its slices and the mm of its voxels along each axis."""
+    """The part of the grid where the brain lies: its slices, its voxels' mm along each axis, its step."""
 
-    box: tuple[slice, slice, slice]
-    axes: Axes
+    box: tuple[slice, ...]
+    axes: tuple[Image, ...]
     step: int
 
 
@@ -113,14 +116,19 @@ def make_phantom(
     part = _find_part(grid, _STEPS[size])
     shape_random, image_random = np.random.default_rng(seed).spawn(2)
     tissues, brain = _draw_brain(part, shape_random, tumour)
-    if tumour is not None:
-        tissues = _draw_tumour(part, tissues, brain, tumour)
+    lesion = _draw_tumour(part, tissues, brain, tumour) if tumour else np.zeros_like(tissues)
+    fractions = np.concatenate([tissues * (1 - lesion.sum(axis=0)), lesion])
     labels = np.zeros(grid.shape, dtype=np.uint8)
-    labels[part.box] = _label(tissues, brain)
+    labels[part.box] = _label(fractions, brain)
     if tumour is not None and not labels.any():
-        raise SettingsError("E-SETTING", f"the tumour at {tumour.centre_mm} mm is not in the brain")
+        raise SettingsError(
+            "E-SETTING",
+            f"a tumour with its centre at {tumour.centre_mm} mm lies outside the brain or inside a ventricle",
+            expected="a centre in brain tissue, as x, y, z in MNI mm (x to the Right)",
+            remedy=f"move it, for example to {DEFAULT_TUMOUR.centre_mm}",
+        )
     images = np.zeros((len(Modality), *grid.shape), dtype=np.int16)
-    images[:, *part.box] = _draw_images(part, tissues, brain, image_random)
+    images[:, *part.box] = _draw_images(part, fractions, brain, image_random)
     return Phantom(Volume(images, grid, tuple(Modality)), Segmentation(labels, grid, BRATS2021))
 
 
@@ -130,13 +138,13 @@ def write_phantom(phantom: Phantom, folder: Path, *, case_id: str = "phantom-syn
     A README.txt in it says that the exam is synthetic, from what it was made and under which licence.
     Raises OutputError.
     """
-    case = folder / case_id
-    case.mkdir(parents=True, exist_ok=True)
+    case = files.make_folder(folder / case_id)
     for name, image in zip(("t1", "t1ce", "t2", "flair"), phantom.images.array, strict=True):
         nifti.write_image(case / f"{case_id}_{name}.nii.gz", image, phantom.images.grid)
     nifti.write_segmentation(case / f"{case_id}_seg.nii.gz", phantom.reference)
     licence = resources.files("gliomaseg") / "assets" / "ATLAS-LICENSE.txt"
-    files.write_text(case / "README.txt", _README + licence.read_text(encoding="utf-8"))
+    words = _README.format(labels=phantom.reference.scheme.describe())
+    files.write_text(case / "README.txt", words + licence.read_text(encoding="utf-8"))
     return case
 
 
@@ -145,7 +153,8 @@ THIS EXAM IS SYNTHETIC. It shows no patient and is of no use for a diagnosis or 
 
 gliomaseg made it (gliomaseg.imaging.phantom): an average brain, an artificial tumour, and the four sequences
 t1, t1ce, t2, flair computed from a table of mean intensities. seg holds the tumour that was drawn:
-1 necrosis, 2 oedema, 4 enhancing tumour. The brain's anatomy comes from this atlas:
+{labels}.
+The brain's anatomy comes from this atlas:
 
 """
 
@@ -158,16 +167,16 @@ def _make_grid(step: int) -> Grid:
 
 
 def _find_part(grid: Grid, step: int) -> _Part:
-    """Return the part of the grid within 6 mm of the atlas's brain."""
+    """Return the part of the grid within ``_MARGIN`` of the atlas's brain."""
     _, lower, upper = _load_atlas()
     slices, axes = [], []
     for axis in range(3):
         mm = grid.affine[axis, 3] + grid.affine[axis, axis] * np.arange(grid.shape[axis])
         low, high = (_SCALE * edge[axis] + _SHIFT[axis] for edge in (lower, upper))
-        near = np.flatnonzero((mm > low - 6) & (mm < high + 6))
+        near = np.flatnonzero((mm > low - _MARGIN) & (mm < high + _MARGIN))
         slices.append(slice(int(near[0]), int(near[-1]) + 1))
         axes.append(mm[slices[-1]].astype(np.float32))
-    return _Part((slices[0], slices[1], slices[2]), (axes[0], axes[1], axes[2]), step)
+    return _Part(tuple(slices), tuple(axes), step)
 
 
 @cache
@@ -182,7 +191,7 @@ def _load_atlas() -> tuple[Image, Affine, Affine]:
     return maps, np.array([-upper[0], *affine[1:3, 3]]), upper
 
 
-def _make_noise(axes: Axes, scale_mm: float, random: np.random.Generator) -> Image:
+def _make_noise(axes: tuple[Image, ...], scale_mm: float, random: np.random.Generator) -> Image:
     """Return smooth noise (x, y, z) of mean 0 and variance 1 at these mm: cubic B-splines on random knots.
 
     The knots lie ``scale_mm`` apart in the whole BraTS box, so that every grid sees the same noise.
@@ -196,69 +205,66 @@ def _make_noise(axes: Axes, scale_mm: float, random: np.random.Generator) -> Ima
     return field / np.float32((151 / 315) ** 1.5)  # the mean of the summed squares of the basis
 
 
-def _draw_brain(
-    part: _Part, random: np.random.Generator, tumour: TumourSpec | None
-) -> tuple[Image, npt.NDArray[np.bool_]]:
+def _draw_brain(part: _Part, random: np.random.Generator, tumour: TumourSpec | None) -> tuple[Image, Mask]:
     """Return the fractions of CSF, grey and white matter (3, x, y, z), and where the brain is."""
     bent = [
-        mm + 3.5 * _make_noise(part.axes, 45.0, random) + 1.0 * _make_noise(part.axes, 14.0, random)
-        for mm in np.meshgrid(*part.axes, indexing="ij", sparse=True)
+        mm + 2.5 * _make_noise(part.axes, 45.0, random) + 1.0 * _make_noise(part.axes, 14.0, random)
+        for mm in np.ix_(*part.axes)
     ]
     brain = _sample(2, bent, part.step) > 0.5
     if tumour is not None:
         bent = [mm - push for mm, push in zip(bent, _push(part.axes, tumour), strict=True)]
-    gm, wm = (_sample(index, bent, part.step) * brain for index in (0, 1))
-    csf = np.clip(brain - gm - wm, 0, 1)
+    gm, wm = (_sample(index, [mm[brain] for mm in bent], part.step) for index in (0, 1))
+    csf = np.clip(1 - gm - wm, 0, 1)
     # The atlas averages 152 young brains: a power sharpens it to one, the factor widens its sulci.
     sharp = np.stack([4.0 * csf**2.5, gm**2.5, wm**2.5])
-    return sharp / np.maximum(sharp.sum(axis=0), 1e-6), brain
+    tissues = np.zeros((3, *brain.shape), dtype=np.float32)
+    tissues[:, brain] = sharp / sharp.sum(axis=0)
+    return tissues, brain
 
 
 def _sample(index: int, mm: list[Image], step: int) -> Image:
     """Return one atlas map at positions in box mm, averaged over ``step`` voxels beforehand."""
     maps, lower, _ = _load_atlas()
-    voxels = [(m - s) / _SCALE - low for m, s, low in zip(mm, _SHIFT, lower, strict=True)]
+    voxels = [(m - s) / _SCALE - float(low) for m, s, low in zip(mm, _SHIFT, lower, strict=True)]
     source = maps[index] if step == 1 else ndimage.uniform_filter(maps[index], step)
     return np.asarray(ndimage.map_coordinates(source, voxels, order=1, output=np.float32))
 
 
-def _offsets(axes: Axes, tumour: TumourSpec) -> list[Image]:
+def _offsets(axes: tuple[Image, ...], tumour: TumourSpec) -> list[Image]:
     """Return the distance from the tumour's centre along each axis in mm, broadcastable to (x, y, z)."""
     centre = [_SCALE * mm + shift for mm, shift in zip(tumour.centre_mm, _SHIFT, strict=True)]
-    moved = [mm - np.float32(c) for mm, c in zip(axes, centre, strict=True)]
-    return list(np.meshgrid(*moved, indexing="ij", sparse=True))
+    return list(np.ix_(*(mm - np.float32(c) for mm, c in zip(axes, centre, strict=True))))
 
 
-def _push(axes: Axes, tumour: TumourSpec) -> list[Image]:
+def _push(axes: tuple[Image, ...], tumour: TumourSpec) -> list[Image]:
     """Return how far tissue was pushed along each axis in mm: ``push_mm`` at the edge of the core."""
     offsets = [offset / np.float32(tumour.core_mm) for offset in _offsets(axes, tumour)]
     decay = np.exp(0.5 - sum(offset**2 for offset in offsets) / 2)
     return [tumour.push_mm * offset * decay for offset in offsets]
 
 
-def _draw_tumour(
-    part: _Part, tissues: Image, brain: npt.NDArray[np.bool_], tumour: TumourSpec
-) -> Image:
-    """Return the fractions of all tissues in the order of CONTRASTS (6, x, y, z)."""
+def _draw_tumour(part: _Part, tissues: Image, brain: Mask, tumour: TumourSpec) -> Image:
+    """Return the fractions of necrosis, oedema and enhancing tumour (3, x, y, z)."""
     random = np.random.default_rng(tumour.seed)
     coarse, fine, rim, edge = (
         _make_noise(part.axes, scale, random)
-        for scale in (tumour.core_mm, tumour.core_mm / 2.5, 7.0, 12.0)
+        for scale in (max(tumour.core_mm, 5.0), max(tumour.core_mm / 2.5, 3.0), 7.0, 12.0)
     )
     distance = np.sqrt(sum(offset**2 for offset in _offsets(part.axes, tumour)))
     outside = distance - tumour.core_mm * (1 + tumour.roughness * (0.8 * coarse + 0.6 * fine))
     inside = outside + tumour.rim_mm * np.maximum(1 + 0.5 * rim, 0.3)
     ventricle = ndimage.gaussian_filter(tissues[0], 2.5 / part.step) > 0.5
-    core = np.clip(0.5 - outside / max(1, part.step), 0, 1) * (brain & ~ventricle)
-    necrosis = np.minimum(core, np.clip(0.5 - inside / max(1, part.step), 0, 1))
+    core = np.clip(0.5 - outside / part.step, 0, 1) * (brain & ~ventricle)
+    necrosis = np.minimum(core, np.clip(0.5 - inside / part.step, 0, 1))
     reach = tumour.oedema_mm * (1 + 0.2 * np.clip(edge, -2, 2))
     reach -= _spread(part, tissues, core > 0.5, 1.4 * tumour.oedema_mm + 4)
     permitted = tissues[2] + 0.45 * tissues[1]
     oedema = np.clip(0.5 + reach / 4, 0, 1) * permitted * (1 - core)
-    return np.concatenate([tissues * (1 - core - oedema), [necrosis, oedema, core - necrosis]])
+    return np.stack([necrosis, oedema, core - necrosis])
 
 
-def _spread(part: _Part, tissues: Image, core: npt.NDArray[np.bool_], limit_mm: float) -> Image:
+def _spread(part: _Part, tissues: Image, core: Mask, limit_mm: float) -> Image:
     """Return how far each voxel lies from the core in mm of white matter, at most ``limit_mm``.
 
     Grey matter counts four times, CSF is a wall: Bellman-Ford steps over the 26 neighbours.
@@ -275,35 +281,34 @@ def _spread(part: _Part, tissues: Image, core: npt.NDArray[np.bool_], limit_mm: 
         ]
         far = np.minimum.reduce([far, *steps]).astype(np.float32)
     far = np.minimum(far, np.float32(limit_mm))
-    scale = [1 / thin] * 3
-    return np.asarray(ndimage.affine_transform(far, scale, output_shape=core.shape, order=1, mode="nearest"))
+    return np.asarray(ndimage.affine_transform(far, [1 / thin] * 3, 0, core.shape, order=1, mode="nearest"))
 
 
-def _label(fractions: Image, brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+def _label(fractions: Image, brain: Mask) -> npt.NDArray[np.uint8]:
     """Return the label map under BRATS2021: the commonest tumour tissue where tumour is the majority."""
-    if len(fractions) == 3:
-        return np.zeros(brain.shape, dtype=np.uint8)
     values = [BRATS2021.values[Tissue(name)] for name in list(CONTRASTS)[3:]]
     commonest = np.array(values, dtype=np.uint8)[fractions[3:].argmax(axis=0)]
     return np.where((fractions[3:].sum(axis=0) > 0.5) & brain, commonest, 0).astype(np.uint8)
 
 
 def _draw_images(
-    part: _Part, fractions: Image, brain: npt.NDArray[np.bool_], random: np.random.Generator
+    part: _Part, fractions: Image, brain: Mask, random: np.random.Generator
 ) -> npt.NDArray[np.int16]:
     """Return the four sequences (channel, x, y, z): mixed, textured, blurred, shaded and noisy."""
-    table = np.array(list(CONTRASTS.values()), dtype=np.float32)[: len(fractions)]
+    table = np.array(list(CONTRASTS.values()), dtype=np.float32)
     tumour = fractions[3:].sum(axis=0)
     texture = 0.12 * _make_noise(part.axes, 2.5, random) + 0.15 * tumour * _make_noise(part.axes, 4.0, random)
-    vessels = 6 * fractions[0] * np.clip(_make_noise(part.axes, 5.0, random) - 0.8, 0, 1)
+    thin = np.clip(fractions[0] - ndimage.gaussian_filter(fractions[0], 3 / part.step), 0, 1)
+    # Vessels in the sulci and at the surface take up contrast too: not all that is bright is tumour.
+    vessels = 9 * thin * np.clip(_make_noise(part.axes, 5.0, random) - 0.8, 0, 1)
     images = np.zeros((len(Modality), *brain.shape), dtype=np.int16)
-    for channel, blur in enumerate(_BLURS):
+    for channel, (modality, blur) in enumerate(zip(Modality, _BLURS, strict=True)):
         z = np.tensordot(table[:, channel], fractions, axes=1) + texture
-        if channel == 1:
+        if modality is Modality.T1C:
             z += vessels
         signal = ndimage.gaussian_filter(_LEVELS[channel] + _UNIT * z, np.array(blur) / part.step)
         signal *= 1 + 0.05 * _make_noise(part.axes, 70.0, random)
-        noise = _UNIT * _NOISE * random.standard_normal((2, *brain.shape), dtype=np.float32)
+        noise = _NOISE * random.standard_normal((2, *brain.shape), dtype=np.float32)
         rician = np.hypot(signal + noise[0], noise[1])
         images[channel] = np.where(brain, np.clip(np.round(rician), 1, None), 0)
     return images

@@ -110,7 +110,8 @@ def normalise(crop: npt.NDArray[np.generic], settings: PrepareSettings, *, name:
     """Write the z-score of ``crop`` (x, y, z) inside the brain (not 0) to ``out``; outside stays 0."""
     brain = crop != 0
     values = crop[brain].astype(np.float32)
-    low, high = np.percentile(values[::_PERCENTILE_STEP], settings.clip_percentiles) if values.size else (0, 0)
+    sample = values[::_PERCENTILE_STEP]
+    low, high = np.percentile(sample, settings.clip_percentiles) if sample.size else (0, 0)
     if not low < high:
         raise ImageError(
             "E-CONSTANT",

@@ -1,0 +1,1 @@
+"""Room 3: how a trained network is used."""

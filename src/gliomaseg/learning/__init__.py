@@ -1,0 +1,1 @@
+"""Room 2: how a network is made (the extra [train])."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from gliomaseg.config import AugmentSettings
 
@@ -48,7 +48,7 @@ def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_x @ about_y @ about_z
+    return np.asarray(about_x @ about_y @ about_z)
 
 
 def sample_patch(
@@ -60,14 +60,15 @@ def sample_patch(
     wide = np.where(np.array(warp.size) == 1, 1, wide)
     start = centre.astype(int) - wide // 2
     if warp.is_straight:  # stay inside the case where it is large enough
-        start = np.clip(start, np.minimum(0, np.array(label.shape) - wide), np.maximum(0, np.array(label.shape) - wide))
+        room = np.array(label.shape) - wide
+        start = np.clip(start, np.minimum(0, room), np.maximum(0, room))
     crop = torch.from_numpy(_crop(image, start, wide).astype(np.float32))
     mask = torch.from_numpy(_crop(label[None], start, wide))
     if warp.is_straight:
         return crop, mask[0]
     grid = _sampling_grid(warp, wide)
-    crop = F.grid_sample(crop[None], grid, mode="bilinear", align_corners=True)[0]
-    mask = F.grid_sample(mask[None].float(), grid, mode="nearest", align_corners=True)[0]
+    crop = functional.grid_sample(crop[None], grid, mode="bilinear", align_corners=True)[0]
+    mask = functional.grid_sample(mask[None].float(), grid, mode="nearest", align_corners=True)[0]
     return crop, mask[0].to(torch.uint8)
 
 
@@ -111,8 +112,8 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
 def _recolour(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
     low, high = float(channel.min()), float(channel.max())
     if low < high:
-        span = high - low
-        channel.sub_(low).div_(span).clamp_(0, 1).pow_(float(rng.uniform(*settings.gamma))).mul_(span).add_(low)
+        span, gamma = high - low, float(rng.uniform(*settings.gamma))
+        channel.sub_(low).div_(span).clamp_(0, 1).pow_(gamma).mul_(span).add_(low)
     channel.mul_(float(rng.uniform(*settings.contrast)))
     channel.add_(float(rng.uniform(-settings.brightness, settings.brightness)))
 
@@ -121,5 +122,6 @@ def _soften(channel: Tensor, rng: Rng) -> None:
     """Lose detail: average over blocks and interpolate back, as a thick-slice scan would."""
     factors = [float(rng.uniform(1.0, 2.5)) if n > 1 else 1.0 for n in channel.shape]
     small = [max(1, round(n / f)) for n, f in zip(channel.shape, factors, strict=True)]
-    low = F.interpolate(channel[None, None], size=small, mode="area")
-    channel.copy_(F.interpolate(low, size=channel.shape, mode="trilinear", align_corners=False)[0, 0])
+    low = functional.interpolate(channel[None, None], size=small, mode="area")
+    back = functional.interpolate(low, size=channel.shape, mode="trilinear", align_corners=False)
+    channel.copy_(back[0, 0])

@@ -1,4 +1,4 @@
-"""Losses on overlapping regions.                                          [door: monai.losses]
+"""Losses on overlapping regions. Door: monai.losses.
 
 Soft Dice of a region over the whole batch: 1 - (2 sum(p g) + s) / (sum(p) + sum(g) + s) with
 p = sigmoid(logit), g in {0, 1}, and the smoothing term s = 1e-5 in both places (MONAI's default).
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from monai.losses import DiceLoss
 from torch import Tensor
+from torch.nn import functional
 
 from gliomaseg.config import Settings
 
@@ -33,7 +33,7 @@ def build_loss(settings: Settings) -> Loss:
         logits = logits.float()
         loss = (soft_dice(logits, regions).flatten() * weights).sum()
         if cross_entropy:
-            each = F.binary_cross_entropy_with_logits(logits, regions, reduction="none")
+            each = functional.binary_cross_entropy_with_logits(logits, regions, reduction="none")
             loss = loss + (each.transpose(0, 1).flatten(1).mean(1) * weights).sum()
         return loss
 

@@ -1,10 +1,12 @@
-"""Networks by name.                                                   [door: monai.networks]
+"""Networks by name. Door: monai.networks.
 
 A network maps (batch, modality, *space) to a list of logits (batch, region, *space), the full
 resolution first, then the auxiliary output if there is one.
 """
 
 from __future__ import annotations
+
+from typing import Any, overload
 
 import torch
 from monai.networks.nets import BasicUNet, DynUNet
@@ -76,7 +78,29 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def channels_last(network: nn.Module, dimensions: int) -> nn.Module:
-    """Return the network in the memory order in which CPUs convolve fastest."""
-    order = torch.channels_last_3d if dimensions == 3 else torch.channels_last
-    return network.to(memory_format=order)  # type: ignore[call-overload]
+@overload
+def channels_last(what: Tensor, dimensions: int) -> Tensor: ...
+@overload
+def channels_last(what: nn.Module, dimensions: int) -> nn.Module: ...
+def channels_last(what: Any, dimensions: int) -> Any:
+    """Return a network or a batch in the memory order in which CPUs convolve fastest."""
+    return what.to(memory_format=torch.channels_last_3d if dimensions == 3 else torch.channels_last)
+
+
+def agrees_in_bf16(network: nn.Module, settings: NetworkSettings) -> bool:
+    """Return whether this CPU computes in bf16, and to nearly the logits of fp32.
+
+    Some builds of PyTorch are reported to convolve wrongly in bf16, so the two are compared once.
+    """
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 (the only name in PyTorch 2.6-2.12)
+        return False
+    size = (1, len(settings.modalities), *(32,) * settings.dimensions)
+    image = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        exact = network(image)[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            short = network(image)[0].float()
+    network.train(was_training)
+    return bool((short - exact).abs().mean() <= 0.05 * exact.abs().mean() + 1e-3)

@@ -1,4 +1,4 @@
-"""A run folder: what a training needs to go on, and what came of it.     [door: safetensors]
+"""A run folder: what a training needs to go on, and what came of it. Door: safetensors.
 
 No pickle: weights and optimiser state are plain tensors with names, the rest is JSON and CSV.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,7 @@ from gliomaseg import files
 from gliomaseg.config import Settings, parse_settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.labels import Region
 from gliomaseg.learning.dataset import Split
 
 
@@ -48,6 +50,12 @@ class Row:
     dice_et: float | None = None
     final: int | None = None
 
+    @property
+    def dice(self) -> dict[Region, float]:
+        """Return the score of each region that was validated; empty for most rows."""
+        scores = {region: getattr(self, f"dice_{region}") for region in Region}
+        return {region: score for region, score in scores.items() if score is not None}
+
 
 class History:
     """The log of a run, as rows."""
@@ -56,14 +64,14 @@ class History:
         self.rows = rows or []
 
     def add(self, row: Row) -> None:
-        """Add a row."""
-        self.rows.append(row)
+        """Add a row, unless there is one of that step."""
+        if not self.rows or self.rows[-1].step != row.step:
+            self.rows.append(row)
 
-    def add_scores(self, dice: Mapping[str, float], *, final: bool = False) -> None:
-        """Put validation scores into the last row."""
-        last = self.rows.pop() if self.rows else Row(0, 0, 0, 0)
-        scores = {f"dice_{region}": round(value, 5) for region, value in dice.items()}
-        self.rows.append(replace(last, **scores, final=int(final)))  # type: ignore[arg-type]
+    def add_scores(self, dice: Mapping[Region, float], *, final: bool) -> None:
+        """Put validation scores into the last row, which must be of the step that was validated."""
+        scores: dict[str, Any] = {f"dice_{region}": round(value, 5) for region, value in dice.items()}
+        self.rows[-1] = replace(self.rows[-1], **scores, final=int(final))
 
     @property
     def is_final(self) -> bool:
@@ -93,11 +101,16 @@ class Run:
         """Return where the checkpoint lies."""
         return self.folder / "checkpoint.safetensors"
 
+    @property
+    def is_begun(self) -> bool:
+        """Return whether there is training that other settings or cases would spoil."""
+        return self.checkpoint.exists()
+
     def keep_split(self, split: Split) -> Split:
         """Save the split; raises TrainingError (E-RUN) when the run was begun with other cases."""
         path = self.folder / "split.json"
         content = {"train": list(split.train), "validation": list(split.validation)}
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != content:
+        if self.is_begun and json.loads(path.read_text(encoding="utf-8")) != content:
             raise TrainingError(
                 "E-RUN",
                 f"{self.folder} was begun with other cases",
@@ -106,6 +119,11 @@ class Run:
             )
         files.write_json(path, content)
         return split
+
+    def read_split(self) -> Split:
+        """Return which cases the run trains on and holds out."""
+        content = json.loads((self.folder / "split.json").read_text(encoding="utf-8"))
+        return Split(tuple(content["train"]), tuple(content["validation"]))
 
     def read_history(self, step: int) -> History:
         """Return the log up to ``step``: rows behind the checkpoint are trained again."""
@@ -116,16 +134,29 @@ class Run:
             rows = [_row(cells) for cells in csv.DictReader(stream)]
         return History([row for row in rows if row.step <= step])
 
+    def summary(self) -> list[list[str]]:
+        """Return the last scores on the held-out cases, under a header, as text."""
+        rows = [row for row in self.read_history(sys.maxsize).rows if row.dice]
+        head = ["step", "minutes", "loss", *(f"Dice {r.upper()}" for r in Region), "held-out cases"]
+        count = len(self.read_split().validation)
+        scores = [
+            [str(row.step), f"{row.minutes:.1f}", f"{row.loss:.3f}"]
+            + [f"{row.dice[r]:.3f}" if r in row.dice else "-" for r in Region]
+            + [str(count)]
+            for row in rows[-1:]
+        ]
+        return [head, *scores]
+
     def save(self, state: State, history: History) -> None:
-        """Write the checkpoint, then the log."""
+        """Write the log, then the checkpoint: a kill in between leaves rows that are cut on resuming."""
         tensors = {f"network.{k}": v for k, v in weights(state.network).items()}
         tensors |= {f"average.{k}": v for k, v in weights(state.average).items()}
         for index, moments in state.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         about = {"step": str(state.step), "seconds": repr(state.seconds)}
-        files.write_bytes(self.checkpoint, save(whole, metadata=about))
         files.write_text(self.folder / "history.csv", history.csv())
+        files.write_bytes(self.checkpoint, save(whole, metadata=about))
 
     def load(self, state: State) -> None:
         """Bring ``state`` to the last checkpoint, if there is one."""
@@ -150,10 +181,11 @@ def open_run(folder: Path, settings: Settings) -> Run:
     can't be written.
     """
     files.make_folder(folder)
+    run = Run(folder, settings)
     path = folder / "settings.json"
     mine = settings.model_dump(mode="json")
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+    if run.is_begun and path.exists():
+        before = parse_settings(json.loads(path.read_text(encoding="utf-8"))).model_dump(mode="json")
         changed = _differences(before, mine)
         if changed:
             raise TrainingError(
@@ -163,7 +195,7 @@ def open_run(folder: Path, settings: Settings) -> Run:
                 remedy="repeat them, or choose another folder with -o",
             )
     files.write_json(path, mine)
-    return Run(folder, settings)
+    return run
 
 
 def load_run(folder: Path) -> Run:
@@ -187,7 +219,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as archive:
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-            return tensors, dict(archive.metadata())
+            about = archive.metadata() or {}
+            return tensors, {key: about[key] for key in ("step", "seconds")}
     except (SafetensorError, KeyError) as error:
         raise TrainingError(
             "E-RUN",
@@ -238,6 +271,6 @@ def _differences(before: dict[str, object], mine: dict[str, object], path: str =
 
 
 def _row(cells: Mapping[str, str]) -> Row:
-    numbers = {k: (float(v) if v else None) for k, v in cells.items()}
-    row = Row(**numbers)  # type: ignore[arg-type]
-    return replace(row, step=int(row.step), final=None if row.final is None else int(row.final))
+    whole = ("step", "final")
+    values: dict[str, Any] = {k: (int if k in whole else float)(v) if v else None for k, v in cells.items()}
+    return Row(**values)

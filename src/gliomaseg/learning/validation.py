@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import Region
@@ -43,7 +43,7 @@ def predict(network: nn.Module, image: Tensor, settings: Settings, autocast: boo
     sizes = image.shape[1:]
     multiple = settings.prepare.multiple
     pads = [(-n) % multiple for n in sizes]
-    padded = F.pad(image, (0, pads[2], 0, pads[1], 0, pads[0]))
+    padded = functional.pad(image, (0, pads[2], 0, pads[1], 0, pads[0]))
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         if settings.network.dimensions == 3:
             logits = network(padded[None].to(memory_format=torch.channels_last_3d))[0][0]

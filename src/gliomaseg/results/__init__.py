@@ -1,0 +1,1 @@
+"""Room 4: what a segmentation tells."""

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg import files
-from gliomaseg.errors import CaseError, GliomasegError, SettingsError
+from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.imaging.case import find_cases
-from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.volume import Grid, Segmentation
-from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region, Tissue, find_scheme
+from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region, Tissue
 from gliomaseg.results import metrics
+from gliomaseg.results.prediction import find_predictions, read_prediction, was_seen
 
 #: The classes of the confusion matrix, in this order behind background; a cavity is background.
 TISSUES = (Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING)
@@ -49,8 +48,6 @@ Scores = Mapping[str, float]
 _SCHEMA_VERSION = 1
 _RESAMPLES = 2000
 _SEED = 0
-_OWN_NAMES = ("seg.nii.gz", "seg.nii")
-_NAME = re.compile(r"(?P<id>.+?)(?:[_-]seg)?\.nii(?:\.gz)?")
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,8 @@ class Evaluation:
     """Scores of every case and what was left out: ``cases`` maps each id to one score per column.
 
     ``missing`` references had no prediction (scored as empty), ``extra`` predictions no reference,
-    ``failed`` cases an error (its ``as_dict``), ``skipped`` cases no reference label map.
+    ``failed`` cases an error (its ``as_dict``), ``skipped`` cases no reference label map. The model
+    was trained on those ``seen_in_training``, so that a mean with them in it is no accuracy.
     """
 
     cases: Mapping[str, Scores]
@@ -66,6 +64,7 @@ class Evaluation:
     extra: tuple[str, ...] = ()
     failed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    seen_in_training: tuple[str, ...] = ()
     rules: str = "brats2020"
 
     def mean(self) -> dict[str, float]:
@@ -102,6 +101,7 @@ class Evaluation:
             "extra": list(self.extra),
             "failed": {name: dict(error) for name, error in self.failed.items()},
             "skipped": list(self.skipped),
+            "seen_in_training": list(self.seen_in_training),
             "cases": {name: dict(scores) for name, scores in self.cases.items()},
         }
 
@@ -112,6 +112,20 @@ class Evaluation:
         writer.writerow(["id", *COLUMNS])
         writer.writerows([name, *(scores[c] for c in COLUMNS)] for name, scores in self.cases.items())
         return text.getvalue()
+
+    def notes(self) -> list[str]:
+        """Return in words how sure the mean is, and what was missing, failed or left out."""
+        notes: list[str] = []
+        if ends := self.interval():
+            spans = ["{} {:.3f} to {:.3f}".format(r.upper(), *ends[f"dice_{r}"]) for r in Region]
+            notes.append(f"95 % interval of the mean Dice, {len(self.cases)} cases: {', '.join(spans)}")
+        listed = {
+            "without a prediction, scored as empty": self.missing,
+            "without a reference, left out": (*self.extra, *self.skipped),
+            "that the model was trained on: this is not its accuracy": self.seen_in_training,
+        }
+        notes += [f"{len(names)} {what}: {_some(names)}" for what, names in listed.items() if names]
+        return notes + [f"failed: {name}: {e['code']} {e['what']}" for name, e in self.failed.items()]
 
     def table(self) -> list[list[str]]:
         """Return a header, one row per case, and the mean and median rows, as text to print."""
@@ -137,14 +151,16 @@ def evaluate(
     *,
     scheme: LabelScheme | None = None,
     reference_scheme: LabelScheme | None = None,
-    progress: Callable[[str], None] | None = None,
+    predicted_only: bool = False,
+    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
 ) -> Evaluation:
     """Score every prediction in a folder against the reference of the same id, one case at a time.
 
     ``scheme`` is that of the predictions; without it, the one that ``run.json`` beside a prediction
     names, else that of its reference. ``reference_scheme`` overrides what the references' layout implies.
-    ``progress`` is told each id before it is scored. Raises ImageError (E-NOFILE) and CaseError
-    (E-NOCASE: nothing found or no id in common; E-NOREF, E-DUPID, E-PERM).
+    A reference without a prediction counts as an empty one, or is left out if ``predicted_only``.
+    ``progress`` is told the fraction done and each id before it is scored. Raises ImageError
+    (E-NOFILE) and CaseError (E-NOCASE: nothing found or no id in common; E-NOREF, E-DUPID, E-PERM).
     """
     found = find_predictions(predictions)
     listed = find_cases(references, scheme=reference_scheme)
@@ -152,12 +168,13 @@ def evaluate(
     _check_pairs(predictions, references, list(found), list(expert))
     cases: dict[str, Scores] = {}
     failed: dict[str, dict[str, str]] = {}
-    for name, (path, its_scheme) in expert.items():
-        if progress is not None:
-            progress(name)
+    if predicted_only:
+        expert = {name: pair for name, pair in expert.items() if name in found}
+    for number, (name, (path, its_scheme)) in enumerate(expert.items()):
+        progress(number / len(expert), name)
         try:
             reference = read_labels(path, its_scheme)
-            cases[name] = score_case(_read_prediction(found.get(name), scheme, reference), reference)
+            cases[name] = score_case(read_prediction(found.get(name), scheme, reference), reference)
         except GliomasegError as error:
             failed[name] = error.as_dict()
     return Evaluation(
@@ -165,7 +182,8 @@ def evaluate(
         missing=tuple(name for name in expert if name not in found),
         extra=tuple(sorted(found.keys() - {case.id for case in listed})),
         failed=failed,
-        skipped=tuple(case.id for case in listed if case.reference is None),
+        skipped=tuple(case.id for case in listed if case.reference is None and case.id in found),
+        seen_in_training=tuple(name for name in cases if name in found and was_seen(found[name])),
     )
 
 
@@ -189,60 +207,6 @@ def score_case(prediction: Segmentation, reference: Segmentation) -> dict[str, f
     }
 
 
-def find_predictions(folder: Path) -> dict[str, Path]:
-    """Return the label map of each case id in a folder, in the order of names.
-
-    Knows ``<id>/seg.nii.gz`` (results of gliomaseg; such a folder alone, too), ``<id>.nii.gz``,
-    ``<id>_seg.nii.gz`` and ``<id>-seg.nii.gz``, each also as .nii. Raises ImageError (E-NOFILE),
-    CaseError (E-NOFILE, E-PERM, E-DUPID, E-NOCASE).
-    """
-    found: dict[str, Path] = {}
-    for path in _label_maps(folder):
-        name = _case_id(path)
-        if name in found:
-            raise CaseError(
-                "E-DUPID",
-                f"case {name} has two predictions: {found[name]} and {path}",
-                expected="one label map per case",
-                remedy="move one of them out of the folder",
-            )
-        found[name] = path
-    if not found:
-        raise CaseError(
-            "E-NOCASE",
-            f"no prediction was found in {folder}",
-            expected="<id>/seg.nii.gz, <id>.nii.gz, <id>_seg.nii.gz or <id>-seg.nii.gz (or .nii)",
-            remedy="name the folder that directly holds these files or folders",
-        )
-    return found
-
-
-def _label_maps(folder: Path) -> Iterator[Path]:
-    if not folder.exists():
-        raise missing_file(folder)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise CaseError(
-            "E-PERM" if folder.is_dir() else "E-NOFILE",
-            f"{folder} can't be read as a folder: {error.strerror}",
-            expected="a readable folder with predictions",
-            remedy="name the folder that holds the label maps; check its permissions",
-        ) from error
-    for entry in entries:
-        if entry.is_dir():
-            yield from (path for name in _OWN_NAMES if (path := entry / name).is_file())
-        elif _NAME.fullmatch(entry.name) and not entry.name.startswith("."):
-            yield entry
-
-
-def _case_id(path: Path) -> str:
-    match = _NAME.fullmatch(path.name)
-    if match is None or path.name in _OWN_NAMES:
-        return path.resolve().parent.name
-    return match["id"]
-
-
 def _check_pairs(predictions: Path, references: Path, found: list[str], expert: list[str]) -> None:
     if not expert:
         raise CaseError(
@@ -258,29 +222,6 @@ def _check_pairs(predictions: Path, references: Path, found: list[str], expert: 
             expected=f"ids such as {', '.join(expert[:3])}; found were {', '.join(found[:3])}",
             remedy="rename the predictions after their cases, or name the other folder",
         )
-
-
-def _read_prediction(path: Path | None, scheme: LabelScheme | None, reference: Segmentation) -> Segmentation:
-    if path is None:
-        return replace(reference, labels=np.zeros_like(reference.labels))
-    return read_labels(path, scheme or _scheme_beside(path) or reference.scheme)
-
-
-def _scheme_beside(path: Path) -> LabelScheme | None:
-    run = path.parent / "run.json"
-    try:
-        content = json.loads(run.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            "E-SETTING",
-            f"{run} can't be read, so the label scheme of {path.name} is unknown: {error}",
-            expected='a JSON object with the key "scheme"',
-            remedy="name the scheme of the predictions: --scheme",
-        ) from error
-    name = content.get("scheme") if isinstance(content, dict) else None
-    return find_scheme(name) if isinstance(name, str) else None
 
 
 def _classes(segmentation: Segmentation) -> metrics.Labels:
@@ -300,6 +241,10 @@ def _other_grid(prediction: Grid, reference: Grid) -> CaseError:
         expected="the prediction on the grid of the reference, which is never resampled",
         remedy="bring the prediction onto that grid with nearest neighbour",
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def _by_column(values: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -51,13 +51,13 @@ class Stroke:
     space: int = 0
 
 
-#: Okabe-Ito colours (blue and vermilion lightened for a dark ground) in drawing order: where outlines
+#: Okabe-Ito colours (vermilion lightened for a dark ground) in drawing order: where outlines
 #: coincide, the earlier one shows in the spaces of the later one. The widest region hides least.
 STROKES: dict[Region | Tissue, Stroke] = {
     Region.ET: Stroke((255, 110, 20)),
-    Region.TC: Stroke((64, 160, 235), 9, 5),
+    Region.TC: Stroke((86, 180, 233), 9, 5),
     Region.WT: Stroke((240, 228, 66), 4, 2),
-    Tissue.CAVITY: Stroke((204, 121, 167), 2, 3),
+    Tissue.CAVITY: Stroke((204, 121, 167), 6, 2),
 }
 
 
@@ -112,12 +112,12 @@ def draw_overview(images: Volume, segmentation: Segmentation, *, title: str, not
     strips = [_paragraph(title, width, size=28), _paragraph(note, width, size=18, colour=CAUTION)]
     strips.append(_side_by_side([_heading(images.channels[channel]) for channel in order], width))
     for plane in PLANES:
-        outlines = _outlines(segmentation, view, plane)
+        outlines = _outlines(segmentation, view, plane=plane)
         panels = []
         for channel, window in zip(order, windows, strict=True):
-            pixels = _grey(_slice_ras(images.array[channel], view, plane), window)
+            pixels = _grey(_slice_ras(images.array[channel], view, plane=plane), window)
             panels.append(_panel(pixels, outlines, plane=plane, size=view.size(plane)))
-        _annotate(panels[0], plane, view)
+        _annotate(panels[0], view, plane=plane)
         strips.append(_side_by_side(panels, width))
     strips.append(_legend(measure(segmentation), width))
     strips.append(_paragraph(CONVENTION + _obliquity(images.grid), width, size=16, colour=FAINT))
@@ -203,16 +203,16 @@ def _grey(image: Numbers, window: tuple[float, float]) -> Grey:
     return np.round(np.clip((shown - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def _slice_ras(array: Numbers, view: View, plane: Plane) -> Numbers:
+def _slice_ras(array: Numbers, view: View, *, plane: Plane) -> Numbers:
     """Cut (x, y, z) by a plane: rows from superior (anterior) down, columns from right (anterior) on."""
     cut: list[slice | int] = list(view.box)
     cut[plane.axis] = view.centre[plane.axis]
     return _ras(array, view.turn)[tuple(cut)].T[::-1, ::-1]
 
 
-def _outlines(segmentation: Segmentation, view: View, plane: Plane) -> list[tuple[Colour, Mask]]:
+def _outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tuple[Colour, Mask]]:
     """Return the pixels (rows, columns) of each outline in a plane, in drawing order."""
-    labels = _slice_ras(segmentation.labels, view, plane)
+    labels = _slice_ras(segmentation.labels, view, plane=plane)
     outlines = []
     for part, stroke in STROKES.items():
         mask = segmentation.scheme.mask(labels, part).astype(np.uint8)
@@ -254,7 +254,7 @@ def _panel(
     return panel
 
 
-def _annotate(panel: Image.Image, plane: Plane, view: View) -> None:
+def _annotate(panel: Image.Image, view: View, *, plane: Plane) -> None:
     """Write the plane's name, its place in mm and a ruler of a round number of mm into the rim."""
     draw, level = ImageDraw.Draw(panel), panel.height - RIM // 2
     place = f"{plane.name}  {'xyz'[plane.axis]} = {round(view.centre_mm[plane.axis]):+d} mm"

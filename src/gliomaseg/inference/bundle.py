@@ -1,0 +1,112 @@
+"""A trained model on disk, self-contained and safe to open.
+
+A folder with model.xml and model.bin (OpenVINO IR), settings.json (the resolved settings), card.md
+(what it is and how good) and bundle.json (about it, and the SHA-256 of each file). No pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from gliomaseg import files
+from gliomaseg.config import Settings, parse_settings
+from gliomaseg.errors import ModelError
+
+#: Changes when older versions of gliomaseg can't read a new bundle any more.
+FORMAT = 1
+MEMBERS = ("model.xml", "model.bin", "settings.json", "card.md")
+_SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model: where it lies, its settings, its hash and what it says of itself."""
+
+    folder: Path
+    settings: Settings
+    sha256: str
+    about: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return the model's name."""
+        return str(self.about["name"])
+
+    @property
+    def model(self) -> Path:
+        """Return the path of the network's OpenVINO IR."""
+        return self.folder / "model.xml"
+
+    @classmethod
+    def load(cls, model: str | Path = _SHIPPED) -> Bundle:
+        """Return the bundle in a folder, or the shipped one, after comparing every file's hash.
+
+        Raises ModelError (E-MODEL).
+        """
+        folder = shipped_folder() if str(model) == _SHIPPED else Path(model)
+        record = _read_record(folder)
+        for name, digest in record["files"].items():
+            _verify(folder / name, digest)
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        return cls(folder, parse_settings(settings), _digest(record["files"]), record["about"])
+
+
+def shipped_folder() -> Path:
+    """Return where the model that comes with gliomaseg lies."""
+    return Path(str(resources.files("gliomaseg") / "assets" / "model"))
+
+
+def seal(folder: Path, about: Mapping[str, Any]) -> Bundle:
+    """Write bundle.json last, over the other members of a bundle in the making, and return it."""
+    hashes = {name: files.sha256_of(folder / name) for name in MEMBERS}
+    files.write_json(folder / "bundle.json", {"format": FORMAT, "about": dict(about), "files": hashes})
+    return Bundle.load(folder)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / "bundle.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known, members = record["format"], set(record["files"])
+    except FileNotFoundError:
+        raise _bad(f"there is no model bundle in {folder} (no bundle.json)") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _bad(f"{path} can't be read: {error}") from error
+    if known != FORMAT:
+        raise ModelError(
+            "E-MODEL",
+            f"{folder} is a bundle of format {known}",
+            expected=f"format {FORMAT}",
+            remedy="upgrade gliomaseg, or export the model again with this version",
+        )
+    if members != set(MEMBERS):
+        raise _bad(f"{path} lists {', '.join(sorted(members))}")
+    return dict(record)
+
+
+def _verify(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise _bad(f"{path} is missing")
+    if files.sha256_of(path) != digest:
+        raise _bad(f"{path} is not the file that the bundle was sealed with (its SHA-256 differs)")
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bad(what: str) -> ModelError:
+    return ModelError(
+        "E-MODEL",
+        what,
+        expected="a folder with " + ", ".join((*MEMBERS, "bundle.json")),
+        remedy="export the model again with: gliomaseg export RUN -o FOLDER; for the shipped model, "
+        "install gliomaseg again",
+    )

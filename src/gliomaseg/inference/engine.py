@@ -1,0 +1,79 @@
+"""Run a network on one window. Door: openvino.
+
+OpenVINO's telemetry is replaced by nothing before the first import: it would look up a host on the
+network and write to the home folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.config import InferenceSettings
+from gliomaseg.errors import ModelError
+from gliomaseg.inference.bundle import Bundle
+
+if TYPE_CHECKING:
+    import openvino
+
+Array = npt.NDArray[np.float32]
+
+
+def load_openvino() -> openvino:  # type: ignore[valid-type]
+    """Return the openvino module, its telemetry stubbed out."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+class Engine:
+    """A bundle's network, ready to run windows of any shape; each new shape is compiled once."""
+
+    def __init__(self, bundle: Bundle, settings: InferenceSettings) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    @cached_property
+    def _core(self) -> Any:
+        return load_openvino().Core()  # type: ignore[attr-defined]
+
+    @cached_property
+    def precision(self) -> str:
+        """Return the number format of the computation: bf16 or fp32."""
+        if self._settings.precision != "auto":
+            return self._settings.precision
+        return "bf16" if "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
+
+    def prepare_for(self, shape: tuple[int, ...]) -> None:
+        """Compile the network for windows of ``shape`` (batch, modality, *space); raises ModelError."""
+        if shape in self._compiled:
+            return
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": self._settings.threads,
+        }
+        try:
+            model = self._core.read_model(self._bundle.model)
+            model.reshape(list(shape))
+            self._compiled[shape] = self._core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise ModelError(
+                "E-MODEL",
+                f"the network of {self._bundle.name} can't be prepared for {shape}: "
+                f"{str(error).strip().splitlines()[-1]}",
+                expected="a network exported by gliomaseg",
+                remedy="install gliomaseg again, or export the model again",
+            ) from error
+
+    def run(self, window: Array) -> Array:
+        """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
+        self.prepare_for(window.shape)
+        compiled = self._compiled[window.shape]
+        return np.asarray(compiled({0: window}, share_inputs=True)[compiled.output(0)], dtype=np.float32)

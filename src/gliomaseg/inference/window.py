@@ -1,0 +1,95 @@
+"""A whole prepared image through the network: in one window where it fits, else in few.
+
+Two-dimensional networks get axial slices, in batches. Ignorant of labels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.config import Settings
+from gliomaseg.inference.engine import Engine
+
+Array = npt.NDArray[np.float32]
+Box = tuple[slice, slice, slice]
+
+#: Slices that a two-dimensional network sees at once.
+_SLICES = 16
+#: Part of a window that it shares with its neighbour.
+_OVERLAP = 0.25
+
+
+def infer(image: Array, engine: Engine, settings: Settings) -> Array:
+    """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z)."""
+    if settings.network.dimensions == 2:
+        return _by_slices(image, engine, len(settings.network.regions))
+    shape = image.shape[1:]
+    window = window_shape(shape, settings.inference.window_voxels, settings.prepare.multiple)
+    if window == shape:
+        return engine.run(image[None])[0]
+    return _by_windows(image, engine, window, len(settings.network.regions))
+
+
+def compile_shape(image: Array, settings: Settings) -> tuple[int, ...]:
+    """Return the shape (batch, modality, *space) that ``infer`` will run for this image."""
+    if settings.network.dimensions == 2:
+        return (_SLICES, *image.shape[:3])
+    window = window_shape(image.shape[1:], settings.inference.window_voxels, settings.prepare.multiple)
+    return (1, image.shape[0], *window)
+
+
+def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int, ...]:
+    """Return the largest window of at most ``limit`` voxels: the longest axis is halved until it fits.
+
+    Each side stays a multiple of ``multiple``, the network's stride.
+    """
+    window = list(shape)
+    while math.prod(window) > limit and max(window) > multiple:
+        axis = window.index(max(window))
+        window[axis] = -(-window[axis] // 2 // multiple) * multiple
+    return tuple(window)
+
+
+def _by_slices(image: Array, engine: Engine, regions: int) -> Array:
+    channels, x, y, z = image.shape
+    out = np.empty((regions, x, y, z), dtype=np.float32)
+    batch = np.zeros((_SLICES, channels, x, y), dtype=np.float32)
+    for start in range(0, z, _SLICES):
+        count = min(_SLICES, z - start)
+        batch[:count] = np.moveaxis(image[..., start : start + count], -1, 0)
+        out[..., start : start + count] = np.moveaxis(engine.run(batch)[:count], 0, -1)
+    return out
+
+
+def _by_windows(image: Array, engine: Engine, window: tuple[int, ...], regions: int) -> Array:
+    total = np.zeros((regions, *image.shape[1:]), dtype=np.float32)
+    weights = np.zeros(image.shape[1:], dtype=np.float32)
+    weight = _window_weight(window)
+    for box in window_boxes(image.shape[1:], window):
+        part = np.ascontiguousarray(image[(slice(None), *box)])
+        total[(slice(None), *box)] += engine.run(part[None])[0] * weight
+        weights[box] += weight
+    total /= weights
+    return total
+
+
+def window_boxes(shape: tuple[int, ...], window: tuple[int, ...]) -> list[Box]:
+    """Return evenly spaced boxes of the window's shape that cover the image and overlap by a quarter."""
+    starts = []
+    for size, width in zip(shape, window, strict=True):
+        count = 1 if width >= size else math.ceil((size - width) / (width * (1 - _OVERLAP))) + 1
+        starts.append(np.linspace(0, size - width, count).round().astype(int).tolist())
+    return [
+        (slice(x, x + window[0]), slice(y, y + window[1]), slice(z, z + window[2]))
+        for x, y, z in itertools.product(*starts)
+    ]
+
+
+def _window_weight(window: tuple[int, ...]) -> Array:
+    """Return weights (x, y, z) that fall linearly towards the faces, where windows know least."""
+    ramps = [np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / n for n in window]
+    return np.einsum("i,j,k->ijk", *ramps).astype(np.float32)

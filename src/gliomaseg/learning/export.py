@@ -1,0 +1,134 @@
+"""From a trained run to a bundle: OpenVINO IR, proven to agree with PyTorch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gliomaseg import __version__, files
+from gliomaseg.config import InferenceSettings
+from gliomaseg.errors import ModelError, OutputError
+from gliomaseg.inference.bundle import Bundle, seal
+from gliomaseg.inference.engine import Engine, load_openvino
+from gliomaseg.learning.network import build_network, count_parameters
+from gliomaseg.learning.run import Run, averaged_weights, load_weights
+
+#: Largest difference of a probability between the exported network (weights stored as fp16,
+#: computed in fp32) and PyTorch in fp32.
+_TOLERANCE = 0.02
+
+
+class _Probabilities(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.sigmoid(self.network(image)[0])
+
+
+def export(run: Run, folder: Path, *, name: str | None = None, card: str = "") -> Bundle:
+    """Write the averaged network of ``run`` as a bundle into a new ``folder``.
+
+    Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(
+            "E-EXISTS",
+            f"{folder} is not empty",
+            expected="a new folder for the bundle",
+            remedy="choose another folder with -o, or remove it",
+        )
+    files.make_folder(folder.parent)
+    network = build_network(run.settings.network)
+    load_weights(network, averaged_weights(run))
+    network.eval()
+    with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder.parent) as temporary:
+        draft = Path(temporary) / "bundle"
+        draft.mkdir()
+        about = _about(run, network, name or run.folder.name)
+        _write_network(network, run, draft)
+        files.write_json(draft / "settings.json", run.settings.model_dump(mode="json"))
+        files.write_text(draft / "card.md", card or _card(about))
+        files.write_json(draft / "bundle.json", {})
+        about["difference_from_pytorch"] = _compare(network, run, draft, about)
+        seal(draft, about)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    return Bundle.load(folder)
+
+
+def _write_network(network: nn.Module, run: Run, folder: Path) -> None:
+    openvino: Any = load_openvino()
+    settings = run.settings.network
+    example = torch.zeros(_example_shape(run))
+    dynamic = [-1 if settings.dimensions == 2 else 1, len(settings.modalities)] + [-1] * settings.dimensions
+    with torch.no_grad():
+        model = openvino.convert_model(
+            _Probabilities(network), example_input=example, input=openvino.PartialShape(dynamic)
+        )
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=True)
+
+
+def _example_shape(run: Run) -> tuple[int, ...]:
+    network = run.settings.network
+    sizes = (64, 48, 32)[: network.dimensions]
+    return (1 if network.dimensions == 3 else 2, len(network.modalities), *sizes)
+
+
+def _compare(network: nn.Module, run: Run, folder: Path, about: dict[str, Any]) -> float:
+    """Return the largest difference from PyTorch on a random image of another shape than the example."""
+    shape = tuple(n + 16 * (i > 1) for i, n in enumerate(_example_shape(run)))
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = _Probabilities(network)(image).numpy()
+    bundle = Bundle(folder, run.settings, "", about)
+    got = Engine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())
+    difference = float(np.abs(got - expected).max())
+    if not difference <= _TOLERANCE:
+        raise ModelError(
+            "E-MODEL",
+            f"the exported network differs from PyTorch by {difference:.3g}",
+            expected=f"at most {_TOLERANCE}",
+            remedy="report it with the run's settings.json: the export is not to be trusted",
+        )
+    return difference
+
+
+def _about(run: Run, network: nn.Module, name: str) -> dict[str, Any]:
+    history = run.read_history(10**9).rows
+    scored = next((row for row in reversed(history) if row.dice_wt is not None), None)
+    split = run.read_split()
+    return {
+        "name": name,
+        "gliomaseg": __version__,
+        "created": datetime.now(UTC).date().isoformat(),
+        "parameters": count_parameters(network),
+        "trained_on": list(split.train),
+        "steps": history[-1].step if history else 0,
+        "hours": round(history[-1].minutes / 60, 2) if history else 0,
+        "held_out": {
+            "cases": list(split.validation),
+            "dice": {"wt": scored.dice_wt, "tc": scored.dice_tc, "et": scored.dice_et} if scored else None,
+        },
+    }
+
+
+def _card(about: dict[str, Any]) -> str:
+    dice = about["held_out"]["dice"]
+    scores = ", ".join(f"{k.upper()} {v:.3f}" for k, v in dice.items()) if dice else "not measured"
+    return (
+        f"# {about['name']}\n\n"
+        "Outlines brain tumours in pre-operative MRI. Research use only: not a medical device.\n\n"
+        f"- Trained by gliomaseg {about['gliomaseg']} on {len(about['trained_on'])} cases, "
+        f"{about['steps']} steps, {about['hours']} hours.\n"
+        f"- Mean Dice on {len(about['held_out']['cases'])} held-out cases, BraTS 2020's rule: {scores}.\n"
+        f"- {about['parameters']:,} parameters.\n"
+    )

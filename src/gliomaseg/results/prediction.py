@@ -1,0 +1,110 @@
+"""Predicted label maps on disk: found under any usual name, read under the scheme that they follow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gliomaseg.errors import CaseError, SettingsError
+from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.labels import LabelScheme, find_scheme
+
+_OWN_NAMES = ("seg.nii.gz", "seg.nii")
+_NAME = re.compile(r"(?P<id>.+?)(?:[_-]seg)?\.nii(?:\.gz)?")
+
+
+def find_predictions(folder: Path) -> dict[str, Path]:
+    """Return the label map of each case id in a folder, in the order of names.
+
+    Knows ``<id>/seg.nii.gz`` (results of gliomaseg; such a folder alone, too), ``<id>.nii.gz``,
+    ``<id>_seg.nii.gz`` and ``<id>-seg.nii.gz``, each also as .nii. Raises ImageError (E-NOFILE),
+    CaseError (E-NOFILE, E-PERM, E-DUPID, E-NOCASE).
+    """
+    found: dict[str, Path] = {}
+    for path in _label_maps(folder):
+        name = _case_id(path)
+        if name in found:
+            raise CaseError(
+                "E-DUPID",
+                f"case {name} has two predictions: {found[name]} and {path}",
+                expected="one label map per case",
+                remedy="move one of them out of the folder",
+            )
+        found[name] = path
+    if not found:
+        raise CaseError(
+            "E-NOCASE",
+            f"no prediction was found in {folder}",
+            expected="<id>/seg.nii.gz, <id>.nii.gz, <id>_seg.nii.gz or <id>-seg.nii.gz (or .nii)",
+            remedy="name the folder that directly holds these files or folders",
+        )
+    return found
+
+
+def _label_maps(folder: Path) -> Iterator[Path]:
+    if not folder.exists():
+        raise missing_file(folder)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise CaseError(
+            "E-PERM" if folder.is_dir() else "E-NOFILE",
+            f"{folder} can't be read as a folder: {error.strerror}",
+            expected="a readable folder with predictions",
+            remedy="name the folder that holds the label maps; check its permissions",
+        ) from error
+    for entry in entries:
+        if entry.is_dir():
+            yield from (path for name in _OWN_NAMES if (path := entry / name).is_file())
+        elif _NAME.fullmatch(entry.name) and not entry.name.startswith("."):
+            yield entry
+
+
+def _case_id(path: Path) -> str:
+    match = _NAME.fullmatch(path.name)
+    if match is None or path.name in _OWN_NAMES:
+        return path.resolve().parent.name
+    return match["id"]
+
+
+def read_prediction(path: Path | None, scheme: LabelScheme | None, reference: Segmentation) -> Segmentation:
+    """Return the prediction in ``path``, an empty one without a path.
+
+    Its scheme is ``scheme``, else the one that run.json beside it names, else the reference's.
+    """
+    if path is None:
+        return replace(reference, labels=np.zeros_like(reference.labels))
+    return read_labels(path, scheme or _scheme_beside(path) or reference.scheme)
+
+
+def was_seen(path: Path) -> bool:
+    """Return whether the model that made the prediction was trained on its case, by run.json."""
+    return _record_beside(path).get("seen_in_training") is True
+
+
+def _scheme_beside(path: Path) -> LabelScheme | None:
+    name = _record_beside(path).get("scheme")
+    return find_scheme(name) if isinstance(name, str) else None
+
+
+def _record_beside(path: Path) -> dict[str, Any]:
+    run = path.parent / "run.json"
+    try:
+        content = json.loads(run.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            "E-SETTING",
+            f"{run} can't be read, so the label scheme of {path.name} is unknown: {error}",
+            expected='a JSON object with the key "scheme"',
+            remedy="name the scheme of the predictions: --prediction-scheme",
+        ) from error
+    return content if isinstance(content, dict) else {}

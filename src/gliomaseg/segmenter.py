@@ -1,0 +1,223 @@
+"""The main path on one screen: read, prepare, infer, restore, label, save."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gliomaseg import __version__, console, files
+from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.nifti import write_segmentation
+from gliomaseg.imaging.prepare import prepare
+from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.window import compile_shape, infer
+from gliomaseg.labels import BRATS2021, LabelScheme, Region, Tissue
+from gliomaseg.results.measure import Measurements, measure
+from gliomaseg.results.picture import overview_png
+from gliomaseg.results.segment import label_regions
+
+RUN_SCHEMA = 1
+_LIBRARIES = ("numpy", "nibabel", "isal", "openvino", "pillow")
+
+Stage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One segmented case: the images, the segmentation, and how it was made."""
+
+    case: Case
+    images: Volume
+    segmentation: Segmentation
+    provenance: Mapping[str, Any]
+    seconds: dict[str, float]
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """Return voxels and millilitres of each label and region."""
+        return measure(self.segmentation)
+
+    def volumes_ml(self) -> dict[str, float]:
+        """Return the volume of each tissue and region in ml: ncr, ed, et, wt, tc."""
+        parts = [*Tissue, *Region]
+        known = self.segmentation.scheme.values
+        return {
+            part.value: self.measurements.volume_ml(part)
+            for part in parts
+            if isinstance(part, Region) or part in known
+        }
+
+    def save(self, output: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the case's folder into ``output``, whole or not at all, and return it.
+
+        The folder holds seg.nii.gz, overview.png, measurements.json and run.json.
+        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false).
+        """
+        target = files.make_folder(Path(output)) / self.case.id
+        if target.exists() and not overwrite:
+            raise already_there(target)
+        with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=target.parent) as draft:
+            folder = Path(draft) / self.case.id
+            folder.mkdir()
+            self._write(folder)
+            _swap(folder, target)
+        return target
+
+    def _write(self, folder: Path) -> None:
+        with _timed(self.seconds, "write"):
+            write_segmentation(folder / "seg.nii.gz", self.segmentation)
+        with _timed(self.seconds, "measure"):
+            files.write_json(folder / "measurements.json", self._measured())
+        with _timed(self.seconds, "picture"):
+            note = self.provenance["note"]
+            picture = overview_png(self.images, self.segmentation, title=self.case.id, note=note)
+            files.write_bytes(folder / "overview.png", picture)
+        files.write_json(folder / "run.json", self._record())
+
+    def _measured(self) -> dict[str, object]:
+        about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
+        return about | self.measurements.as_dict() | {"scheme": self.segmentation.scheme.name}
+
+    def _record(self) -> dict[str, object]:
+        return {
+            **self.provenance,
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
+            "peak_memory_mb": peak_memory_mb(),
+        }
+
+
+class Segmenter:
+    """A trained model, ready to segment cases: ``Segmenter.load().segment(case).save("out")``."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+        self.bundle = bundle
+        inference = bundle.settings.inference.model_copy(update={"threads": threads})
+        self.settings = bundle.settings.model_copy(update={"inference": inference})
+        self.engine = Engine(bundle, inference)
+
+    @classmethod
+    def load(cls, model: str | Path = "shipped", *, threads: int = 0) -> Segmenter:
+        """Return a segmenter for the shipped model or the bundle in a folder.
+
+        ``threads`` is the number of CPU threads of the network, 0 for all. Raises ModelError.
+        """
+        return cls(Bundle.load(model), threads=threads)
+
+    def held_out(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
+        seen = set(self.bundle.about["trained_on"])
+        unseen = [case for case in cases if case.id not in seen]
+        if unseen:
+            return unseen
+        raise CaseError(
+            "E-NOCASE",
+            f"{self.bundle.name} was trained on all {len(cases)} cases",
+            expected="at least one case that the model has not seen",
+            remedy="give other cases, or leave out --held-out",
+        )
+
+    def segment(
+        self, case: Case, *, scheme: LabelScheme = BRATS2021, stage: Stage = lambda _: None
+    ) -> Result:
+        """Label every voxel of ``case`` under ``scheme``; ``stage`` is told what is being done.
+
+        Raises CaseError and ImageError for the case's files, ModelError for the network.
+        """
+        seconds: dict[str, float] = {}
+        with _stage("read", stage, seconds):
+            images = read_case(case, self.settings.network.modalities)
+        with _stage("prepare", stage, seconds):
+            prepared = prepare(images, self.settings.prepare)
+        with _stage("compile", stage, seconds):
+            self.engine.prepare_for(compile_shape(prepared.image, self.settings))
+        with _stage("infer", stage, seconds):
+            probabilities = infer(prepared.image, self.engine, self.settings)
+        with _stage("label", stage, seconds):
+            labels = label_regions(probabilities, self.settings, scheme)
+            restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
+        with _stage("hash", stage, seconds):
+            provenance = self.describe(case, scheme)
+        return Result(case, images, Segmentation(restored, images.grid, scheme), provenance, seconds)
+
+    def describe(self, case: Case, scheme: LabelScheme) -> dict[str, Any]:
+        """Return what a result of ``case`` depends on: versions, model, inputs and settings."""
+        inputs = {m: case.images[m] for m in self.settings.network.modalities}
+        return {
+            "schema_version": RUN_SCHEMA,
+            "notice": console.RESEARCH_USE,
+            "note": synthetic_note(case),
+            "case": case.id,
+            "scheme": scheme.name,
+            "labels": scheme.describe(),
+            "gliomaseg": __version__,
+            "python": platform.python_version(),
+            "libraries": {name: version(name) for name in _LIBRARIES},
+            "model": {"name": self.bundle.name, "sha256": self.bundle.sha256},
+            "seen_in_training": case.id in self.bundle.about["trained_on"],
+            "precision": self.engine.precision,
+            "inputs": {m: {"file": p.name, "sha256": files.sha256_of(p)} for m, p in inputs.items()},
+            "settings": {
+                section: getattr(self.settings, section).model_dump(mode="json")
+                for section in ("prepare", "network", "inference", "segment")
+            },
+        }
+
+
+def synthetic_note(case: Case) -> str:
+    """Return a warning when the case is the embedded phantom, else an empty text."""
+    return "Synthetic exam: a phantom, not a patient." if "phantom" in case.id else ""
+
+
+def already_there(target: Path) -> OutputError:
+    """Return the E-EXISTS error for a folder that holds something else than the wanted result."""
+    return OutputError(
+        "E-EXISTS",
+        f"{target} exists already and holds another result",
+        expected="a case folder that is not there yet, or the same result",
+        remedy="choose another folder with -o, or replace it with --overwrite",
+    )
+
+
+def peak_memory_mb() -> float:
+    """Return the largest memory of this process so far, in megabytes (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def _swap(draft: Path, target: Path) -> None:
+    """Put ``draft`` in the place of ``target``, which may exist; both lie on one file system."""
+    if target.exists():
+        target.rename(draft.with_name("replaced"))
+    draft.rename(target)
+    shutil.rmtree(draft.with_name("replaced"), ignore_errors=True)
+
+
+@contextmanager
+def _stage(name: str, tell: Stage, seconds: dict[str, float]) -> Iterator[None]:
+    tell(name)
+    with _timed(seconds, name):
+        yield
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
