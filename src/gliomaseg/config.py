@@ -10,27 +10,28 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gliomaseg.errors import SettingsError
 from gliomaseg.labels import Modality, Region
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Percentile = Annotated[float, Field(ge=0, le=100)]
 Natural = Annotated[int, Field(ge=1)]
 
 
 class PrepareSettings(_Section):
     """From a volume to what a network sees."""
 
-    clip_percentiles: tuple[float, float] = (0.1, 99.9)
+    clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
     """Intensities inside the brain are clipped to these percentiles before the z-score."""
     multiple: Natural = 16
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
@@ -96,7 +97,7 @@ class TrainingSettings(_Section):
     """Patches per step."""
     steps: Natural = 4000
     """Length of the training; the learning rate falls to 0 over it."""
-    hours: float | None = None
+    hours: float | None = Field(None, gt=0)
     """If given, stop after this time of training; the learning rate falls to 0 over it."""
     learning_rate: float = Field(1.5e-3, gt=0)
     """Peak learning rate of AdamW."""
@@ -158,6 +159,18 @@ class Settings(_Section):
     inference: InferenceSettings = InferenceSettings()
     segment: SegmentSettings = SegmentSettings()
 
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        lengths = {
+            "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
+            "segment.thresholds": (len(self.segment.thresholds), len(self.network.regions)),
+            "training.patch": (len(self.training.patch), self.network.dimensions),
+        }
+        for name, (given, wanted) in lengths.items():
+            if given != wanted:
+                raise ValueError(f"{name} has {given} values, network needs {wanted}")
+        return self
+
 
 def preset_names() -> list[str]:
     """Return the names of the presets that come with gliomaseg."""
@@ -193,23 +206,33 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
         path = ".".join(str(step) for step in first["loc"])
         raise SettingsError(
             "E-SETTING",
-            f"setting {path}: {first['msg'].lower()} (got {first.get('input')!r})",
-            expected="a setting of config.py, in its range",
-            remedy=_did_you_mean(path, _paths()),
+            f"setting {path}: {first['msg'].lower()} (got {first['input']!r})" if path else first["msg"],
+            expected="settings of config.py, in their range",
+            remedy=_did_you_mean(path, _paths()) if path else "change one of the two",
         ) from error
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:
     path, equals, value = change.partition("=")
-    section, dot, name = path.strip().partition(".")
-    if not (equals and dot):
+    section, _, name = path.strip().partition(".")
+    if not equals or f"{section}.{name}" not in _paths():
         raise SettingsError(
             "E-SETTING",
-            f"--set {change} is not of the form section.name=value",
-            expected="for example --set training.batch=4",
+            f"--set {change}: there is no setting {path.strip()!r}"
+            if equals
+            else f"--set {change} has no value",
+            expected="section.name=value, for example --set training.batch=4",
             remedy=_did_you_mean(path, _paths()),
         )
-    tree.setdefault(section, {})[name] = yaml.safe_load(value)
+    try:
+        tree.setdefault(section, {})[name] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            "E-SETTING",
+            f"--set {change}: {value!r} is not a value",
+            expected="a number, a word, or a list such as [96, 96, 96]",
+            remedy="close brackets and quotation marks",
+        ) from error
 
 
 def _paths() -> list[str]:

@@ -7,6 +7,8 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -42,16 +44,20 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def draft_prefix() -> str:
-    """Return how the names of this process's unfinished files begin."""
-    return f".tmp-{os.getpid()}-"
+    """Return how the names of this process's unfinished files begin: with its number and its machine."""
+    return f".tmp-{os.getpid()}-{_machine()}-"
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what killed processes left unfinished in ``folder``; living ones are left alone."""
+    """Remove what killed processes of this machine left unfinished in ``folder``; others are left alone."""
     for path in folder.glob(".tmp-*"):
-        owner = path.name.split("-")[1]
-        if owner.isdigit() and not _is_alive(int(owner)):
+        match = re.fullmatch(r"\.tmp-(\d{1,9})-(?:(\w*)-)?[^-]*", path.name, re.ASCII)
+        if match and match[2] in (None, _machine()) and not _is_alive(int(match[1])):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return re.sub(r"\W", "", platform.node(), flags=re.ASCII)
 
 
 def _is_alive(process: int) -> bool:
@@ -135,6 +141,7 @@ def _sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with contextlib.suppress(OSError):  # some network disks can't; the file is there all the same
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -15,8 +15,8 @@ from gliomaseg.errors import CODES, CaseError, ImageError
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme, Region, Tissue
 from gliomaseg.results.evaluation import COLUMNS, Evaluation, evaluate, score_case
-from gliomaseg.results.prediction import find_predictions
 from gliomaseg.results.metrics import dice, iou, mean_iou_with_background
+from gliomaseg.results.prediction import find_predictions
 
 SHAPE = (4, 3, 2)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -14,11 +14,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
+from gliomaseg.console import RESEARCH_USE
 from gliomaseg.errors import CaseError, UsageError
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Region, Tissue
 from gliomaseg.results import picture
-from gliomaseg.results.picture import PANEL, PLANES, RIM, STROKES, Stroke, draw_overview, overview_png
+from gliomaseg.results.picture import PANEL, RIM, STROKES, Stroke, draw_overview, overview_png
+from gliomaseg.results.planes import PLANES
 
 Pixels = npt.NDArray[np.uint8]
 Panel = tuple[Pixels, dict[str, tuple[float, float]]]  # a finished panel; where its letters stand
@@ -185,7 +187,7 @@ def test_the_words_on_the_page(texts: list[str]) -> None:
     assert "whole tumour (WT)  0.22 ml" in texts, "6 x 6 x 6 voxels of 1 mm"
     assert "enhancing tumour (ET)  0.008 ml" in texts, "2 x 2 x 2 voxels"
     assert any("patient's right (R) is on the viewer's left" in text for text in texts)
-    assert texts[-1] == "Research use only - not a medical device"
+    assert texts[-1] == RESEARCH_USE
     assert not any("Oblique" in text or "no tumour" in text for text in texts)
 
 

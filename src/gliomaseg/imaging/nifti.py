@@ -8,6 +8,7 @@ Ignorant of cases and of what the voxels mean.
 from __future__ import annotations
 
 import difflib
+import io
 import math
 import re
 from pathlib import Path
@@ -150,47 +151,55 @@ class _Source:
     """One file, opened: its header parsed, its data still to be inflated."""
 
     def __init__(self, path: Path, *, first: int = -1) -> None:
-        self.path = path
-        self._raw = _read_raw(path, first)
-        self._inflater = isal_zlib.decompressobj(wbits=_GZIP) if self._raw[:2] == _GZIP_MAGIC else None
-        self._rest: bytes | memoryview = memoryview(self._raw)
-        block = self._take(348)
+        self._path = path
+        raw = _read_raw(path, first)
+        self._stream = _Gzip(path, raw) if raw[:2] == _GZIP_MAGIC else io.BytesIO(raw)
+        block = self._stream.read(348)
         if block[:4] in _SIZES[2:]:  # NIfTI-2
-            block += self._take(192)
+            block += self._stream.read(192)
         self.start = len(block)
         self.layout = _parse(path, block)
 
-    def _take(self, count: int) -> bytes:
-        if self._inflater is not None:
-            return self._inflate(count)
-        block, self._rest = bytes(self._rest[:count]), self._rest[count:]
-        return block
+    def read_data(self) -> bytes:
+        """Return everything behind the header, proven to be whole."""
+        expected = self.layout.size - self.start
+        data = self._stream.read(expected + _SLACK)
+        if isinstance(self._stream, _Gzip) and len(data) == expected + _SLACK:
+            raise _bomb(self._path, self.layout.size)
+        is_cut = isinstance(self._stream, _Gzip) and not self._stream.ended
+        if len(data) < expected or is_cut:
+            raise _truncated(self._path, len(data) + self.start, self.layout.size)
+        return data
 
-    def _inflate(self, count: int) -> bytes:
-        """Return the next ``count`` bytes, fewer at the end; several gzip members are one stream."""
+
+class _Gzip:
+    """A gzip stream of one member or several, inflated as far as asked, each member's checksum compared."""
+
+    def __init__(self, path: Path, raw: bytes) -> None:
+        self._path = path
+        self._rest = raw
+        self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the last member's checksum was reached."""
+        return self._inflater.eof
+
+    def read(self, count: int) -> bytes:
+        """Return the next ``count`` bytes, fewer at the end."""
         blocks: list[bytes] = []
         while count > 0:
             try:
                 blocks.append(self._inflater.decompress(self._rest, count))
-            except isal_zlib.error as error:
-                raise _corrupt(self.path, str(error)) from error
+            except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub calls it an instance
+                raise _corrupt(self._path, str(error)) from error
             count -= len(blocks[-1])
             self._rest = self._inflater.unconsumed_tail
-            if not self._inflater.eof or self._inflater.unused_data[:2] != _GZIP_MAGIC:
+            if not self.ended or self._inflater.unused_data[:2] != _GZIP_MAGIC:
                 break
             self._rest = self._inflater.unused_data
             self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
         return b"".join(blocks)
-
-    def read_data(self) -> bytes | memoryview:
-        """Return everything behind the header, proven to be whole."""
-        expected = self.layout.size - self.start
-        data = self._rest if self._inflater is None else self._inflate(expected + _SLACK)
-        if self._inflater is not None and len(data) == expected + _SLACK:
-            raise _bomb(self.path, self.layout.size)
-        if len(data) < expected or (self._inflater is not None and not self._inflater.eof):
-            raise _truncated(self.path, len(data) + self.start, self.layout.size)
-        return data
 
 
 def _read_raw(path: Path, first: int) -> bytes:
@@ -204,7 +213,7 @@ def _read_raw(path: Path, first: int) -> bytes:
             )
         with path.open("rb") as stream:
             raw = stream.read(first)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_file(path) from error
     except OSError as error:
         raise ImageError(
@@ -269,7 +278,7 @@ def _no_nifti(path: Path, block: bytes) -> ImageError:
             return ImageError(
                 "E-POINTER", f"{path} is {kind}, not an image", expected="a NIfTI image", remedy=remedy
             )
-    if len(block) < 540 and any(size.startswith(block[:4]) for size in _SIZES):
+    if len(block) < 540 and any(start.startswith(block[:4]) for start in (*_SIZES, _GZIP_MAGIC)):
         return _truncated(path, len(block), 352)
     return ImageError(
         "E-FORMAT",
@@ -306,7 +315,7 @@ def _shape(path: Path, dims: list[int]) -> tuple[int, int, int]:
 def _dtype(path: Path, header: nib.Nifti1Header) -> np.dtype[np.generic]:
     code = int(header["datatype"])
     try:
-        dtype = np.dtype(header.get_data_dtype())
+        dtype: np.dtype[np.generic] = np.dtype(header.get_data_dtype())
     except (nib.spatialimages.HeaderDataError, KeyError):
         dtype = np.dtype(object)
     if dtype.newbyteorder("=") not in _SCALARS or int(header["bitpix"]) != 8 * dtype.itemsize:

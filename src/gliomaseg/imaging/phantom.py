@@ -1,9 +1,8 @@
 """A synthetic exam: an average brain with a drawn tumour, for the demo, the tests and pre-training.
 
-The anatomy is the ICBM 152 atlas (``assets/ATLAS-LICENSE.txt``), bent a little by the seed; the tumour is
-a noisy ball of necrosis in an enhancing rim, with oedema that runs along white matter and stops at CSF.
-It looks like an exam and is none: nothing measured on it says how well a network does on patients.
-Ignorant of torch and of how real images are read.
+The anatomy is the ICBM 152 atlas (``assets/ATLAS-LICENSE.txt``), bent a little by the seed; the tumour
+is that of ``tumour.py``. It looks like an exam and is none: nothing measured on it says how well a network
+does on patients. Ignorant of torch and of how real images are read.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,21 @@ from scipy import ndimage
 from gliomaseg import files
 from gliomaseg.errors import SettingsError
 from gliomaseg.imaging import nifti
+from gliomaseg.imaging.tumour import (
+    DEFAULT_TUMOUR,
+    SCALE,
+    SHIFT,
+    Image,
+    Mask,
+    Part,
+    TumourSpec,
+    draw_tumour,
+    make_noise,
+    push,
+)
 from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Modality, Tissue
 
-Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 Size = Literal["full", "small"]
 
 #: Mean of each tissue in t1n, t1c, t2w, t2f, in hundreds of intensities around ``_LEVELS``. Chosen so that
@@ -54,33 +63,8 @@ _BLURS = ((0.5, 0.5, 0.6), (0.5, 0.5, 0.6), (0.5, 0.5, 1.0), (0.6, 0.6, 1.2))
 
 _STEPS: Mapping[Size, int] = {"full": 1, "small": 3}
 _BOX = (240, 240, 155)
-#: Atlas mm (MNI, RAS+) times _SCALE plus _SHIFT are the mm of the BraTS box: the atlas's brain then fills
-#: the median bounding box of the same cases, x 50..187, y 43..213, z 0..140.
-_SCALE = 0.93
-_SHIFT = (-118.5, 127.0, 64.5)
 #: How far, in mm, the bent brain may reach beyond the atlas's: 4 standard deviations of the bend.
 _MARGIN = 12.0
-#: Step in mm of the grid on which oedema spreads.
-_SPREAD_STEP = 3
-
-
-@dataclass(frozen=True)
-class TumourSpec:
-    """Where a tumour lies and how large it is; lengths in mm.
-
-    ``centre_mm`` is (x, y, z) in MNI space, RAS+: x = +30 lies in the right hemisphere. ``core_mm`` is the
-    mean radius of the enhancing rim's outside, ``rim_mm`` its mean thickness, ``oedema_mm`` how far
-    oedema reaches in white matter, ``push_mm`` how far the tissue at the core's edge is displaced.
-    ``roughness`` is the standard deviation of the radius relative to ``core_mm``.
-    """
-
-    centre_mm: tuple[float, float, float] = (30.0, -28.0, 24.0)
-    core_mm: float = 18.0
-    rim_mm: float = 5.5
-    oedema_mm: float = 16.0
-    push_mm: float = 5.0
-    roughness: float = 0.25
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,17 +73,6 @@ class Phantom:
 
     images: Volume
     reference: Segmentation
-
-
-class _Part(NamedTuple):
-    """The part of the grid where the brain lies: its slices, its voxels' mm along each axis, its step."""
-
-    box: tuple[slice, ...]
-    axes: tuple[Image, ...]
-    step: int
-
-
-DEFAULT_TUMOUR = TumourSpec()
 
 
 def make_phantom(
@@ -116,7 +89,7 @@ def make_phantom(
     part = _find_part(grid, _STEPS[size])
     shape_random, image_random = np.random.default_rng(seed).spawn(2)
     tissues, brain = _draw_brain(part, shape_random, tumour)
-    lesion = _draw_tumour(part, tissues, brain, tumour) if tumour else np.zeros_like(tissues)
+    lesion = draw_tumour(part, tissues, brain, tumour) if tumour else np.zeros_like(tissues)
     fractions = np.concatenate([tissues * (1 - lesion.sum(axis=0)), lesion])
     labels = np.zeros(grid.shape, dtype=np.uint8)
     labels[part.box] = _label(fractions, brain)
@@ -166,17 +139,17 @@ def _make_grid(step: int) -> Grid:
     return Grid((x, y, z), affine)
 
 
-def _find_part(grid: Grid, step: int) -> _Part:
+def _find_part(grid: Grid, step: int) -> Part:
     """Return the part of the grid within ``_MARGIN`` of the atlas's brain."""
     _, lower, upper = _load_atlas()
     slices, axes = [], []
     for axis in range(3):
         mm = grid.affine[axis, 3] + grid.affine[axis, axis] * np.arange(grid.shape[axis])
-        low, high = (_SCALE * edge[axis] + _SHIFT[axis] for edge in (lower, upper))
+        low, high = (SCALE * edge[axis] + SHIFT[axis] for edge in (lower, upper))
         near = np.flatnonzero((mm > low - _MARGIN) & (mm < high + _MARGIN))
         slices.append(slice(int(near[0]), int(near[-1]) + 1))
         axes.append(mm[slices[-1]].astype(np.float32))
-    return _Part(tuple(slices), tuple(axes), step)
+    return Part(tuple(slices), tuple(axes), step)
 
 
 @cache
@@ -191,29 +164,15 @@ def _load_atlas() -> tuple[Image, Affine, Affine]:
     return maps, np.array([-upper[0], *affine[1:3, 3]]), upper
 
 
-def _make_noise(axes: tuple[Image, ...], scale_mm: float, random: np.random.Generator) -> Image:
-    """Return smooth noise (x, y, z) of mean 0 and variance 1 at these mm: cubic B-splines on random knots.
-
-    The knots lie ``scale_mm`` apart in the whole BraTS box, so that every grid sees the same noise.
-    """
-    count = int(np.ceil(240 / scale_mm)) + 4
-    field = random.standard_normal((count, count, count), dtype=np.float32)
-    for mm, start in zip(axes, (-240.0, 0.0, 0.0), strict=True):
-        t = np.abs((mm[:, None] - start) / scale_mm - (np.arange(count) - 1))
-        basis = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.clip(2 - t, 0, None) ** 3 / 6)
-        field = np.tensordot(field, basis.astype(np.float32), axes=([0], [1]))
-    return field / np.float32((151 / 315) ** 1.5)  # the mean of the summed squares of the basis
-
-
-def _draw_brain(part: _Part, random: np.random.Generator, tumour: TumourSpec | None) -> tuple[Image, Mask]:
+def _draw_brain(part: Part, random: np.random.Generator, tumour: TumourSpec | None) -> tuple[Image, Mask]:
     """Return the fractions of CSF, grey and white matter (3, x, y, z), and where the brain is."""
     bent = [
-        mm + 2.5 * _make_noise(part.axes, 45.0, random) + 1.0 * _make_noise(part.axes, 14.0, random)
+        mm + 2.5 * make_noise(part.axes, 45.0, random) + 1.0 * make_noise(part.axes, 14.0, random)
         for mm in np.ix_(*part.axes)
     ]
     brain = _sample(2, bent, part.step) > 0.5
     if tumour is not None:
-        bent = [mm - push for mm, push in zip(bent, _push(part.axes, tumour), strict=True)]
+        bent = [mm - push for mm, push in zip(bent, push(part.axes, tumour), strict=True)]
     gm, wm = (_sample(index, [mm[brain] for mm in bent], part.step) for index in (0, 1))
     csf = np.clip(1 - gm - wm, 0, 1)
     # The atlas averages 152 young brains: a power sharpens it to one, the factor widens its sulci.
@@ -226,62 +185,9 @@ def _draw_brain(part: _Part, random: np.random.Generator, tumour: TumourSpec | N
 def _sample(index: int, mm: list[Image], step: int) -> Image:
     """Return one atlas map at positions in box mm, averaged over ``step`` voxels beforehand."""
     maps, lower, _ = _load_atlas()
-    voxels = [(m - s) / _SCALE - float(low) for m, s, low in zip(mm, _SHIFT, lower, strict=True)]
+    voxels = [(m - s) / SCALE - float(low) for m, s, low in zip(mm, SHIFT, lower, strict=True)]
     source = maps[index] if step == 1 else ndimage.uniform_filter(maps[index], step)
     return np.asarray(ndimage.map_coordinates(source, voxels, order=1, output=np.float32))
-
-
-def _offsets(axes: tuple[Image, ...], tumour: TumourSpec) -> list[Image]:
-    """Return the distance from the tumour's centre along each axis in mm, broadcastable to (x, y, z)."""
-    centre = [_SCALE * mm + shift for mm, shift in zip(tumour.centre_mm, _SHIFT, strict=True)]
-    return list(np.ix_(*(mm - np.float32(c) for mm, c in zip(axes, centre, strict=True))))
-
-
-def _push(axes: tuple[Image, ...], tumour: TumourSpec) -> list[Image]:
-    """Return how far tissue was pushed along each axis in mm: ``push_mm`` at the edge of the core."""
-    offsets = [offset / np.float32(tumour.core_mm) for offset in _offsets(axes, tumour)]
-    decay = np.exp(0.5 - sum(offset**2 for offset in offsets) / 2)
-    return [tumour.push_mm * offset * decay for offset in offsets]
-
-
-def _draw_tumour(part: _Part, tissues: Image, brain: Mask, tumour: TumourSpec) -> Image:
-    """Return the fractions of necrosis, oedema and enhancing tumour (3, x, y, z)."""
-    random = np.random.default_rng(tumour.seed)
-    coarse, fine, rim, edge = (
-        _make_noise(part.axes, scale, random)
-        for scale in (max(tumour.core_mm, 5.0), max(tumour.core_mm / 2.5, 3.0), 7.0, 12.0)
-    )
-    distance = np.sqrt(sum(offset**2 for offset in _offsets(part.axes, tumour)))
-    outside = distance - tumour.core_mm * (1 + tumour.roughness * (0.8 * coarse + 0.6 * fine))
-    inside = outside + tumour.rim_mm * np.maximum(1 + 0.5 * rim, 0.3)
-    ventricle = ndimage.gaussian_filter(tissues[0], 2.5 / part.step) > 0.5
-    core = np.clip(0.5 - outside / part.step, 0, 1) * (brain & ~ventricle)
-    necrosis = np.minimum(core, np.clip(0.5 - inside / part.step, 0, 1))
-    reach = tumour.oedema_mm * (1 + 0.2 * np.clip(edge, -2, 2))
-    reach -= _spread(part, tissues, core > 0.5, 1.4 * tumour.oedema_mm + 4)
-    permitted = tissues[2] + 0.45 * tissues[1]
-    oedema = np.clip(0.5 + reach / 4, 0, 1) * permitted * (1 - core)
-    return np.stack([necrosis, oedema, core - necrosis])
-
-
-def _spread(part: _Part, tissues: Image, core: Mask, limit_mm: float) -> Image:
-    """Return how far each voxel lies from the core in mm of white matter, at most ``limit_mm``.
-
-    Grey matter counts four times, CSF is a wall: Bellman-Ford steps over the 26 neighbours.
-    """
-    thin = _SPREAD_STEP // part.step
-    csf, gm, wm = tissues[:, ::thin, ::thin, ::thin]
-    cost = np.where((csf < 0.4) & (gm + wm > 0.3), _SPREAD_STEP / (wm + 0.25 * gm + 0.05), np.inf)
-    far = np.where(core[::thin, ::thin, ::thin], 0.0, np.inf).astype(np.float32)
-    rings = [ndimage.generate_binary_structure(3, order) for order in (1, 2, 3)]
-    for _ in range(int(limit_mm / _SPREAD_STEP)):
-        steps = [
-            ndimage.minimum_filter(far, footprint=ring, mode="nearest") + cost * np.sqrt(order)
-            for order, ring in enumerate(rings, start=1)
-        ]
-        far = np.minimum.reduce([far, *steps]).astype(np.float32)
-    far = np.minimum(far, np.float32(limit_mm))
-    return np.asarray(ndimage.affine_transform(far, [1 / thin] * 3, 0, core.shape, order=1, mode="nearest"))
 
 
 def _label(fractions: Image, brain: Mask) -> npt.NDArray[np.uint8]:
@@ -292,22 +198,22 @@ def _label(fractions: Image, brain: Mask) -> npt.NDArray[np.uint8]:
 
 
 def _draw_images(
-    part: _Part, fractions: Image, brain: Mask, random: np.random.Generator
+    part: Part, fractions: Image, brain: Mask, random: np.random.Generator
 ) -> npt.NDArray[np.int16]:
     """Return the four sequences (channel, x, y, z): mixed, textured, blurred, shaded and noisy."""
     table = np.array(list(CONTRASTS.values()), dtype=np.float32)
     tumour = fractions[3:].sum(axis=0)
-    texture = 0.12 * _make_noise(part.axes, 2.5, random) + 0.15 * tumour * _make_noise(part.axes, 4.0, random)
+    texture = 0.12 * make_noise(part.axes, 2.5, random) + 0.15 * tumour * make_noise(part.axes, 4.0, random)
     thin = np.clip(fractions[0] - ndimage.gaussian_filter(fractions[0], 3 / part.step), 0, 1)
     # Vessels in the sulci and at the surface take up contrast too: not all that is bright is tumour.
-    vessels = 9 * thin * np.clip(_make_noise(part.axes, 5.0, random) - 0.8, 0, 1)
+    vessels = 9 * thin * np.clip(make_noise(part.axes, 5.0, random) - 0.8, 0, 1)
     images = np.zeros((len(Modality), *brain.shape), dtype=np.int16)
     for channel, (modality, blur) in enumerate(zip(Modality, _BLURS, strict=True)):
         z = np.tensordot(table[:, channel], fractions, axes=1) + texture
         if modality is Modality.T1C:
             z += vessels
         signal = ndimage.gaussian_filter(_LEVELS[channel] + _UNIT * z, np.array(blur) / part.step)
-        signal *= 1 + 0.05 * _make_noise(part.axes, 70.0, random)
+        signal *= 1 + 0.05 * make_noise(part.axes, 70.0, random)
         noise = _NOISE * random.standard_normal((2, *brain.shape), dtype=np.float32)
         rician = np.hypot(signal + noise[0], noise[1])
         images[channel] = np.where(brain, np.clip(np.round(rician), 1, None), 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from gliomaseg import files
 from gliomaseg.config import Settings, parse_settings
-from gliomaseg.errors import ModelError
+from gliomaseg.errors import ModelError, SettingsError
 
 #: Changes when older versions of gliomaseg can't read a new bundle any more.
 FORMAT = 1
@@ -53,8 +53,7 @@ class Bundle:
         record = _read_record(folder)
         for name, digest in record["files"].items():
             _verify(folder / name, digest)
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        return cls(folder, parse_settings(settings), _digest(record["files"]), record["about"])
+        return cls(folder, _read_settings(folder), _digest(record["files"]), record["about"])
 
 
 def shipped_folder() -> Path:
@@ -73,7 +72,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / "bundle.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        known, members = record["format"], set(record["files"])
+        known, members, _ = record["format"], set(dict(record["files"])), dict(record["about"])
     except FileNotFoundError:
         raise _bad(f"there is no model bundle in {folder} (no bundle.json)") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -90,10 +89,26 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
+def _read_settings(folder: Path) -> Settings:
+    try:
+        return parse_settings(json.loads((folder / "settings.json").read_text(encoding="utf-8")))
+    except SettingsError as error:
+        raise ModelError(
+            "E-MODEL",
+            f"{folder} has settings that this version does not know: {error.what}",
+            expected="the settings of a bundle made by this version of gliomaseg or an older one",
+            remedy="upgrade gliomaseg, or export the model again with this version",
+        ) from error
+
+
 def _verify(path: Path, digest: str) -> None:
     if not path.is_file():
         raise _bad(f"{path} is missing")
-    if files.sha256_of(path) != digest:
+    try:
+        found = files.sha256_of(path)
+    except OSError as error:
+        raise _bad(f"{path} can't be read: {error.strerror}") from error
+    if found != digest:
         raise _bad(f"{path} is not the file that the bundle was sealed with (its SHA-256 differs)")
 
 

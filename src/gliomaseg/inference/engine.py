@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,10 @@ from gliomaseg.config import InferenceSettings
 from gliomaseg.errors import ModelError
 from gliomaseg.inference.bundle import Bundle
 
-if TYPE_CHECKING:
-    import openvino
-
 Array = npt.NDArray[np.float32]
 
 
-def load_openvino() -> openvino:  # type: ignore[valid-type]
+def load_openvino() -> Any:
     """Return the openvino module, its telemetry stubbed out."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -32,16 +29,21 @@ def load_openvino() -> openvino:  # type: ignore[valid-type]
 
 
 class Engine:
-    """A bundle's network, ready to run windows of any shape; each new shape is compiled once."""
+    """A bundle's network, ready to run windows of any shape.
+
+    It is compiled for the shape of the last window only: a whole brain takes about 0.4 GB of buffers, and
+    the brains of many cases have many shapes.
+    """
 
     def __init__(self, bundle: Bundle, settings: InferenceSettings) -> None:
         self._bundle = bundle
         self._settings = settings
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._shape: tuple[int, ...] | None = None
+        self._compiled: Any = None
 
     @cached_property
     def _core(self) -> Any:
-        return load_openvino().Core()  # type: ignore[attr-defined]
+        return load_openvino().Core()
 
     @cached_property
     def precision(self) -> str:
@@ -52,8 +54,9 @@ class Engine:
 
     def prepare_for(self, shape: tuple[int, ...]) -> None:
         """Compile the network for windows of ``shape`` (batch, modality, *space); raises ModelError."""
-        if shape in self._compiled:
+        if shape == self._shape:
             return
+        self._shape = self._compiled = None
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
@@ -62,7 +65,7 @@ class Engine:
         try:
             model = self._core.read_model(self._bundle.model)
             model.reshape(list(shape))
-            self._compiled[shape] = self._core.compile_model(model, "CPU", options)
+            self._compiled = self._core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise ModelError(
                 "E-MODEL",
@@ -71,9 +74,10 @@ class Engine:
                 expected="a network exported by gliomaseg",
                 remedy="install gliomaseg again, or export the model again",
             ) from error
+        self._shape = shape
 
     def run(self, window: Array) -> Array:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
         self.prepare_for(window.shape)
-        compiled = self._compiled[window.shape]
-        return np.asarray(compiled({0: window}, share_inputs=True)[compiled.output(0)], dtype=np.float32)
+        outputs = self._compiled({0: window}, share_inputs=True)
+        return np.asarray(outputs[self._compiled.output(0)], dtype=np.float32)

@@ -30,7 +30,8 @@ def infer(image: Array, engine: Engine, settings: Settings) -> Array:
     shape = image.shape[1:]
     window = window_shape(shape, settings.inference.window_voxels, settings.prepare.multiple)
     if window == shape:
-        return engine.run(image[None])[0]
+        whole: Array = engine.run(image[None])[0]
+        return whole
     return _by_windows(image, engine, window, len(settings.network.regions))
 
 
@@ -92,4 +93,4 @@ def window_boxes(shape: tuple[int, ...], window: tuple[int, ...]) -> list[Box]:
 def _window_weight(window: tuple[int, ...]) -> Array:
     """Return weights (x, y, z) that fall linearly towards the faces, where windows know least."""
     ramps = [np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / n for n in window]
-    return np.einsum("i,j,k->ijk", *ramps).astype(np.float32)
+    return np.asarray(np.einsum("i,j,k->ijk", *ramps), dtype=np.float32)

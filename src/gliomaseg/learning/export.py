@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,10 +39,10 @@ def export(run: Run, folder: Path, *, name: str | None = None, card: str = "") -
 
     Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise OutputError(
             "E-EXISTS",
-            f"{folder} is not empty",
+            f"{folder} is there already and is no empty folder",
             expected="a new folder for the bundle",
             remedy="choose another folder with -o, or remove it",
         )
@@ -53,14 +53,14 @@ def export(run: Run, folder: Path, *, name: str | None = None, card: str = "") -
     with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder.parent) as temporary:
         draft = Path(temporary) / "bundle"
         draft.mkdir()
-        about = _about(run, network, name or run.folder.name)
+        about = _about(run, network, name or run.folder.resolve().name)
         _write_network(network, run, draft)
         files.write_json(draft / "settings.json", run.settings.model_dump(mode="json"))
         files.write_text(draft / "card.md", card or _card(about))
-        files.write_json(draft / "bundle.json", {})
         about["difference_from_pytorch"] = _compare(network, run, draft, about)
         seal(draft, about)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rmdir()
         draft.rename(folder)
     return Bundle.load(folder)
 
@@ -103,8 +103,8 @@ def _compare(network: nn.Module, run: Run, folder: Path, about: dict[str, Any]) 
 
 
 def _about(run: Run, network: nn.Module, name: str) -> dict[str, Any]:
-    history = run.read_history(10**9).rows
-    scored = next((row for row in reversed(history) if row.dice_wt is not None), None)
+    history = run.read_history(sys.maxsize).rows
+    scored = next((row for row in reversed(history) if row.dice), None)
     split = run.read_split()
     return {
         "name": name,
@@ -116,7 +116,7 @@ def _about(run: Run, network: nn.Module, name: str) -> dict[str, Any]:
         "hours": round(history[-1].minutes / 60, 2) if history else 0,
         "held_out": {
             "cases": list(split.validation),
-            "dice": {"wt": scored.dice_wt, "tc": scored.dice_tc, "et": scored.dice_et} if scored else None,
+            "dice": {region.value: score for region, score in scored.dice.items()} if scored else None,
         },
     }
 

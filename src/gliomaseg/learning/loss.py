@@ -31,7 +31,7 @@ def build_loss(settings: Settings) -> Loss:
 
     def of_output(logits: Tensor, regions: Tensor) -> Tensor:
         logits = logits.float()
-        loss = (soft_dice(logits, regions).flatten() * weights).sum()
+        loss: Tensor = (soft_dice(logits, regions).flatten() * weights).sum()
         if cross_entropy:
             each = functional.binary_cross_entropy_with_logits(logits, regions, reduction="none")
             loss = loss + (each.transpose(0, 1).flatten(1).mean(1) * weights).sum()

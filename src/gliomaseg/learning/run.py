@@ -28,13 +28,14 @@ from gliomaseg.learning.dataset import Split
 
 
 class State(Protocol):
-    """What a checkpoint holds."""
+    """What a checkpoint and its log hold."""
 
     network: nn.Module
     average: nn.Module
     optimizer: torch.optim.AdamW
     step: int
     seconds: float
+    history: History
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Run:
         ]
         return [head, *scores]
 
-    def save(self, state: State, history: History) -> None:
+    def save(self, state: State) -> None:
         """Write the log, then the checkpoint: a kill in between leaves rows that are cut on resuming."""
         tensors = {f"network.{k}": v for k, v in weights(state.network).items()}
         tensors |= {f"average.{k}": v for k, v in weights(state.average).items()}
@@ -155,7 +156,7 @@ class Run:
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         about = {"step": str(state.step), "seconds": repr(state.seconds)}
-        files.write_text(self.folder / "history.csv", history.csv())
+        files.write_text(self.folder / "history.csv", state.history.csv())
         files.write_bytes(self.checkpoint, save(whole, metadata=about))
 
     def load(self, state: State) -> None:
@@ -181,6 +182,7 @@ def open_run(folder: Path, settings: Settings) -> Run:
     can't be written.
     """
     files.make_folder(folder)
+    files.clear_leftovers(folder)
     run = Run(folder, settings)
     path = folder / "settings.json"
     mine = settings.model_dump(mode="json")

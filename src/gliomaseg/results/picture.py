@@ -1,9 +1,7 @@
 """One page that shows a segmentation: three planes through the tumour, in every modality.
 
-Planes are turned to RAS and shown by radiological convention (the patient's right on the viewer's left;
-sagittal with the face to the left), so that the letters at the edges are constants. All panels share one
-scale in pixels per mm. Outlines follow the voxels, neither smoothed nor filled: what they enclose stays
-visible. Ignorant of files: it returns an image or PNG bytes. The only door to Pillow.
+All panels share one scale in pixels per mm. Outlines follow the voxels, neither smoothed nor filled:
+what they enclose stays visible. Ignorant of files: it returns an image or PNG bytes. Door: Pillow.
 """
 
 from __future__ import annotations
@@ -14,32 +12,40 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
-from nibabel import affines, orientations
 from PIL import Image, ImageDraw, ImageFont
 
+from gliomaseg.console import RESEARCH_USE
 from gliomaseg.errors import CaseError, UsageError
-from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.imaging.prepare import orientation_of
+from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, TISSUE_TITLES, Modality, Region, Tissue
 from gliomaseg.results.measure import Measurements, measure
+from gliomaseg.results.planes import (
+    PLANES,
+    VIEW,
+    Grey,
+    Mask,
+    Plane,
+    View,
+    find_view,
+    grey_levels,
+    obliquity,
+    sample_of,
+    slice_ras,
+    window_of,
+)
 
-Mask = npt.NDArray[np.bool_]
-Grey = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[Any]
 Colour = tuple[int, int, int]
 
-PANEL, RIM, GAP, MARGIN, LEAST_WIDTH = 420, 22, 8, 24, 1320  # pixels
-CROP_MARGIN_MM = 4.0
-WINDOW_PERCENTILES = (1.0, 99.0)  # of the nonzero voxels: bright vessels and skull must not darken the brain
-OBLIQUE_DEGREES = 5.0  # from here on the picture says that its letters are only the nearest ones
+RIM, GAP, MARGIN, LEAST_WIDTH = 22, 8, 24, 1320  # pixels
+PANEL = VIEW + 2 * RIM
 TEXT, FAINT, CAUTION = (225, 225, 225), (160, 160, 160), (240, 190, 80)
 CONVENTION = (
     "Radiological convention: the patient's right (R) is on the viewer's left; sagittal planes face left."
 )
-RESEARCH_USE = "Research use only - not a medical device"
 
 
 @dataclass(frozen=True)
@@ -61,35 +67,6 @@ STROKES: dict[Region | Tissue, Stroke] = {
 }
 
 
-@dataclass(frozen=True)
-class Plane:
-    """One viewing direction: the RAS axis that it cuts; the letters at its top, bottom, left, right."""
-
-    name: str
-    axis: int
-    letters: str
-
-
-PLANES = (Plane("axial", 2, "APRL"), Plane("coronal", 1, "SIRL"), Plane("sagittal", 0, "SIAP"))
-
-
-@dataclass(frozen=True)
-class View:
-    """What is shown: the turn from storage to RAS, then crop box, cutting voxel and size per RAS axis."""
-
-    turn: npt.NDArray[np.float64]
-    box: tuple[slice, ...]
-    centre: tuple[int, ...]
-    centre_mm: tuple[float, ...]
-    pixels: tuple[int, ...]
-    pixels_per_mm: float
-
-    def size(self, plane: Plane) -> tuple[int, int]:
-        """Return (width, height) in pixels of a plane's image."""
-        width, height = (self.pixels[axis] for axis in _others(plane.axis))
-        return width, height
-
-
 def overview_png(images: Volume, segmentation: Segmentation, *, title: str, note: str = "") -> bytes:
     """Return ``draw_overview`` as the bytes of a PNG file."""
     stream = io.BytesIO()
@@ -105,9 +82,9 @@ def draw_overview(images: Volume, segmentation: Segmentation, *, title: str, not
     """
     _require(images, segmentation)
     order = _column_order(images.channels)
-    turn = orientations.io_orientation(images.grid.affine)
-    samples = [_sample(images.array[channel], turn) for channel in order]
-    view, windows = _find_view(samples, segmentation), [_window(sample) for sample in samples]
+    turn = orientation_of(images.grid.affine)
+    samples = [sample_of(images.array[channel], turn) for channel in order]
+    view, windows = find_view(samples, segmentation), [window_of(sample) for sample in samples]
     width = max(len(order) * (PANEL + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
     strips = [_paragraph(title, width, size=28), _paragraph(note, width, size=18, colour=CAUTION)]
     strips.append(_side_by_side([_heading(images.channels[channel]) for channel in order], width))
@@ -115,19 +92,19 @@ def draw_overview(images: Volume, segmentation: Segmentation, *, title: str, not
         outlines = _outlines(segmentation, view, plane=plane)
         panels = []
         for channel, window in zip(order, windows, strict=True):
-            pixels = _grey(_slice_ras(images.array[channel], view, plane=plane), window)
+            pixels = grey_levels(slice_ras(images.array[channel], view, plane=plane), window)
             panels.append(_panel(pixels, outlines, plane=plane, size=view.size(plane)))
         _annotate(panels[0], view, plane=plane)
         strips.append(_side_by_side(panels, width))
     strips.append(_legend(measure(segmentation), width))
-    strips.append(_paragraph(CONVENTION + _obliquity(images.grid), width, size=16, colour=FAINT))
+    strips.append(_paragraph(CONVENTION + obliquity(images.grid), width, size=16, colour=FAINT))
     strips.append(_paragraph(RESEARCH_USE, width, size=18))
     return _stack(strips, width)
 
 
 def _require(images: Volume, segmentation: Segmentation) -> None:
     if not images.channels:
-        raise UsageError("E-USAGE", "a picture was asked for without any image", expected="one or more")
+        raise UsageError("E-USAGE", "a picture was asked for without any image", remedy="give one or more")
     if not images.grid.matches(segmentation.grid):
         raise CaseError(
             "E-GRID",
@@ -138,81 +115,9 @@ def _require(images: Volume, segmentation: Segmentation) -> None:
         )
 
 
-def _find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
-    """Choose crop box, cutting planes and scale from the nonzero brain and the whole tumour.
-
-    ``samples`` are the images as ``_sample`` returns them.
-    """
-    grid, turn = segmentation.grid, orientations.io_orientation(segmentation.grid.affine)
-    affine = grid.affine @ orientations.inv_ornt_aff(turn, grid.shape)
-    spacing = affines.voxel_sizes(affine)
-    tumour = _ras(segmentation.mask(Region.WT), turn)
-    inside = np.any([_inside(sample) for sample in samples], axis=0)
-    box, centre = [], []
-    for axis, length in enumerate(tumour.shape):
-        step = _stride(length)
-        brain = np.flatnonzero(inside.any(axis=_others(axis))) * step
-        area = np.count_nonzero(tumour, axis=_others(axis))
-        lesion, largest = np.flatnonzero(area), np.flatnonzero(area == area.max())
-        shown = np.minimum([*brain, *(brain + step - 1), *lesion] or [0, length - 1], length - 1)
-        low, high = int(shown.min()), int(shown.max())
-        margin = round(CROP_MARGIN_MM / spacing[axis])
-        box.append(slice(max(low - margin, 0), min(high + 1 + margin, length)))
-        centre.append(int(largest[(len(largest) - 1) // 2]) if len(lesion) else (low + high) // 2)
-    extents = [(part.stop - part.start) * step for part, step in zip(box, spacing, strict=True)]
-    scale = (PANEL - 2 * RIM) / max(extents)
-    pixels = tuple(max(1, round(extent * scale)) for extent in extents)
-    centre_mm = tuple(float(value) for value in affines.apply_affine(affine, centre))
-    return View(turn, tuple(box), tuple(centre), centre_mm, pixels, scale)
-
-
-def _others(axis: int) -> tuple[int, ...]:
-    return tuple(other for other in range(3) if other != axis)
-
-
-def _ras(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
-    """Return a view of ``array``, stored (x, y, z), with axes towards right, anterior, superior."""
-    return cast("Numbers", orientations.apply_orientation(array, turn))
-
-
-def _stride(length: int) -> int:
-    return max(1, length // 64)
-
-
-def _sample(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
-    """Return every n-th voxel of ``array``, stored (x, y, z), in RAS: at most 127 along an axis."""
-    ras = _ras(array, turn)
-    return ras[tuple(slice(None, None, _stride(length)) for length in ras.shape)]
-
-
-def _inside(array: Numbers) -> Mask:
-    return cast("Mask", np.isfinite(array) & (array != 0))
-
-
-def _window(sample: Numbers) -> tuple[float, float]:
-    """Return the intensities to show as black and white: robust percentiles of the nonzero voxels."""
-    brain = sample[_inside(sample)].astype(np.float32)
-    low, high = np.percentile(brain, WINDOW_PERCENTILES).tolist() if brain.size else (0.0, 1.0)
-    return (low, high) if high > low else (low - 1.0, low)
-
-
-def _grey(image: Numbers, window: tuple[float, float]) -> Grey:
-    """Return ``image`` as grey levels; zero and non-finite voxels are black."""
-    low, high = window
-    shown = np.where(_inside(image), image.astype(np.float32), low)
-    return np.round(np.clip((shown - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def _slice_ras(array: Numbers, view: View, *, plane: Plane) -> Numbers:
-    """Cut (x, y, z) by a plane: rows from superior (anterior) down, columns from right (anterior) on."""
-    cut: list[slice | int] = list(view.box)
-    cut[plane.axis] = view.centre[plane.axis]
-    return _ras(array, view.turn)[tuple(cut)].T[::-1, ::-1]
-
-
 def _outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tuple[Colour, Mask]]:
     """Return the pixels (rows, columns) of each outline in a plane, in drawing order."""
-    labels = _slice_ras(segmentation.labels, view, plane=plane)
+    labels = slice_ras(segmentation.labels, view, plane=plane)
     outlines = []
     for part, stroke in STROKES.items():
         mask = segmentation.scheme.mask(labels, part).astype(np.uint8)
@@ -300,14 +205,6 @@ def _legend(sizes: Measurements, width: int) -> Image.Image:
         draw.text((x + 54, 20), words, TEXT, _font(18), anchor="lm")
         x += round(_font(18).getlength(words)) + 88
     return strip
-
-
-def _obliquity(grid: Grid) -> str:
-    """Return a warning when the grid is oblique, else nothing."""
-    degrees = float(np.degrees(affines.obliquity(grid.affine).max()))
-    if degrees < OBLIQUE_DEGREES:
-        return ""
-    return f" Oblique scan, tilted by {degrees:.0f} degrees: letters name the nearest direction."
 
 
 def _paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:

@@ -1,0 +1,136 @@
+"""Planes through an image for the eye: turned to RAS, cropped to the brain, cut where the tumour is largest.
+
+Shown by radiological convention (the patient's right on the viewer's left; sagittal with the face to the
+left), so that the letters at the edges are constants. Ignorant of drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from nibabel import affines, orientations
+
+from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.labels import Region
+
+Mask = npt.NDArray[np.bool_]
+Grey = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[Any]
+
+VIEW = 376  # pixels along the longest side of the crop
+CROP_MARGIN_MM = 4.0
+WINDOW_PERCENTILES = (1.0, 99.0)  # of the nonzero voxels: bright vessels and skull must not darken the brain
+OBLIQUE_DEGREES = 5.0  # from here on the picture says that its letters are only the nearest ones
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One viewing direction: the RAS axis that it cuts; the letters at its top, bottom, left, right."""
+
+    name: str
+    axis: int
+    letters: str
+
+
+PLANES = (Plane("axial", 2, "APRL"), Plane("coronal", 1, "SIRL"), Plane("sagittal", 0, "SIAP"))
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown: the turn from storage to RAS, then crop box, cutting voxel and size per RAS axis."""
+
+    turn: npt.NDArray[np.float64]
+    box: tuple[slice, ...]
+    centre: tuple[int, ...]
+    centre_mm: tuple[float, ...]
+    pixels: tuple[int, ...]
+    pixels_per_mm: float
+
+    def size(self, plane: Plane) -> tuple[int, int]:
+        """Return (width, height) in pixels of a plane's image."""
+        width, height = (self.pixels[axis] for axis in _others(plane.axis))
+        return width, height
+
+
+def find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
+    """Choose crop box, cutting planes and scale from the nonzero brain and the whole tumour.
+
+    ``samples`` are the images as ``sample_of`` returns them.
+    """
+    grid, turn = segmentation.grid, orientations.io_orientation(segmentation.grid.affine)
+    affine = grid.affine @ orientations.inv_ornt_aff(turn, grid.shape)
+    spacing = affines.voxel_sizes(affine)
+    tumour = _ras(segmentation.mask(Region.WT), turn)
+    inside = np.any([_inside(sample) for sample in samples], axis=0)
+    box, centre = [], []
+    for axis, length in enumerate(tumour.shape):
+        step = _stride(length)
+        brain = np.flatnonzero(inside.any(axis=_others(axis))) * step
+        area = np.count_nonzero(tumour, axis=_others(axis))
+        lesion, largest = np.flatnonzero(area), np.flatnonzero(area == area.max())
+        shown = np.minimum([*brain, *(brain + step - 1), *lesion] or [0, length - 1], length - 1)
+        low, high = int(shown.min()), int(shown.max())
+        margin = round(CROP_MARGIN_MM / spacing[axis])
+        box.append(slice(max(low - margin, 0), min(high + 1 + margin, length)))
+        centre.append(int(largest[(len(largest) - 1) // 2]) if len(lesion) else (low + high) // 2)
+    extents = [(part.stop - part.start) * step for part, step in zip(box, spacing, strict=True)]
+    scale = VIEW / max(extents)
+    pixels = tuple(max(1, round(extent * scale)) for extent in extents)
+    centre_mm = tuple(float(value) for value in affines.apply_affine(affine, centre))
+    return View(turn, tuple(box), tuple(centre), centre_mm, pixels, scale)
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(3) if other != axis)
+
+
+def _ras(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
+    """Return a view of ``array``, stored (x, y, z), with axes towards right, anterior, superior."""
+    return cast("Numbers", orientations.apply_orientation(array, turn))
+
+
+def _stride(length: int) -> int:
+    return max(1, length // 64)
+
+
+def sample_of(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
+    """Return every n-th voxel of ``array``, stored (x, y, z), in RAS: at most 127 along an axis."""
+    ras = _ras(array, turn)
+    return ras[tuple(slice(None, None, _stride(length)) for length in ras.shape)]
+
+
+def _inside(array: Numbers) -> Mask:
+    return cast("Mask", np.isfinite(array) & (array != 0))
+
+
+def window_of(sample: Numbers) -> tuple[float, float]:
+    """Return the intensities to show as black and white: robust percentiles of the nonzero voxels."""
+    brain = sample[_inside(sample)].astype(np.float32)
+    low, high = np.percentile(brain, WINDOW_PERCENTILES).tolist() if brain.size else (0.0, 1.0)
+    return (low, high) if high > low else (low - 1.0, low)
+
+
+def grey_levels(image: Numbers, window: tuple[float, float]) -> Grey:
+    """Return ``image`` as grey levels; zero and non-finite voxels are black."""
+    low, high = window
+    shown = np.where(_inside(image), image.astype(np.float32), low)
+    return np.round(np.clip((shown - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def slice_ras(array: Numbers, view: View, *, plane: Plane) -> Numbers:
+    """Cut (x, y, z) by a plane: rows from superior (anterior) down, columns from right (anterior) on."""
+    cut: list[slice | int] = list(view.box)
+    cut[plane.axis] = view.centre[plane.axis]
+    return _ras(array, view.turn)[tuple(cut)].T[::-1, ::-1]
+
+
+def obliquity(grid: Grid) -> str:
+    """Return a warning when the grid is oblique, else nothing."""
+    degrees = float(np.degrees(affines.obliquity(grid.affine).max()))
+    if degrees < OBLIQUE_DEGREES:
+        return ""
+    return f" Oblique scan, tilted by {degrees:.0f} degrees: letters name the nearest direction."

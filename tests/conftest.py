@@ -1,0 +1,84 @@
+"""What several rooms' tests share: a small synthetic exam on disk, copies of it, and the real cases."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from gliomaseg.imaging.case import Case, find_cases
+from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
+from gliomaseg.labels import Modality
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "brats"
+
+#: The names of the sequences in the BraTS 2021 layout.
+NAMES = {Modality.T1N: "t1", Modality.T1C: "t1ce", Modality.T2W: "t2", Modality.T2F: "flair"}
+
+CopyCase = Callable[..., Path]
+
+hypothesis.settings.register_profile(
+    "gliomaseg",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("gliomaseg")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for ``real_cases`` as ``real``."""
+    for item in items:
+        if "real_cases" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Phantom:
+    """Return the small synthetic exam: 80 x 80 x 52 voxels of 3 mm. Don't change its arrays."""
+    return make_phantom("small")
+
+
+@pytest.fixture(scope="session")
+def phantom_case(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Return the small exam on disk, in the BraTS 2021 layout. Don't change its files: ``copy_case``."""
+    return Case.from_folder(write_phantom(phantom, tmp_path_factory.mktemp("phantom")))
+
+
+@pytest.fixture
+def copy_case(phantom_case: Case, tmp_path: Path) -> CopyCase:
+    """Return a function that copies the small exam to ``folder/case_id`` and returns that folder.
+
+    ``copy_case(case_id, folder=tmp_path, without=[Modality.T2W], reference=True)``.
+    """
+
+    def copy(
+        case_id: str = "copied",
+        folder: Path = tmp_path,
+        *,
+        without: tuple[Modality, ...] = (),
+        reference: bool = True,
+    ) -> Path:
+        target = folder / case_id
+        target.mkdir(parents=True)
+        for modality, path in phantom_case.images.items():
+            if modality not in without:
+                shutil.copyfile(path, target / f"{case_id}_{NAMES[modality]}.nii.gz")
+        if reference and phantom_case.reference:
+            shutil.copyfile(phantom_case.reference, target / f"{case_id}_seg.nii.gz")
+        return target
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def real_cases() -> list[Case]:
+    """Return the real cases beside the repository; skips where there are none."""
+    if not REAL.is_dir():
+        pytest.skip(f"needs the real cases in {REAL}")
+    return find_cases(REAL)

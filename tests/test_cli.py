@@ -1,0 +1,304 @@
+"""The command line as a user meets it, in this process: exit codes, words, files."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from gliomaseg.cli import main
+from gliomaseg.imaging.case import Case
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gliomaseg", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(end.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def exam(phantom_case: Case, tmp_path: Path) -> Path:
+    """Return a private copy of the small phantom's folder."""
+    source = phantom_case.images[next(iter(phantom_case.images))].parent
+    return Path(shutil.copytree(source, tmp_path / "data" / phantom_case.id))
+
+
+def _three_lines(err: str, code: str) -> None:
+    start = err.index(code + ":")
+    what, expected, remedy = err[start:].splitlines()[:3]
+    assert len(what) > len(code) + 10
+    assert expected.startswith("expected: ")
+    assert remedy.startswith("remedy: ")
+
+
+def test_segment_writes_the_four_files(run: Run, exam: Path, tmp_path: Path) -> None:
+    code, out, err = run("segment", exam, "-o", tmp_path / "out")
+    assert code == 0
+    folder = tmp_path / "out" / exam.name
+    assert {p.name for p in folder.iterdir()} == {
+        "seg.nii.gz",
+        "overview.png",
+        "measurements.json",
+        "run.json",
+    }
+    assert "whole tumour" in out
+    assert f"picture: {folder / 'overview.png'}" in err
+    assert "not a medical device" in err
+    record = json.loads((folder / "run.json").read_text())
+    assert len(record["model"]["sha256"]) == 64
+    assert set(record["inputs"]) == {"t1n", "t1c", "t2w", "t2f"}
+    assert {"read", "prepare", "compile", "infer", "label", "write", "picture"} <= set(record["seconds"])
+    assert record["peak_memory_mb"] > 0
+    assert "ynthetic" in record["note"]
+    assert str(tmp_path) not in (folder / "run.json").read_text()
+
+
+def test_measurements_are_those_of_the_label_map(run: Run, exam: Path, tmp_path: Path) -> None:
+    run("segment", exam, "-o", tmp_path / "out")
+    folder = tmp_path / "out" / exam.name
+    image = nib.load(folder / "seg.nii.gz")
+    labels = np.asarray(image.dataobj)
+    voxel_ml = float(np.prod(image.header.get_zooms())) / 1000
+    measured = json.loads((folder / "measurements.json").read_text())
+    assert "not a medical device" in measured["notice"]
+    for row in measured["labels"]:
+        assert row["voxels"] == np.count_nonzero(labels == row["value"])
+        assert row["volume_ml"] == pytest.approx(row["voxels"] * voxel_ml)
+    wt = next(r for r in measured["regions"] if r["region"] == "wt")
+    assert wt["voxels"] == np.count_nonzero(labels) > 0
+
+
+def test_the_same_again_is_unchanged_and_another_is_refused(run: Run, exam: Path, tmp_path: Path) -> None:
+    run("segment", exam, "-o", tmp_path / "out")
+    seg = tmp_path / "out" / exam.name / "seg.nii.gz"
+    before = seg.stat().st_mtime_ns
+    code, out, _ = run("segment", exam, "-o", tmp_path / "out")
+    assert (code, seg.stat().st_mtime_ns) == (0, before)
+    assert "unchanged" in out
+    code, _, err = run("segment", exam, "-o", tmp_path / "out", "--labels", "brats2023")
+    assert (code, seg.stat().st_mtime_ns) == (1, before)
+    _three_lines(err, "E-EXISTS")
+    code, _, _ = run("segment", exam, "-o", tmp_path / "out", "--labels", "brats2023", "--overwrite")
+    assert code == 0
+    assert set(np.unique(np.asarray(nib.load(seg).dataobj))) <= {0, 1, 2, 3}
+
+
+def test_a_damaged_result_is_done_again_only_when_asked(run: Run, exam: Path, tmp_path: Path) -> None:
+    run("segment", exam, "-o", tmp_path / "out")
+    (tmp_path / "out" / exam.name / "seg.nii.gz").unlink()
+    assert run("segment", exam, "-o", tmp_path / "out")[0] == 1
+    assert run("segment", exam, "-o", tmp_path / "out", "--overwrite")[0] == 0
+
+
+def test_four_named_files(run: Run, exam: Path, tmp_path: Path) -> None:
+    names = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
+    options = [a for m, old in names.items() for a in (f"--{m}", exam / f"{exam.name}_{old}.nii.gz")]
+    code, _, _ = run("segment", *options, "-o", tmp_path / "named", "--id", "mine")
+    assert code == 0
+    run("segment", exam, "-o", tmp_path / "out")
+    one, other = tmp_path / "named" / "mine", tmp_path / "out" / exam.name
+    assert (one / "seg.nii.gz").read_bytes() == (other / "seg.nii.gz").read_bytes()
+
+
+def test_a_bad_case_does_not_stop_the_others(run: Run, exam: Path, tmp_path: Path) -> None:
+    for name in ("A_cut", "B_good"):
+        folder = exam.parent / name
+        folder.mkdir()
+        for file in exam.glob("*.nii.gz"):
+            shutil.copy(file, folder / file.name.replace(exam.name, name))
+    cut = exam.parent / "A_cut" / "A_cut_t2.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:5000])
+    shutil.rmtree(exam)
+    code, out, err = run("segment", tmp_path / "data", "-o", tmp_path / "out")
+    assert code == 1
+    _three_lines(err, "E-TRUNCATED")
+    assert "A_cut_t2.nii.gz" in err
+    assert "1 done, 1 failed" in err
+    assert "B_good" in out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"B_good", "summary.csv"}
+    assert "A_cut,failed,,,,E-TRUNCATED" in (tmp_path / "out" / "summary.csv").read_text()
+
+
+def test_json_is_one_document_on_stdout(run: Run, exam: Path, tmp_path: Path) -> None:
+    code, out, _ = run("segment", exam, "-o", tmp_path / "out", "--json")
+    (outcome,) = json.loads(out)
+    assert (code, outcome["state"]) == (0, "done")
+    assert outcome["measurements"]["regions"][0]["region"] == "wt"
+    code, out, _ = run("segment", tmp_path / "nowhere", "--json", "-o", tmp_path / "out")
+    assert (code, json.loads(out)["error"]["code"]) == (1, "E-NOFILE")
+
+
+def _drop_t2(exam: Path) -> None:
+    (exam / f"{exam.name}_t2.nii.gz").unlink()
+
+
+def _flip_a_byte(exam: Path) -> None:
+    file = exam / f"{exam.name}_flair.nii.gz"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    file.write_bytes(bytes(data))
+
+
+def _move_t1c(exam: Path) -> None:
+    file = exam / f"{exam.name}_t1ce.nii.gz"
+    image = nib.load(file)
+    affine = image.affine.copy()
+    affine[0, 3] += 5
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), file)
+
+
+def _copy_t1_over_t1c(exam: Path) -> None:
+    shutil.copy(exam / f"{exam.name}_t1.nii.gz", exam / f"{exam.name}_t1ce.nii.gz")
+
+
+def _empty_t2(exam: Path) -> None:
+    file = exam / f"{exam.name}_t2.nii.gz"
+    image = nib.load(file)
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine), file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "fragment"),
+    [
+        (_drop_t2, "E-MODALITY", "t2w"),
+        (_flip_a_byte, "E-CORRUPT", "flair"),
+        (_move_t1c, "E-GRID", "t1c"),
+        (_copy_t1_over_t1c, "E-DUPLICATE", "t1c"),
+        (_empty_t2, "E-CONSTANT", "t2"),
+        (shutil.rmtree, "E-NOFILE", "does not exist"),
+    ],
+)
+def test_a_bad_case_gets_a_sentence_and_no_output(
+    run: Run, exam: Path, tmp_path: Path, spoil: Callable[[Path], None], error: str, fragment: str
+) -> None:
+    spoil(exam)
+    before = {p: p.read_bytes() for p in exam.rglob("*") if p.is_file()}
+    code, _, err = run("segment", exam, "-o", tmp_path / "out")
+    assert code == 1
+    _three_lines(err, error)
+    assert fragment in err
+    assert not list((tmp_path / "out").rglob("*")) if (tmp_path / "out").exists() else True
+    assert before == {p: p.read_bytes() for p in exam.rglob("*") if p.is_file()}
+
+
+def test_a_folder_without_a_case(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "holiday.nii.gz").write_bytes(b"x")
+    code, _, err = run("segment", tmp_path, "-o", tmp_path / "out")
+    assert code == 1
+    _three_lines(err, "E-NOCASE")
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_is_a_file(run: Run, exam: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = run("segment", exam, "-o", tmp_path / "taken")
+    assert code == 1
+    _three_lines(err, "E-OUTPUT")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_filled_case_folder_is_left_alone(run: Run, exam: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "out" / exam.name / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    code, _, err = run("segment", exam, "-o", tmp_path / "out")
+    assert code == 1
+    _three_lines(err, "E-EXISTS")
+    assert [p.name for p in mine.parent.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        ((), 2),
+        (("segment",), 2),
+        (("segment", "a", "--t1n", "b"), 2),
+        (("segment", "a", "--nonsense"), 2),
+        (("segment", "a", "--threads", "-1"), 2),
+        (("frobnicate",), 2),
+        (("segment", "a", "--labels", "brats1999"), 1),
+        (("segment", "a", "--model", "nowhere"), 1),
+        (("evaluate", "nowhere", "nowhere"), 1),
+        (("--version",), 0),
+        (("segment", "--help"), 0),
+    ],
+)
+def test_exit_codes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*args)[0] == code
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_model_is_refused(run: Run, exam: Path, tmp_path: Path) -> None:
+    from gliomaseg.inference.bundle import shipped_folder
+
+    model = Path(shutil.copytree(shipped_folder(), tmp_path / "model"))
+    weights = bytearray((model / "model.bin").read_bytes())
+    weights[1000] ^= 1
+    (model / "model.bin").write_bytes(bytes(weights))
+    code, _, err = run("segment", exam, "--model", model, "-o", tmp_path / "out")
+    assert code == 1
+    _three_lines(err, "E-MODEL")
+
+
+def test_evaluate_says_what_was_trained_on_and_writes_both_files(
+    run: Run, exam: Path, tmp_path: Path
+) -> None:
+    run("segment", exam, "-o", tmp_path / "out")
+    code, out, err = run("evaluate", tmp_path / "out", tmp_path / "data", "-o", tmp_path / "scores")
+    assert code == 0
+    assert "brats2020" in out
+    assert "trained on" not in err
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert summary["n"] == 1
+    assert summary["mean"]["dice_wt"] > 0.5
+    record = tmp_path / "out" / exam.name / "run.json"
+    record.write_text(record.read_text().replace('"seen_in_training": false', '"seen_in_training": true'))
+    _, _, err = run("evaluate", tmp_path / "out", tmp_path / "data")
+    assert "trained on: this is not its accuracy" in err
+
+
+def test_evaluate_refuses_labels_of_another_year(run: Run, exam: Path, tmp_path: Path) -> None:
+    run("segment", exam, "-o", tmp_path / "out")
+    code, _, err = run("evaluate", tmp_path / "out", tmp_path / "data", "--scheme", "brats2023")
+    assert code == 1
+    assert "brats2023" in err
+    assert "brats2021" in err
+
+
+def test_training_without_pytorch_names_the_extra(
+    run: Run, exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in sys.modules if n.startswith("gliomaseg.learning")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = run("train", tmp_path / "data", "-o", tmp_path / "run")
+    assert code == 1
+    _three_lines(err, "E-EXTRA")
+    assert 'pip install "gliomaseg[train]"' in err
+
+
+def test_a_misspelled_setting_gets_the_right_one(run: Run, exam: Path, tmp_path: Path) -> None:
+    code, _, err = run("train", exam, "-o", tmp_path / "run", "--set", "training.bacth=4")
+    assert code == 1
+    _three_lines(err, "E-SETTING")
+    assert "training.batch" in err
+    code, _, err = run("train", exam, "-o", tmp_path / "run", "--preset", "unet4d")
+    assert (code, "unet3d" in err) == (1, True)
+    assert not (tmp_path / "run").exists()

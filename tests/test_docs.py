@@ -1,0 +1,71 @@
+"""What the README and docs say is what the product does."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gliomaseg.cli import app
+from gliomaseg.config import preset_names
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _commands(page: Path) -> list[str]:
+    lines = re.findall(r"^    (gliomaseg .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [line.split("  #")[0].strip() for line in lines]
+
+
+COMMANDS = sorted({command for page in PAGES for command in _commands(page)})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse(command: str) -> None:
+    """Every documented command line is one that the parser accepts, up to its files."""
+    import typer
+
+    words = shlex.split(command)[1:]
+    group = typer.main.get_command(app)
+    verb = group.commands[words[0]]  # type: ignore[attr-defined]
+    context = verb.make_context(words[0], words[1:], resilient_parsing=False)
+    assert context.params
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_the_errors_page_is_the_table() -> None:
+    spec = importlib.util.spec_from_file_location("errors_page", ROOT / "tools" / "errors_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.text()
+
+
+def test_the_first_screen_of_the_readme() -> None:
+    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:24]
+    text = "\n".join(first)
+    for needed in (
+        "make demo",
+        "make test",
+        "docs/overview.png",
+        "not a medical device",
+        "gliomaseg segment",
+    ):
+        assert needed in text
+
+
+def test_every_preset_is_documented() -> None:
+    text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in preset_names())

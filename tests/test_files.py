@@ -1,0 +1,237 @@
+"""Files are written whole or not at all, and only the dead's leftovers are removed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gliomaseg import files
+from gliomaseg.errors import OutputError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def fail(number: int) -> object:
+    def raise_it(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return raise_it
+
+
+def dead_process() -> int:
+    """Return the number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / "a.bin", b"abc")
+    files.write_text(tmp_path / "ä b.txt", "Grüße\n")
+    files.write_json(tmp_path / "c.json", {"ü": [1, None]})
+    assert names(tmp_path) == ["a.bin", "c.json", "ä b.txt"]
+    assert (tmp_path / "a.bin").read_bytes() == b"abc"
+    assert (tmp_path / "ä b.txt").read_bytes() == "Grüße\n".encode()
+    assert json.loads((tmp_path / "c.json").read_text(encoding="utf-8")) == {"ü": [1, None]}
+
+
+class Crash(BaseException):
+    """Stands for KeyboardInterrupt and the like."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, Crash, MemoryError])
+def test_a_crash_inside_the_block_leaves_the_old_file_and_no_draft(
+    tmp_path: Path, kind: type[BaseException]
+) -> None:
+    target = tmp_path / "seg.nii.gz"
+    target.write_bytes(b"old")
+    with pytest.raises(kind), files.open_atomic(target) as stream:  # noqa: PT012
+        stream.write(b"new but only ha")
+        stream.flush()
+        assert target.read_bytes() == b"old"
+        raise kind
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["seg.nii.gz"]
+
+
+def test_the_draft_lies_hidden_beside_the_target(tmp_path: Path) -> None:
+    with files.open_atomic(tmp_path / "x.json") as stream:
+        (draft,) = names(tmp_path)
+        assert draft.startswith(files.draft_prefix())
+        assert draft.startswith(".tmp-")
+        assert str(os.getpid()) in draft
+        stream.write(b"1")
+    assert names(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "code"),
+    [
+        ("os.fsync", errno.ENOSPC, "E-DISK"),
+        ("os.fsync", errno.EDQUOT, "E-DISK"),
+        ("os.fsync", errno.EIO, "E-OUTPUT"),
+        ("tempfile.mkstemp", errno.EACCES, "E-PERM"),
+        ("tempfile.mkstemp", errno.EROFS, "E-PERM"),
+        ("pathlib.Path.replace", errno.EPERM, "E-PERM"),
+    ],
+)
+def test_a_failing_disk_leaves_the_old_file_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, code: str
+) -> None:
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(call, fail(number))
+    with pytest.raises(OutputError, match=r"a\.txt") as caught:
+        files.write_bytes(target, b"new")
+    monkeypatch.undo()
+    assert caught.value.code == code
+    assert names(tmp_path) == ["a.txt"]
+    assert target.read_bytes() == b"old"
+
+
+def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        happened.append("folder" if is_folder else f"file of {os.fstat(descriptor).st_size}")
+        sync(descriptor)
+
+    def renamed(self: Path, target: Path) -> Path:
+        happened.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    files.write_bytes(tmp_path / "a", b"x" * 1000)
+    assert happened == ["file of 1000", "rename", "folder"]
+
+
+def test_a_disk_that_can_not_sync_folders_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    files.write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_results_can_be_read_by_whom_the_umask_says(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        files.write_bytes(tmp_path / "a", b"x")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+def test_a_missing_folder_and_a_folder_as_target_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No such file") as caught:
+        files.write_bytes(tmp_path / "no" / "a", b"x")
+    assert caught.value.code == "E-OUTPUT"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError):
+        files.write_bytes(tmp_path / "folder", b"x")
+    assert names(tmp_path) == ["folder"]
+
+
+def test_make_folder_creates_parents_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    assert files.make_folder(folder) == folder
+    assert files.make_folder(folder) == folder
+    assert names(folder) == []
+
+
+def test_make_folder_refuses_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "busy").write_bytes(b"")
+    for path in (tmp_path / "busy", tmp_path / "busy" / "inside"):
+        with pytest.raises(OutputError, match="busy") as caught:
+            files.make_folder(path)
+        assert caught.value.code == "E-OUTPUT"
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", fail(errno.EACCES))
+    with pytest.raises(OutputError) as caught:
+        files.make_folder(tmp_path / "locked")
+    assert caught.value.code == "E-PERM"
+
+
+def test_leftovers_of_the_dead_are_removed_and_all_else_is_spared(tmp_path: Path) -> None:
+    dead, here = dead_process(), files.draft_prefix().split("-")[2]
+    gone = [f".tmp-{dead}-{here}-abc_1.gz", f".tmp-{dead}-{here}-folder", f".tmp-{dead}-old"]
+    kept = [
+        f"{files.draft_prefix()}mine.gz",
+        f".tmp-{os.getppid()}-{here}-parent.gz",
+        f".tmp-{dead}-another{here}-x.gz",
+        ".tmp-",
+        ".tmp-notes-x",
+        ".tmp-99999999999999999999-x-y",
+        f"tmp-{dead}-{here}-x",
+        "seg.nii.gz",
+    ]
+    for name in [*gone, *kept]:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / gone[1]).unlink()
+    (tmp_path / gone[1] / "inner").mkdir(parents=True)
+    (tmp_path / gone[1] / "inner" / "seg.nii.gz").write_bytes(b"x")
+    files.clear_leftovers(tmp_path)
+    assert names(tmp_path) == sorted(kept)
+
+
+def test_a_killed_write_is_cleared_away_by_the_next_process(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys; from gliomaseg import files\n"
+        "with files.open_atomic(pathlib.Path(sys.argv[1])) as stream:\n"
+        "    stream.write(b'half'); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False)
+    assert [name.startswith(".tmp-") for name in names(tmp_path)] == [True]
+    files.clear_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_process_of_someone_else_counts_as_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = tmp_path / f"{files.draft_prefix()}x"
+    draft.write_bytes(b"")
+    monkeypatch.setattr(os, "kill", fail(errno.EPERM))
+    files.clear_leftovers(tmp_path)
+    assert draft.exists()
+
+
+@pytest.mark.parametrize("machine", ["node-7.cluster.example", "", "Müller PC"])
+def test_machines_of_any_name_find_their_own_drafts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    monkeypatch.setattr(platform, "node", lambda: machine)
+    prefix = files.draft_prefix()
+    assert prefix.count("-") == 3
+    (tmp_path / f"{prefix}x.gz").write_bytes(b"")
+    files.clear_leftovers(tmp_path)
+    assert len(names(tmp_path)) == 1
+    monkeypatch.setattr(os, "kill", fail(errno.ESRCH))
+    files.clear_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc" * 100_000)
+    assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()
