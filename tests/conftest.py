@@ -11,6 +11,7 @@ import pytest
 
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
+from gliomaseg.imaging.tumour import TumourSpec
 from gliomaseg.labels import Modality
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "brats"
@@ -48,6 +49,16 @@ def phantom() -> Phantom:
 def phantom_case(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Return the small exam on disk, in the BraTS 2021 layout. Don't change its files: ``copy_case``."""
     return Case.from_folder(write_phantom(phantom, tmp_path_factory.mktemp("phantom")))
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of four small exams, each another brain and tumour, in the BraTS 2021 layout."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for seed in range(4):
+        made = make_phantom("small", seed=seed, tumour=TumourSpec(seed=seed))
+        write_phantom(made, folder, case_id=f"phantom-{seed}")
+    return folder
 
 
 @pytest.fixture

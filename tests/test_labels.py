@@ -122,7 +122,9 @@ def test_almost_whole_numbers_are_rounded(value: float) -> None:
 
 @pytest.mark.parametrize("value", [0.5, 2.98, 3.02, np.nan, np.inf, -np.inf])
 def test_fractional_labels_are_refused(value: float) -> None:
-    with pytest.raises(LabelError, match=f"x/seg.nii holds fractional values, for example {value:g}") as caught:
+    with pytest.raises(
+        LabelError, match=f"x/seg.nii holds fractional values, for example {value:g}"
+    ) as caught:
         BRATS2023.check(np.array([0, 1, 2, value]), "x/seg.nii")
     assert caught.value.code == "E-LABEL"
     assert "nearest neighbour" in caught.value.remedy

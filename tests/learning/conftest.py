@@ -11,7 +11,6 @@ import torch
 
 from gliomaseg.config import Settings, load_settings
 from gliomaseg.imaging.case import Case, find_cases
-from gliomaseg.imaging.phantom import make_phantom, write_phantom
 from gliomaseg.learning.dataset import PreparedCase, prepare_cases
 
 TINY = {
@@ -54,12 +53,9 @@ def tiny() -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    """Return four small phantoms on disk, in the layout of BraTS 2021."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    for seed in range(4):
-        write_phantom(make_phantom("small", seed=seed), folder, case_id=f"BraTS2021_{seed:05}")
-    return find_cases(folder)
+def cases(phantom_folder: Path) -> list[Case]:
+    """Return four small phantoms on disk."""
+    return find_cases(phantom_folder)
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +80,11 @@ def store() -> Callable[..., PreparedCase]:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "image.npy", image.astype(np.float16))
         np.save(folder / "label.npy", label.astype(np.uint8))
-        masks = {"core": (label == 1) | (label == 3), "tumour": label > 0, "brain": np.any(image != 0, axis=0)}
+        masks = {
+            "core": (label == 1) | (label == 3),
+            "tumour": label > 0,
+            "brain": np.any(image != 0, axis=0),
+        }
         np.savez(folder / "places.npz", **{k: np.argwhere(m).astype(np.int16) for k, m in masks.items()})
         return PreparedCase(folder.name, folder.name, folder, int((label == 3).sum()))
 

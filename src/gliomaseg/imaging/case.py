@@ -95,6 +95,13 @@ def case_of_files(images: Mapping[str, str | Path], case_id: str | None = None) 
             remedy="leave out slashes, and a dot at the beginning",
         )
     paths = {_modality(name): Path(path) for name, path in images.items()}
+    if len(paths) < len(images):
+        raise CaseError(
+            "E-MODALITY",
+            f"a modality is given twice: {', '.join(images)}",
+            expected="one file for each of " + ", ".join(Modality),
+            remedy="t1 is another name of t1n, t1ce of t1c, t2 of t2w, flair of t2f",
+        )
     for path in paths.values():
         if not path.exists():
             raise missing_file(path)
@@ -196,7 +203,7 @@ def _read_manifest(path: Path) -> list[Case]:
     names = {name.strip().lower(): name for name in reader.fieldnames or ()}
     id_column = next((names[n] for n in _ID_COLUMNS if n in names), None)
     columns = {names[n]: m for n, m in MODALITY_NAMES.items() if n in names}
-    if id_column is None or not columns:
+    if id_column is None or not columns or len(set(columns.values())) < len(columns):
         raise _bad_manifest(path, f"its columns are {', '.join(names) or 'missing'}")
     reference = next((names[n] for n in _REFERENCE_COLUMNS if n in names), None)
     return [_from_row(path, line, row, (id_column, columns, reference)) for line, row in rows]

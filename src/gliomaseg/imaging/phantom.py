@@ -16,11 +16,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from gliomaseg import files
 from gliomaseg.errors import SettingsError
 from gliomaseg.imaging import nifti
+from gliomaseg.imaging.smooth import blur, box_mean, interpolate
 from gliomaseg.imaging.tumour import (
     DEFAULT_TUMOUR,
     SCALE,
@@ -186,8 +186,7 @@ def _sample(index: int, mm: list[Image], step: int) -> Image:
     """Return one atlas map at positions in box mm, averaged over ``step`` voxels beforehand."""
     maps, lower, _ = _load_atlas()
     voxels = [(m - s) / SCALE - float(low) for m, s, low in zip(mm, SHIFT, lower, strict=True)]
-    source = maps[index] if step == 1 else ndimage.uniform_filter(maps[index], step)
-    return np.asarray(ndimage.map_coordinates(source, voxels, order=1, output=np.float32))
+    return interpolate(box_mean(maps[index], step), voxels)
 
 
 def _label(fractions: Image, brain: Mask) -> npt.NDArray[np.uint8]:
@@ -204,15 +203,15 @@ def _draw_images(
     table = np.array(list(CONTRASTS.values()), dtype=np.float32)
     tumour = fractions[3:].sum(axis=0)
     texture = 0.12 * make_noise(part.axes, 2.5, random) + 0.15 * tumour * make_noise(part.axes, 4.0, random)
-    thin = np.clip(fractions[0] - ndimage.gaussian_filter(fractions[0], 3 / part.step), 0, 1)
+    thin = np.clip(fractions[0] - blur(fractions[0], [3 / part.step] * 3), 0, 1)
     # Vessels in the sulci and at the surface take up contrast too: not all that is bright is tumour.
     vessels = 9 * thin * np.clip(make_noise(part.axes, 5.0, random) - 0.8, 0, 1)
     images = np.zeros((len(Modality), *brain.shape), dtype=np.int16)
-    for channel, (modality, blur) in enumerate(zip(Modality, _BLURS, strict=True)):
+    for channel, (modality, sigmas) in enumerate(zip(Modality, _BLURS, strict=True)):
         z = np.tensordot(table[:, channel], fractions, axes=1) + texture
         if modality is Modality.T1C:
             z += vessels
-        signal = ndimage.gaussian_filter(_LEVELS[channel] + _UNIT * z, np.array(blur) / part.step)
+        signal = blur(_LEVELS[channel] + _UNIT * z, [sigma / part.step for sigma in sigmas])
         signal *= 1 + 0.05 * make_noise(part.axes, 70.0, random)
         noise = _NOISE * random.standard_normal((2, *brain.shape), dtype=np.float32)
         rician = np.hypot(signal + noise[0], noise[1])

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from gliomaseg.imaging.smooth import blur, interpolate, neighbours
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -91,7 +92,7 @@ def draw_tumour(part: Part, tissues: Image, brain: Mask, tumour: TumourSpec) -> 
     distance = np.sqrt(sum(offset**2 for offset in _offsets(part.axes, tumour)))
     outside = distance - tumour.core_mm * (1 + tumour.roughness * (0.8 * coarse + 0.6 * fine))
     inside = outside + tumour.rim_mm * np.maximum(1 + 0.5 * rim, 0.3)
-    ventricle = ndimage.gaussian_filter(tissues[0], 2.5 / part.step) > 0.5
+    ventricle = blur(tissues[0], [2.5 / part.step] * 3) > 0.5
     core = np.clip(0.5 - outside / part.step, 0, 1) * (brain & ~ventricle)
     necrosis = np.minimum(core, np.clip(0.5 - inside / part.step, 0, 1))
     reach = tumour.oedema_mm * (1 + 0.2 * np.clip(edge, -2, 2))
@@ -110,12 +111,8 @@ def _spread(part: Part, tissues: Image, core: Mask, limit_mm: float) -> Image:
     csf, gm, wm = tissues[:, ::thin, ::thin, ::thin]
     cost = np.where((csf < 0.4) & (gm + wm > 0.3), _SPREAD_STEP / (wm + 0.25 * gm + 0.05), np.inf)
     far = np.where(core[::thin, ::thin, ::thin], 0.0, np.inf).astype(np.float32)
-    rings = [ndimage.generate_binary_structure(3, order) for order in (1, 2, 3)]
     for _ in range(int(limit_mm / _SPREAD_STEP)):
-        steps = [
-            ndimage.minimum_filter(far, footprint=ring, mode="nearest") + cost * np.sqrt(order)
-            for order, ring in enumerate(rings, start=1)
-        ]
-        far = np.minimum.reduce([far, *steps]).astype(np.float32)
+        steps = [seen + cost * distance for distance, seen in neighbours(far)]
+        far = np.minimum(far, np.minimum.reduce(steps)).astype(np.float32)
     far = np.minimum(far, np.float32(limit_mm))
-    return np.asarray(ndimage.affine_transform(far, [1 / thin] * 3, 0, core.shape, order=1, mode="nearest"))
+    return interpolate(far, np.ix_(*(np.arange(n) / thin for n in core.shape)))

@@ -92,10 +92,11 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def _read_settings(folder: Path) -> Settings:
     try:
         return parse_settings(json.loads((folder / "settings.json").read_text(encoding="utf-8")))
-    except SettingsError as error:
+    except (SettingsError, ValueError) as error:
         raise ModelError(
             "E-MODEL",
-            f"{folder} has settings that this version does not know: {error.what}",
+            f"{folder} has settings that this version does not know: "
+            + (error.what if isinstance(error, SettingsError) else str(error)),
             expected="the settings of a bundle made by this version of gliomaseg or an older one",
             remedy="upgrade gliomaseg, or export the model again with this version",
         ) from error

@@ -31,8 +31,8 @@ def load_openvino() -> Any:
 class Engine:
     """A bundle's network, ready to run windows of any shape.
 
-    It is compiled for the shape of the last window only: a whole brain takes about 0.4 GB of buffers, and
-    the brains of many cases have many shapes.
+    It is compiled for the shape of the last window only: its buffers take about 0.1 GB per million voxels,
+    and the brains of many cases have many shapes.
     """
 
     def __init__(self, bundle: Bundle, settings: InferenceSettings) -> None:

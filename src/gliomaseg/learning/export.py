@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,10 @@ def _write_network(network: nn.Module, run: Run, folder: Path) -> None:
     settings = run.settings.network
     example = torch.zeros(_example_shape(run))
     dynamic = [-1 if settings.dimensions == 2 else 1, len(settings.modalities)] + [-1] * settings.dimensions
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # OpenVINO traces with torch.jit, which warns that other shapes may differ: _compare proves one.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         model = openvino.convert_model(
             _Probabilities(network), example_input=example, input=openvino.PartialShape(dynamic)
         )

@@ -125,7 +125,10 @@ class Evaluation:
             "that the model was trained on: this is not its accuracy": self.seen_in_training,
         }
         notes += [f"{len(names)} {what}: {_some(names)}" for what, names in listed.items() if names]
-        return notes + [f"failed: {name}: {e['code']} {e['what']}" for name, e in self.failed.items()]
+        for name, error in self.failed.items():
+            notes.append(f"failed: {name}\n{error['code']}: {error['what']}")
+            notes += [f"{part}: {error[part]}" for part in ("expected", "remedy") if error[part]]
+        return notes
 
     def table(self) -> list[list[str]]:
         """Return a header, one row per case, and the mean and median rows, as text to print."""

@@ -1,0 +1,189 @@
+"""What is wrong with a case is said in words, before any work."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from gliomaseg.errors import CaseError, GliomasegError, ImageError, LabelError
+from gliomaseg.imaging.case import Case, find_cases
+from gliomaseg.imaging.check import GRID_TOLERANCE_MM, read_case
+from gliomaseg.imaging.nifti import read_labels, write_image
+from gliomaseg.imaging.phantom import Phantom
+from gliomaseg.imaging.volume import Affine, Grid
+from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Modality
+
+T1N, T1C, T2W, T2F = Modality
+AFFINE = np.array([[-1.0, 0, 0, 90], [0, -1, 0, 126], [0, 0, 1, -72], [0, 0, 0, 1]])
+SHAPE = (6, 7, 8)
+
+MakeCase = Callable[..., Case]
+
+
+@pytest.fixture
+def make_case(tmp_path: Path) -> MakeCase:
+    """Return a function that writes a case of four small images; keywords replace one of them."""
+
+    def make(**other: tuple[npt.NDArray[np.generic], Affine]) -> Case:
+        paths = {}
+        for seed, modality in enumerate(Modality):
+            image = np.random.default_rng(seed).integers(0, 1000, SHAPE).astype(np.int16)
+            array, affine = other.get(modality.value, (image, AFFINE))
+            paths[modality] = tmp_path / f"x-{modality}.nii.gz"
+            write_image(paths[modality], array, Grid(array.shape, affine))
+        return Case("x", paths)
+
+    return make
+
+
+def noise(kind: str = "i2", shape: tuple[int, ...] = SHAPE) -> npt.NDArray[np.generic]:
+    return np.random.default_rng(99).integers(1, 120, shape).astype(kind)
+
+
+def refused(case: Case, code: str, modalities: tuple[Modality, ...] = tuple(Modality)) -> GliomasegError:
+    with pytest.raises(GliomasegError) as caught:
+        read_case(case, modalities)
+    assert caught.value.code == code, caught.value
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_a_sound_case_is_read_in_the_order_asked_for(phantom_case: Case, phantom: Phantom) -> None:
+    volume = read_case(phantom_case, tuple(Modality))
+    assert volume.channels == tuple(Modality)
+    assert volume.array.dtype == np.int16
+    np.testing.assert_array_equal(volume.array, phantom.images.array)
+    assert volume.grid.matches(phantom.images.grid)
+    some = read_case(phantom_case, (T2F, T1C))
+    assert some.channels == (T2F, T1C)
+    np.testing.assert_array_equal(some.array, phantom.images.array[[3, 1]])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "common"),
+    [
+        ("i2 i2 i2 i2", "i2"),
+        ("u1 i2 u2 u1", "i4"),
+        ("i2 f4 i2 i2", "f4"),
+        ("f8 i2 i2 i2", "f4"),
+        ("i4 f4 u2 i2", "f4"),
+        ("i8 u8 i2 i2", "f4"),
+    ],
+)
+def test_types_are_joined_without_loss(make_case: MakeCase, kinds: str, common: str) -> None:
+    images = {
+        m.value: (np.roll(noise(kind), index), AFFINE)
+        for index, (m, kind) in enumerate(zip(Modality, kinds.split(), strict=True))
+    }
+    volume = read_case(make_case(**images), tuple(Modality))
+    assert volume.array.dtype == common
+    np.testing.assert_array_equal(volume.array, np.stack([image for image, _ in images.values()]))
+
+
+def test_other_shapes_are_refused_naming_both(make_case: MakeCase) -> None:
+    case = make_case(t2w=(noise(shape=(6, 7, 9)), AFFINE))
+    error = refused(case, "E-GRID")
+    assert "case x: t2w (6 x 7 x 9 voxels" in error.what
+    assert "grid of t1n (6 x 7 x 8 voxels" in error.what
+    assert isinstance(error, CaseError)
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "91, 126, -72"), (1, "90, 127, -72"), (2, "90, 126, -71")])
+def test_a_shift_of_one_millimetre_is_refused_naming_both(make_case: MakeCase, axis: int, name: str) -> None:
+    affine = AFFINE.copy()
+    affine[axis, 3] += 1
+    error = refused(make_case(t2f=(noise(), affine)), "E-GRID")
+    assert f"t2f (6 x 7 x 8 voxels, origin {name} mm)" in error.what
+    assert "t1n (6 x 7 x 8 voxels, origin 90, 126, -72 mm)" in error.what
+
+
+def test_other_spacing_or_orientation_on_the_same_shape_is_refused(make_case: MakeCase) -> None:
+    for linear in (np.diag([-1.0, -1, 1.1]), np.diag([1.0, -1, 1])):
+        affine = AFFINE.copy()
+        affine[:3, :3] = linear
+        refused(make_case(t1c=(noise(), affine)), "E-GRID")
+
+
+def test_differences_of_rounding_are_no_difference(make_case: MakeCase) -> None:
+    affine = AFFINE + np.array([[1e-6, 0, 0, 0.9 * GRID_TOLERANCE_MM]] + [[0] * 4] * 3)
+    volume = read_case(make_case(t2f=(noise(), affine)), tuple(Modality))
+    np.testing.assert_array_equal(volume.grid.affine, AFFINE)
+
+
+def test_the_same_image_twice_is_refused_naming_both(make_case: MakeCase, tmp_path: Path) -> None:
+    case = make_case()
+    shutil.copyfile(case.images[T1N], case.images[T1C])
+    error = refused(case, "E-DUPLICATE")
+    assert "t1n and t1c are the same image" in error.what
+    assert "x-t1n.nii.gz and x-t1c.nii.gz" in error.remedy
+    read_case(case, (T1N, T2W))
+    given_twice = Case("x", {**make_case().images, T2F: case.images[T2W]})
+    assert "t2w and t2f" in refused(given_twice, "E-DUPLICATE").what
+
+
+def test_the_same_voxels_in_another_type_are_the_same_image(make_case: MakeCase) -> None:
+    refused(make_case(t1c=(noise("i2"), AFFINE), t2f=(noise("f4"), AFFINE)), "E-DUPLICATE")
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_constant_image_is_refused_naming_the_file(make_case: MakeCase, value: int) -> None:
+    case = make_case(t2w=(np.full(SHAPE, value, np.int16), AFFINE))
+    error = refused(case, "E-CONSTANT")
+    assert str(case.images[T2W]) in error.what
+    assert isinstance(error, ImageError)
+
+
+def test_a_missing_modality_is_refused_before_any_file_is_opened(copy_case: Callable[..., Path]) -> None:
+    (case,) = find_cases(copy_case(without=(T2W, T1C)))
+    for path in case.images.values():
+        path.write_bytes(b"")
+    assert "has no t1c, t2w" in refused(case, "E-MODALITY").what
+
+
+def test_a_broken_file_is_named(copy_case: Callable[..., Path]) -> None:
+    (case,) = find_cases(copy_case())
+    content = case.images[T2F].read_bytes()
+    case.images[T2F].write_bytes(content[: len(content) // 2])
+    error = refused(case, "E-TRUNCATED")
+    assert case.images[T2F].name in error.what
+    case.images[T2F].unlink()
+    refused(case, "E-NOFILE")
+
+
+def test_reading_in_threads_leaves_the_warning_filters_alone(make_case: MakeCase) -> None:
+    case = make_case()
+    before = list(warnings.filters)
+    for _ in range(20):
+        read_case(case, tuple(Modality))
+    assert warnings.filters == before
+    assert threading.active_count() == 1
+
+
+def test_a_label_outside_the_scheme_names_both_schemes(phantom_case: Case) -> None:
+    assert phantom_case.reference is not None
+    assert read_labels(phantom_case.reference, BRATS2021).labels.any()
+    assert read_labels(phantom_case.reference, BRATS2024).labels.any()  # 4 is a cavity there: not detectable
+    with pytest.raises(LabelError) as caught:
+        read_labels(phantom_case.reference, BRATS2023)
+    assert caught.value.code == "E-LABELS"
+    assert str(phantom_case.reference) in caught.value.what
+    assert "the label 4" in caught.value.what
+    assert "brats2023" in caught.value.what
+    assert "--scheme brats2021" in caught.value.remedy
+
+
+def test_real_cases_are_sound(real_cases: list[Case]) -> None:
+    case = real_cases[0]
+    volume = read_case(case, tuple(Modality))
+    assert volume.array.shape == (4, 240, 240, 155)
+    assert case.reference is not None
+    reference = read_labels(case.reference, case.scheme)
+    assert reference.grid.matches(volume.grid)
+    assert reference.labels.any()

@@ -1,0 +1,51 @@
+"""A tiny exported network of each kind, and a bundle that is sealed but holds no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gliomaseg import files
+from gliomaseg.config import load_settings
+from gliomaseg.inference.bundle import MEMBERS, Bundle, seal
+
+TINY = {
+    "unet3d": ["network.filters=[8, 8, 8]", "training.patch=[32, 32, 32]"],
+    "unet2d": ["network.filters=[4, 4, 8, 8, 8]", "training.patch=[32, 32]"],
+}
+
+
+def _export(folder: Path, preset: str) -> Bundle:
+    from gliomaseg.learning import training
+    from gliomaseg.learning.dataset import Split
+    from gliomaseg.learning.export import export
+    from gliomaseg.learning.run import open_run
+
+    run = open_run(folder / "run", load_settings(preset, [*TINY[preset], "training.precision=fp32"]))
+    run.keep_split(Split(("a",), ("b",)))
+    run.save(training._begin(run))
+    return export(run, folder / "tiny", name="tiny")
+
+
+@pytest.fixture(scope="session")
+def unet3d(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return the bundle of a tiny 3D network with random weights."""
+    return _export(tmp_path_factory.mktemp("unet3d"), "unet3d")
+
+
+@pytest.fixture(scope="session")
+def unet2d(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return the bundle of a tiny 2D network with random weights."""
+    return _export(tmp_path_factory.mktemp("unet2d"), "unet2d")
+
+
+@pytest.fixture
+def hollow(tmp_path: Path) -> Bundle:
+    """Return a sealed bundle whose network is a few bytes."""
+    folder = tmp_path / "hollow"
+    folder.mkdir()
+    for name in MEMBERS:
+        (folder / name).write_bytes(f"the content of {name}".encode())
+    files.write_json(folder / "settings.json", load_settings().model_dump(mode="json"))
+    return seal(folder, {"name": "hollow", "trained_on": []})

@@ -1,0 +1,121 @@
+"""The engine: any shape, the right numbers, memory that does not grow."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gliomaseg.config import InferenceSettings
+from gliomaseg.errors import ModelError
+from gliomaseg.inference import engine as engines
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.engine import Engine, load_openvino
+
+EXACT = InferenceSettings(precision="fp32", threads=1)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 32, 32, 32), (1, 4, 16, 48, 32)])
+def test_volumes_of_any_shape(unet3d: Bundle, shape: tuple[int, ...]) -> None:
+    got = Engine(unet3d, EXACT).run(noise(*shape))
+    assert got.shape == (1, 3, *shape[2:])
+    assert got.dtype == np.float32
+    assert 0 < got.min() < got.max() < 1
+
+
+def test_slices_in_batches_of_any_size(unet2d: Bundle) -> None:
+    engine, slices = Engine(unet2d, EXACT), noise(5, 4, 32, 48)
+    together = engine.run(slices)
+    assert together.shape == (5, 3, 32, 48)
+    one_by_one = np.concatenate([engine.run(slices[[i]]) for i in range(5)])
+    assert np.abs(together - one_by_one).max() < 1e-5
+
+
+def test_shapes_may_come_in_any_order(unet3d: Bundle) -> None:
+    engine = Engine(unet3d, EXACT)
+    small, large = noise(1, 4, 32, 32, 32), noise(1, 4, 48, 32, 32)
+    first, _, again = engine.run(small), engine.run(large), engine.run(small)
+    assert np.array_equal(first, again)
+
+
+def test_results_are_not_overwritten(unet3d: Bundle) -> None:
+    engine = Engine(unet3d, EXACT)
+    window = noise(1, 4, 32, 32, 32)
+    first = engine.run(window)
+    kept = first.copy()
+    window[:] = 0  # nor does the engine keep the window
+    second = engine.run(window)
+    assert np.array_equal(first, kept)
+    assert not np.array_equal(first, second)
+
+
+def test_a_view_gives_the_same_as_its_copy(unet3d: Bundle) -> None:
+    engine = Engine(unet3d, EXACT)
+    view = noise(32, 32, 32, 4, 1).T
+    assert np.array_equal(engine.run(view), engine.run(np.ascontiguousarray(view)))
+
+
+def test_one_shape_is_compiled_at_a_time(unet3d: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(unet3d, EXACT)
+    compiled: list[list[int]] = []
+    core = engine._core
+
+    class Watched:
+        def read_model(self, path: Path) -> object:
+            return core.read_model(path)
+
+        def compile_model(self, model: object, *rest: object) -> object:
+            assert engine._compiled is None  # the last one was let go before
+            compiled.append(list(model.inputs[0].shape))  # type: ignore[attr-defined]
+            return core.compile_model(model, *rest)
+
+    engine._core = Watched()
+    for size in (32, 32, 48, 48, 32):
+        engine.prepare_for((1, 4, size, 32, 32))
+        engine.run(noise(1, 4, size, 32, 32))
+    assert [shape[2] for shape in compiled] == [32, 48, 32]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_as_asked(unet3d: Bundle, precision: str) -> None:
+    engine = Engine(unet3d, InferenceSettings(precision=precision))
+    assert engine.precision == precision
+    window = noise(1, 4, 32, 32, 32)
+    assert np.abs(engine.run(window) - Engine(unet3d, EXACT).run(window)).max() < 0.05
+
+
+@pytest.mark.parametrize(("able", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32"], "fp32")])
+def test_auto_is_what_the_processor_can(hollow: Bundle, able: list[str], precision: str) -> None:
+    engine = Engine(hollow, InferenceSettings())
+    engine._core = type("Core", (), {"get_property": lambda *_: able})()
+    assert engine.precision == precision
+
+
+def test_a_window_that_does_not_fit(unet3d: Bundle) -> None:
+    engine = Engine(unet3d, EXACT)
+    with pytest.raises(ModelError, match=r"E-MODEL.*can't be prepared for"):
+        engine.run(noise(1, 3, 32, 32, 32))
+    assert engine.run(noise(1, 4, 32, 32, 32)).shape == (1, 3, 32, 32, 32)
+
+
+def test_a_network_that_is_none(hollow: Bundle) -> None:
+    with pytest.raises(ModelError, match=r"E-MODEL.*hollow"):
+        Engine(hollow, EXACT).run(noise(1, 4, 32, 32, 32))
+
+
+def test_a_network_that_is_gone(hollow: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="E-MODEL"):
+        Engine(replace(hollow, folder=tmp_path), EXACT).run(noise(1, 4, 32, 32, 32))
+
+
+def test_openvino_is_told_not_to_tell() -> None:
+    openvino = load_openvino()
+    assert openvino is engines.load_openvino()
+    assert "openvino_telemetry" not in sys.modules or sys.modules["openvino_telemetry"] is None

@@ -1,0 +1,85 @@
+"""Whole held-out cases: padding, slices, and scores of networks that are known to be right or wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gliomaseg.labels import Region
+from gliomaseg.learning.network import build_network
+from gliomaseg.learning.validation import predict, validate
+
+
+class Shown(nn.Module):
+    """Takes each region's logit from a channel of the image: above 0.5 is inside."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [40 * (image[:, :3] - 0.5)]
+
+
+@pytest.fixture
+def shown_case(tmp_path, store):
+    """Return a case whose first three channels show WT, TC and ET."""
+    label = np.zeros((20, 17, 9))
+    label[4:12, 4:12, 2:7], label[6:10, 6:10, 3:6], label[7:10, 7:10, 3:6] = 2, 1, 3
+    image = np.stack([label > 0, (label == 1) | (label == 3), label == 3, np.ones_like(label)])
+    return store(tmp_path / "shown", image, label)
+
+
+@pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
+@pytest.mark.parametrize("shape", [(20, 17, 35), (16, 32, 16)])
+def test_predictions_are_those_of_the_padded_image(tiny, preset: str, shape: tuple[int, ...]) -> None:
+    settings = tiny(preset=preset)
+    network = build_network(settings.network).eval()
+    image = torch.randn(4, *shape)
+    x, y, z = ((-n) % 16 for n in shape)
+    padded = functional.pad(image, (0, z, 0, y, 0, x))
+    with torch.no_grad():
+        if preset == "unet3d":
+            whole = network(padded[None])[0][0]
+        else:
+            whole = torch.stack(
+                [network(padded[None, ..., k])[0][0] for k in range(padded.shape[-1])], dim=-1
+            )
+    expected = whole[:, : shape[0], : shape[1], : shape[2]].sigmoid()
+    got = predict(network, image, settings, bf16=False)
+    assert got.shape == (3, *shape)
+    assert torch.allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
+def test_a_perfect_network_scores_1(tiny, shown_case, preset: str) -> None:
+    settings = tiny("segment.least_et_voxels=0", preset=preset)
+    assert validate(Shown(), [shown_case], settings, bf16=False) == dict.fromkeys(Region, 1.0)
+
+
+def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
+    assert shown_case.et_voxels == 27
+    scores = validate(Shown(), [shown_case], tiny("segment.least_et_voxels=28"), bf16=False)
+    assert scores == {Region.WT: 1.0, Region.TC: 1.0, Region.ET: 0.0}
+
+
+def test_scores_are_means_over_cases(tiny, shown_case, tmp_path, store) -> None:
+    healthy = store(tmp_path / "healthy", np.array(shown_case.image), np.zeros(shown_case.label.shape))
+    settings = tiny("segment.least_et_voxels=0")
+    assert validate(Shown(), [shown_case, healthy], settings, bf16=False) == dict.fromkeys(Region, 0.5)
+
+
+def test_only_the_regions_of_the_network_are_scored(tiny, shown_case) -> None:
+    settings = tiny(
+        "network.regions=[wt, tc]", "training.region_weights=[1, 1]", "segment.thresholds=[0.5, 0.5]"
+    )
+    assert validate(Shown(), [shown_case], settings, bf16=False) == {Region.WT: 1.0, Region.TC: 1.0}
+
+
+def test_bf16_agrees_with_fp32(tiny) -> None:
+    settings = tiny()
+    network = build_network(settings.network).eval()
+    image = torch.randn(4, 32, 32, 32)
+    exact, short = (predict(network, image, settings, bf16=bf16) for bf16 in (False, True))
+    assert short.dtype == torch.float32
+    assert torch.allclose(exact, short, atol=0.05)
+    assert not torch.equal(exact, short)

@@ -1,0 +1,129 @@
+"""From probabilities to labels, by pencil and for any probabilities."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from gliomaseg.config import Settings, load_settings
+from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
+from gliomaseg.results.segment import label_regions
+
+PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
+
+
+def settings(regions: str = "wt, tc, et", thresholds: str = "0.5, 0.5, 0.5", least: int = 0) -> Settings:
+    ones = ", ".join("1" for _ in regions.split(","))
+    return load_settings(
+        changes=[
+            f"network.regions=[{regions}]",
+            f"training.region_weights=[{ones}]",
+            f"segment.thresholds=[{thresholds}]",
+            f"segment.least_et_voxels={least}",
+        ]
+    )
+
+
+def line(*rows: str) -> np.ndarray:
+    """Return probabilities (region, x, 1, 1) from digits: tenths."""
+    return np.array([[int(c) / 10 for c in row] for row in rows], np.float32)[..., None, None]
+
+
+@pytest.fixture(params=SCHEMES.values(), ids=SCHEMES)
+def scheme(request: pytest.FixtureRequest) -> LabelScheme:
+    return request.param
+
+
+def words(labels: np.ndarray, scheme: LabelScheme) -> str:
+    """Return a label map (x, 1, 1) as text: . background, o oedema, n necrosis, e enhancing."""
+    letters = {Tissue.OEDEMA: "o", Tissue.NECROSIS: "n", Tissue.ENHANCING: "e", Tissue.CAVITY: "c"}
+    by_value = {value: letters[tissue] for tissue, value in scheme.values.items()} | {0: "."}
+    return "".join(by_value[int(value)] for value in labels[:, 0, 0])
+
+
+def test_every_combination(scheme: LabelScheme) -> None:
+    masks = list(itertools.product("19", repeat=3))  # (wt, tc, et) is out or in
+    labels = label_regions(line(*map("".join, zip(*masks, strict=True))), settings(), scheme)
+    assert labels.dtype == np.uint8
+    # ET counts only inside TC, TC only inside WT
+    assert words(labels, scheme) == "....oone"
+
+
+def test_a_probability_of_the_threshold_is_outside(scheme: LabelScheme) -> None:
+    half = np.full((3, 2, 1, 1), 0.5, np.float32)
+    half[:, 1] = np.nextafter(np.float32(0.5), 1)
+    assert words(label_regions(half, settings(), scheme), scheme) == ".e"
+
+
+def test_each_region_has_its_threshold(scheme: LabelScheme) -> None:
+    probabilities = line("2468", "2468", "2468")
+    chosen = settings(thresholds="0.1, 0.3, 0.7")
+    assert words(label_regions(probabilities, chosen, scheme), scheme) == "onne"
+
+
+@pytest.mark.parametrize(("least", "expected"), [(0, "onee"), (2, "onee"), (3, "onnn"), (100, "onnn")])
+def test_few_voxels_of_enhancing_tumour_become_core(least: int, expected: str, scheme: LabelScheme) -> None:
+    probabilities = line("9999", "1999", "1199")
+    assert words(label_regions(probabilities, settings(least=least), scheme), scheme) == expected
+
+
+def test_they_are_counted_in_the_whole_case_and_inside_the_core(scheme: LabelScheme) -> None:
+    far_apart = line("9.9.9".replace(".", "1"), "91919", "91919")
+    assert words(label_regions(far_apart, settings(least=3), scheme), scheme) == "e.e.e"
+    outside = line("99991", "99911", "91199")  # only the first is inside the core
+    assert words(label_regions(outside, settings(least=2), scheme), scheme) == "nnno."
+
+
+def test_regions_in_another_order(scheme: LabelScheme) -> None:
+    probabilities = line("11189", "19999", "11999")  # et, wt, tc
+    chosen = settings("et, wt, tc", thresholds="0.85, 0.5, 0.5")
+    assert words(label_regions(probabilities, chosen, scheme), scheme) == ".onne"
+
+
+@pytest.mark.parametrize(
+    ("regions", "rows", "expected"),
+    [
+        ("wt", ["199"], ".oo"),
+        ("tc", ["199"], ".nn"),
+        ("et", ["199"], ".ee"),
+        ("wt, tc", ["1999", "9199"], ".onn"),
+        ("wt, et", ["1999", "9199"], ".oee"),
+        ("tc, et", ["1999", "9199"], ".nee"),
+    ],
+)
+def test_some_regions(regions: str, rows: list[str], expected: str, scheme: LabelScheme) -> None:
+    halves = ", ".join("0.5" for _ in rows)
+    assert words(label_regions(line(*rows), settings(regions, halves), scheme), scheme) == expected
+
+
+def test_few_voxels_without_core_become_oedema(scheme: LabelScheme) -> None:
+    labels = label_regions(line("99", "19"), settings("wt, et", "0.5, 0.5", least=2), scheme)
+    assert words(labels, scheme) == "oo"
+
+
+def test_nothing_found(scheme: LabelScheme) -> None:
+    assert not label_regions(np.zeros((3, 2, 2, 2), np.float32), settings(least=100), scheme).any()
+
+
+def test_schemes_differ_in_integers() -> None:
+    probabilities = line("999", "199", "119")
+    got = {name: label_regions(probabilities, settings(), s)[:, 0, 0].tolist() for name, s in SCHEMES.items()}
+    assert got == {"brats2021": [2, 1, 4], "brats2023": [2, 1, 3], "brats2024": [2, 1, 3], "msd": [1, 2, 3]}
+
+
+@given(PROBABILITIES, st.integers(0, 30))
+def test_nested_whatever_the_probabilities(probabilities: np.ndarray, least: int) -> None:
+    for scheme in SCHEMES.values():
+        labels = label_regions(probabilities, settings(least=least), scheme)
+        wt, tc, et = (scheme.mask(labels, region) for region in Region)
+        assert (wt >= tc).all()
+        assert (tc >= et).all()
+        assert np.array_equal(wt, probabilities[0] > 0.5)
+        assert np.array_equal(tc, wt & (probabilities[1] > 0.5))
+        assert not et.any() or et.sum() >= least
+        scheme.check(labels, "labels")
