@@ -35,7 +35,7 @@ from gliomaseg.cli import main
 try:
     main()
 finally:
-    loaded = {"torch", "monai", "scipy", "matplotlib"} & set(sys.modules)
+    loaded = {"torch", "monai", "scipy.ndimage", "matplotlib"} & set(sys.modules)
     if loaded:
         raise SystemExit(f"loaded {loaded}")
 """

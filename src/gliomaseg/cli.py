@@ -148,9 +148,11 @@ def export(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the run's.")] = None,
+    card: Annotated[Path | None, typer.Option(help="A model card to put in, instead of a short one.")] = None,
 ) -> None:
     """Turn a trained run into a model bundle for segment."""
-    bundle = _learning("export").export(_learning("run").load_run(run), output, name=name)
+    text = card.read_text(encoding="utf-8") if card else ""
+    bundle = _learning("export").export(_learning("run").load_run(run), output, name=name, card=text)
     console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
     console.say(f"next: gliomaseg segment CASE --model {output}")
 

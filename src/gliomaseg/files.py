@@ -61,6 +61,8 @@ def _machine() -> str:
 
 
 def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # there, os.kill would end the process instead of asking for it
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import shutil
 import sys
 import tempfile
@@ -195,8 +194,12 @@ def already_there(target: Path) -> OutputError:
     )
 
 
-def peak_memory_mb() -> float:
-    """Return the largest memory of this process so far, in megabytes (10^6 bytes)."""
+def peak_memory_mb() -> float | None:
+    """Return the largest memory of this process so far in megabytes (10^6 bytes); None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 

@@ -30,7 +30,9 @@ def test_what_is_sealed_is_loaded(hollow: Bundle) -> None:
 def test_the_hash_names_the_content(hollow: Bundle) -> None:
     assert len(hollow.sha256) == 64
     assert seal(hollow.folder, {"name": "renamed"}).sha256 == hollow.sha256
-    (hollow.folder / "card.md").write_text("another card")
+    (hollow.folder / "card.md").write_text("the same model in other words")
+    assert seal(hollow.folder, hollow.about).sha256 == hollow.sha256
+    (hollow.folder / "model.bin").write_bytes(b"other weights")
     assert seal(hollow.folder, hollow.about).sha256 != hollow.sha256
 
 
