@@ -182,6 +182,11 @@ class TestOpening:
         assert "augment.flip was 0.5, is 0.0; training.batch was 2, is 4" in caught.value.what
         assert open_run(run.folder, tiny()) == run
 
+    def test_a_run_may_go_on_for_longer(self, run: Run, tiny) -> None:
+        longer = open_run(run.folder, tiny("training.steps=9000", "training.workers=3", "training.hours=5"))
+        assert (longer.settings.training.steps, longer.settings.training.hours) == (9000, 5)
+        assert json.loads((run.folder / "settings.json").read_text())["training"]["hours"] == 5
+
     def test_settings_of_an_older_version_are_completed(self, run: Run, tiny) -> None:
         path = run.folder / "settings.json"
         settings = json.loads(path.read_text())

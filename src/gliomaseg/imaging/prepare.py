@@ -81,8 +81,7 @@ def prepare(volume: Volume, settings: PrepareSettings) -> Prepared:
     box = brain_box(channels)
     crops = [channel[box] for channel in channels]
     shape = tuple(-(-n // settings.multiple) * settings.multiple for n in crops[0].shape)
-    before = [(full - crop) // 2 for full, crop in zip(shape, crops[0].shape, strict=True)]
-    x, y, z = (slice(b, b + n) for b, n in zip(before, crops[0].shape, strict=True))
+    x, y, z = (slice(n) for n in crops[0].shape)  # padded behind: a training validates with the same margins
     image = np.zeros((len(crops), *shape), dtype=np.float32)
     for target, crop, name in zip(image, crops, volume.channels, strict=True):
         normalise(crop, settings, name=name, out=target[x, y, z])

@@ -38,6 +38,12 @@ class State(Protocol):
     history: History
 
 
+#: Settings that a run may go on with after a change: how long it trains, and how it is watched.
+_MAY_CHANGE = frozenset(
+    f"training.{name}" for name in ("steps", "hours", "workers", "validate_minutes", "checkpoint_minutes")
+)
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of history.csv; Dice values are of whole held-out cases, in the prepared crop."""
@@ -176,7 +182,7 @@ class Run:
 
 
 def open_run(folder: Path, settings: Settings) -> Run:
-    """Return the run in ``folder``, new or to be continued.
+    """Return the run in ``folder``, new or to be continued, for longer than was planned if so wished.
 
     Raises TrainingError (E-RUN) when it was begun with other settings, OutputError when the folder
     can't be written.
@@ -267,7 +273,7 @@ def _differences(before: dict[str, object], mine: dict[str, object], path: str =
         old, new = before.get(key), mine.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             changed += _differences(old, new, f"{path}{key}.")
-        elif old != new:
+        elif old != new and f"{path}{key}" not in _MAY_CHANGE:
             changed.append(f"{path}{key} was {old}, is {new}")
     return changed
 
