@@ -28,7 +28,7 @@ from gliomaseg.labels import (
     find_scheme,
 )
 
-NCR, ED, ET, RC = Tissue
+NCR, ED, ET, RC, CC = Tissue
 
 
 def test_channel_order_is_fixed() -> None:
@@ -42,6 +42,7 @@ def test_channel_order_is_fixed() -> None:
         ("brats2021", {NCR: 1, ED: 2, ET: 4}),
         ("brats2023", {NCR: 1, ED: 2, ET: 3}),
         ("brats2024", {NCR: 1, ED: 2, ET: 3, RC: 4}),
+        ("brats2024-ped", {ET: 1, NCR: 2, CC: 3, ED: 4}),
         ("msd", {ED: 1, NCR: 2, ET: 3}),
     ],
 )
@@ -122,7 +123,9 @@ def test_almost_whole_numbers_are_rounded(value: float) -> None:
 
 @pytest.mark.parametrize("value", [0.5, 2.98, 3.02, np.nan, np.inf, -np.inf])
 def test_fractional_labels_are_refused(value: float) -> None:
-    with pytest.raises(LabelError, match=f"x/seg.nii holds fractional values, for example {value:g}") as caught:
+    with pytest.raises(
+        LabelError, match=f"x/seg.nii holds fractional values, for example {value:g}"
+    ) as caught:
         BRATS2023.check(np.array([0, 1, 2, value]), "x/seg.nii")
     assert caught.value.code == "E-LABEL"
     assert "nearest neighbour" in caught.value.remedy

@@ -1,0 +1,193 @@
+"""A predicted and a reference mask of one part: what several metrics and rules need, computed once.
+
+A lesion rule selects components of both masks; distances are kept by that selection, so that rules which
+come to the same lesions share them. Ignorant of labels and of profiles.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.results import morphology, surface
+from gliomaseg.results.metrics import Overlap, check_shapes
+from gliomaseg.results.surface import Spacing, SurfaceDistances
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int32]
+Counts = npt.NDArray[np.int64]
+Ids = frozenset[int]
+
+#: The steps to a voxel itself and its 18 neighbours.
+_NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, step)) <= 2]
+_NOBODY: Counts = np.zeros(0, dtype=np.int64)
+
+
+class Components:
+    """The components (26) of a mask (x, y, z), numbered from 1; ``origin`` is where the mask lies."""
+
+    def __init__(self, mask: Mask, origin: tuple[int, ...]) -> None:
+        self.mask = mask
+        self.origin = np.array(origin)
+        self.numbers, self.count = morphology.components(mask) if mask.any() else (_none(mask), 0)
+        self.sizes: Counts = np.bincount(self.numbers[mask], minlength=self.count + 1)
+        self._grown: dict[int, tuple[Numbers, Numbers]] = {}
+        self._dilated: dict[int, Mask] = {0: mask}
+
+    @property
+    def ids(self) -> Ids:
+        """Return the numbers of all components."""
+        return frozenset(range(1, self.count + 1))
+
+    @cached_property
+    def boxes(self) -> list[tuple[slice, ...]]:
+        """Return the box of every component, that of number 1 first."""
+        return morphology.boxes(self.numbers)
+
+    def grown(self, steps: int) -> tuple[Numbers, Numbers]:
+        """Return the numbered components of the dilated mask, and the one that each component lies in.
+
+        The first is (x, y, z); the second (count + 1,), with 0 for the background.
+        """
+        if steps not in self._grown:
+            dilated = self._dilate(steps)
+            grown = dilated.astype(np.int32) if self.count <= 1 else morphology.components(dilated)[0]
+            groups = np.zeros(self.count + 1, dtype=np.int32)
+            groups[self.numbers[self.mask]] = grown[self.mask]
+            self._grown[steps] = grown, groups
+        return self._grown[steps]
+
+    def _dilate(self, steps: int) -> Mask:
+        start = max(done for done in self._dilated if done <= steps)
+        self._dilated[steps] = morphology.dilate(self._dilated[start], steps - start)
+        return self._dilated[steps]
+
+
+class MaskPair:
+    """Two masks (x, y, z) on one grid and their voxel size in mm, cropped to the box around both.
+
+    ``voxels`` is the size of the image where the masks are only a part of it.
+    """
+
+    def __init__(
+        self, prediction: Mask, reference: Mask, spacing: Spacing, *, voxels: int | None = None
+    ) -> None:
+        check_shapes(prediction, reference)
+        box = surface.bounding_box(prediction | reference)
+        origin = tuple(part.start for part in box)
+        self.spacing = spacing
+        self.voxels = prediction.size if voxels is None else voxels
+        self.prediction = Components(prediction[box], origin)
+        self.reference = Components(reference[box], origin)
+        self._distances: dict[object, SurfaceDistances] = {}
+
+    @cached_property
+    def common(self) -> tuple[Counts, Counts, Counts]:
+        """Return which components meet: their numbers in prediction and reference, and the voxels shared."""
+        return joint(self.prediction.numbers, self.reference.numbers)
+
+    def overlap(self, predicted: Ids | None = None, expected: Ids | None = None) -> Overlap:
+        """Return the voxel counts of some components of both masks; of all by default."""
+        ours = np.isin(self.common[0], list(self.prediction.ids if predicted is None else predicted))
+        theirs = np.isin(self.common[1], list(self.reference.ids if expected is None else expected))
+        return Overlap(
+            common=int(self.common[2][ours & theirs].sum()),
+            prediction=_size(self.prediction, predicted),
+            reference=_size(self.reference, expected),
+            voxels=self.voxels,
+        )
+
+    def voxel_distances(
+        self, spacing: Spacing, predicted: Ids | None = None, expected: Ids | None = None
+    ) -> SurfaceDistances:
+        """Return the distances between the surface voxels of some components; of all by default."""
+        return self._between(surface.voxel_distances, spacing, predicted, expected)
+
+    def element_distances(
+        self, predicted: Ids | None = None, expected: Ids | None = None
+    ) -> SurfaceDistances:
+        """Return the distances in mm between the surface elements of some components; of all by default."""
+        return self._between(surface.element_distances, self.spacing, predicted, expected)
+
+    def _between(
+        self,
+        measure: Callable[[Mask, Mask, Spacing], SurfaceDistances],
+        spacing: Spacing,
+        predicted: Ids | None,
+        expected: Ids | None,
+    ) -> SurfaceDistances:
+        predicted = self.prediction.ids if predicted is None else predicted
+        expected = self.reference.ids if expected is None else expected
+        key = (measure.__name__, spacing, predicted, expected)
+        if key not in self._distances:
+            box = _hull(
+                [self.prediction.boxes[i - 1] for i in predicted]
+                + [self.reference.boxes[i - 1] for i in expected]
+            )
+            masks = _selected(self.prediction, predicted, box), _selected(self.reference, expected, box)
+            self._distances[key] = measure(*masks, spacing)
+        return self._distances[key]
+
+
+def joint(one: Numbers, other: Numbers) -> tuple[Counts, Counts, Counts]:
+    """Return each pair of numbers above 0 that two arrays have in one place, and how many such places."""
+    both = (one > 0) & (other > 0)
+    first, second = one[both].astype(np.int64), other[both]
+    width = int(second.max(initial=0)) + 1
+    codes = first * width + second
+    if codes.size and codes.max() <= codes.size:
+        counts = np.bincount(codes)
+        found = np.flatnonzero(counts)
+        counts = counts[found]
+    else:
+        found, counts = np.unique(codes, return_counts=True)
+    return found // width, found % width, counts
+
+
+def touching(one: Components, other: Components) -> tuple[Counts, Counts]:
+    """Return the numbers of components of two masks that touch: over a face or an edge (18), or overlap.
+
+    The masks may be different parts of one image.
+    """
+    if not one.count or not other.count:
+        return _NOBODY, _NOBODY
+    places = np.argwhere(surface.surface_voxels(np.pad(one.mask, 1))) - 1
+    numbers = one.numbers[tuple(places.T)].astype(np.int64)
+    places += one.origin - other.origin
+    pairs = []
+    for step in _NEIGHBOURS:
+        moved = places + step
+        inside = ((moved >= 0) & (moved < other.numbers.shape)).all(axis=1)
+        met = other.numbers[tuple(moved[inside].T)]
+        pairs.append(np.unique(numbers[inside][met > 0] * (other.count + 1) + met[met > 0]))
+    found = np.unique(np.concatenate(pairs))
+    return found // (other.count + 1), found % (other.count + 1)
+
+
+def _none(mask: Mask) -> Numbers:
+    return np.zeros(mask.shape, dtype=np.int32)
+
+
+def _size(components: Components, ids: Ids | None) -> int:
+    return int(components.sizes[1:].sum() if ids is None else components.sizes[list(ids)].sum())
+
+
+def _hull(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
+    ends = [
+        (min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*boxes, strict=True)
+    ]
+    return tuple(slice(*pair) for pair in ends) or (slice(0, 0),) * 3
+
+
+def _selected(components: Components, ids: Ids, box: tuple[slice, ...]) -> Mask:
+    if len(ids) == components.count:
+        return components.mask[box]
+    table = np.zeros(components.count + 1, dtype=bool)
+    table[list(ids)] = True
+    chosen: Mask = table[components.numbers[box]]
+    return chosen
