@@ -125,8 +125,8 @@ def _charts(evaluation: Evaluation) -> str:
             figures.append(f"<figure><figcaption>{head}</figcaption>{chart}</figure>")
     words = (
         "A dot is a case (orange: the three worst; point at one of the worst for its name); the box holds "
-        "the middle half of the cases, its line is the median; the diamond is the mean with its 95 % interval. "
-        "Distances are on a logarithmic axis."
+        "the middle half of the cases, its line is the median; the diamond is the mean with its 95 % "
+        "interval. Distances are on a logarithmic axis."
     )
     return f'<div class="charts">{"".join(figures)}</div><p class="legend">{words}</p>'
 
@@ -155,7 +155,7 @@ def _card(evaluation: Evaluation, case: str, folder: Path, scheme: LabelScheme |
     links = _links(pair, folder) if pair else ""
     shown = f"Shown: {_region_words(region.upper())}, the region with the lowest overlap. " if drawn else ""
     return (
-        f'<article><h3>{escape(case + note)}</h3>'
+        f"<article><h3>{escape(case + note)}</h3>"
         f'<ul class="values"><li><span>{escape(head)}</span></li>{values}</ul>'
         f'<div class="panels">{drawn}</div><p class="legend">{escape(shown)}{links}</p></article>'
     )
