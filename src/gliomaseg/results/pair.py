@@ -7,6 +7,7 @@ come to the same lesions share them. Ignorant of labels and of profiles.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import cached_property
 
@@ -21,6 +22,7 @@ Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
 Ids = frozenset[int]
+Box = tuple[slice, ...]
 
 #: The steps to a voxel itself and its 18 neighbours.
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if sum(map(abs, step)) <= 2]
@@ -28,15 +30,15 @@ _NOBODY: Counts = np.zeros(0, dtype=np.int64)
 
 
 class Components:
-    """The components (26) of a mask (x, y, z), numbered from 1; ``origin`` is where the mask lies."""
+    """The components (26) of a mask, numbered from 1; the mask is that ``box`` of an image of that shape."""
 
-    def __init__(self, mask: Mask, origin: tuple[int, ...]) -> None:
+    def __init__(self, mask: Mask, box: Box, image: tuple[int, ...]) -> None:
         self.mask = mask
-        self.origin = np.array(origin)
+        self.origin = np.array([part.start for part in box])
+        self._box, self._image = box, image
         self.numbers, self.count = morphology.components(mask) if mask.any() else (_none(mask), 0)
         self.sizes: Counts = np.bincount(self.numbers[mask], minlength=self.count + 1)
         self._grown: dict[int, tuple[Numbers, Numbers]] = {}
-        self._dilated: dict[int, Mask] = {0: mask}
 
     @property
     def ids(self) -> Ids:
@@ -44,45 +46,52 @@ class Components:
         return frozenset(range(1, self.count + 1))
 
     @cached_property
-    def boxes(self) -> list[tuple[slice, ...]]:
+    def boxes(self) -> list[Box]:
         """Return the box of every component, that of number 1 first."""
         return morphology.boxes(self.numbers)
 
     def grown(self, steps: int) -> tuple[Numbers, Numbers]:
         """Return the numbered components of the dilated mask, and the one that each component lies in.
 
-        The first is (x, y, z); the second (count + 1,), with 0 for the background.
+        The first is (x, y, z), the box of the mask; the second (count + 1,), with 0 for the background. Their
+        order is that in the whole image, on which some rules depend.
         """
         if steps not in self._grown:
-            dilated = self._dilate(steps)
+            sides = [(part.start, n - part.stop) for part, n in zip(self._box, self._image, strict=True)]
+            margins = [(min(steps, low), min(steps, high)) for low, high in sides]
+            dilated = morphology.dilate(np.pad(self.mask, margins), steps)
             grown = dilated.astype(np.int32) if self.count <= 1 else morphology.components(dilated)[0]
+            grown = grown[tuple(slice(low, grown.shape[i] - high) for i, (low, high) in enumerate(margins))]
             groups = np.zeros(self.count + 1, dtype=np.int32)
             groups[self.numbers[self.mask]] = grown[self.mask]
             self._grown[steps] = grown, groups
         return self._grown[steps]
 
-    def _dilate(self, steps: int) -> Mask:
-        start = max(done for done in self._dilated if done <= steps)
-        self._dilated[steps] = morphology.dilate(self._dilated[start], steps - start)
-        return self._dilated[steps]
-
 
 class MaskPair:
     """Two masks (x, y, z) on one grid and their voxel size in mm, cropped to the box around both.
 
-    ``voxels`` is the size of the image where the masks are only a part of it.
+    ``within`` is the box of the masks, and the shape, of the image that they are a part of.
     """
 
     def __init__(
-        self, prediction: Mask, reference: Mask, spacing: Spacing, *, voxels: int | None = None
+        self,
+        prediction: Mask,
+        reference: Mask,
+        spacing: Spacing,
+        *,
+        within: tuple[Box, tuple[int, ...]] | None = None,
     ) -> None:
         check_shapes(prediction, reference)
+        outer, image = within or (tuple(slice(0, n) for n in prediction.shape), prediction.shape)
         box = surface.bounding_box(prediction | reference)
-        origin = tuple(part.start for part in box)
+        place = tuple(
+            slice(o.start + part.start, o.start + part.stop) for o, part in zip(outer, box, strict=True)
+        )
         self.spacing = spacing
-        self.voxels = prediction.size if voxels is None else voxels
-        self.prediction = Components(prediction[box], origin)
-        self.reference = Components(reference[box], origin)
+        self.voxels = math.prod(image)
+        self.prediction = Components(prediction[box], place, image)
+        self.reference = Components(reference[box], place, image)
         self._distances: dict[object, SurfaceDistances] = {}
 
     @cached_property
@@ -176,7 +185,7 @@ def _size(components: Components, ids: Ids | None) -> int:
     return int(components.sizes[1:].sum() if ids is None else components.sizes[list(ids)].sum())
 
 
-def _hull(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
+def _hull(boxes: list[Box]) -> Box:
     ends = [
         (min(part.start for part in parts), max(part.stop for part in parts))
         for parts in zip(*boxes, strict=True)
@@ -184,7 +193,7 @@ def _hull(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
     return tuple(slice(*pair) for pair in ends) or (slice(0, 0),) * 3
 
 
-def _selected(components: Components, ids: Ids, box: tuple[slice, ...]) -> Mask:
+def _selected(components: Components, ids: Ids, box: Box) -> Mask:
     if len(ids) == components.count:
         return components.mask[box]
     table = np.zeros(components.count + 1, dtype=bool)

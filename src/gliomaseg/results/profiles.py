@@ -71,7 +71,7 @@ class Comparison:
         if tissues not in self._pairs:
             prediction, reference = (_mask(labels, tissues, self._box) for labels in self._maps)
             spacing = self._maps[1].grid.spacing
-            self._pairs[tissues] = MaskPair(prediction, reference, spacing, voxels=math.prod(self.shape))
+            self._pairs[tissues] = MaskPair(prediction, reference, spacing, within=(self._box, self.shape))
         return self._pairs[tissues]
 
     def groupings(self, profile: Profile, part: str, rule: LesionRule) -> tuple[Grouping, Grouping]:
@@ -139,6 +139,12 @@ class _Part:
             return match_lesions(self.pair)
         return score_lesions(self.pair, self.rule, *self.groupings, tolerances_mm=self.profile.nsd)
 
+    @property
+    def _is_one_sided(self) -> bool:
+        counts = self.overlap
+        lacks = self.profile.needs_overlap and not counts.common
+        return lacks or not counts.prediction or not counts.reference
+
     def _share(self, metric: str) -> float:
         counts = self.overlap
         undefined = {
@@ -157,7 +163,7 @@ class _Part:
         profile, counts = self.profile, self.overlap
         if not counts.prediction and not counts.reference:
             return profile.both_empty_hd95
-        if not counts.prediction or not counts.reference:
+        if self._is_one_sided:
             return math.hypot(*self.shape) if profile.penalty is None else profile.penalty
         distances = self._distances(profile.surface)
         return distances.pooled_hd95() if profile.surface == "voxels" else distances.greater_hd95()
@@ -166,7 +172,7 @@ class _Part:
         profile, counts = self.profile, self.overlap
         if not counts.prediction and not counts.reference:
             return profile.both_empty
-        if not counts.prediction or not counts.reference:
+        if self._is_one_sided:
             return math.nan if profile.is_strict else 0.0
         distances = self._distances(profile.nsd_surface)
         is_voxels = profile.nsd_surface == "voxels"

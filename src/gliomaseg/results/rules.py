@@ -21,15 +21,17 @@ Parts = Mapping[str, frozenset[Tissue]]
 
 @dataclass(frozen=True)
 class Profile:
-    """The rules of one challenge; ``metrics`` are named for the whole of a part and for its lesions.
+    """The rules of one challenge; ``metrics`` are of the whole of a part and of its lesions (``lesion_``).
 
     ``surface`` is the definition of HD95, ``nsd_surface`` that of NSD (see ``surface``); both are in mm or,
-    without ``in_mm``, in voxels.
+    without ``in_mm``, in voxels. ``nsd`` are the tolerances.
+
     If both masks of a part are empty, overlaps are ``both_empty`` and HD95 is ``both_empty_hd95``; if one is,
-    HD95 is ``penalty`` (None: the diagonal of the image in voxels). If ``is_strict``, what divides by zero is
-    NaN. ``nsd`` are tolerances. ``lesion_rules`` has the rule of each part,
-    "" for all others; ``partners`` the tissues whose lesions join those of a part. Without a rule, lesions
-    match one to one.
+    HD95 is ``penalty`` (None: the diagonal of the image in voxels) and NSD 0. If ``is_strict``, what divides
+    by zero is NaN; if ``needs_overlap``, masks without a common voxel count as if one was empty.
+
+    ``lesion_rules`` has the rule of each part, "" for all others, and ``partners`` the tissues whose lesions
+    join those of a part. Without a rule, lesions match one to one.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Profile:
     surface: Literal["voxels", "elements"] = "elements"
     in_mm: bool = True
     is_strict: bool = False
+    needs_overlap: bool = False
     both_empty: float = 1.0
     both_empty_hd95: float = 0.0
     penalty: float | None = 374.0
@@ -96,7 +99,7 @@ _BRATS2020 = Profile(
 _BRATS2026 = Profile(
     name="brats2026",
     source="BraTS 2025 and 2026: brats-evaluation 0.0.10, config_gli, on panoptica 2.1; its HD95 and NSD of "
-    "a whole part leave the spacing out (NSD at half a voxel), those of lesions are in mm",
+    "a whole part leave the spacing out (NSD at half a voxel) and need a voxel in common",
     parts=_TREATED,
     metrics=("dice", "hd95", "nsd", *_LESIONS[:2], "lesion_nsd", *_LESIONS[2:]),
     surface="voxels",
@@ -104,6 +107,7 @@ _BRATS2026 = Profile(
     both_empty=math.nan,
     both_empty_hd95=math.nan,
     penalty=373.0,
+    needs_overlap=True,
     nsd=(0.5,),
 )
 
