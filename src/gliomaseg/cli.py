@@ -192,8 +192,8 @@ def evaluate(
         probabilities=probabilities,
         workers=jobs,
     )
-    teams = [predictions, *(compare or [])]
     with console.progress() as progress:
+        teams = [predictions, *(compare or [])]
         evaluations = evaluate_teams(teams, references, rules=rules, progress=progress, **options)
     show.report_scores(evaluations, output, scheme=options["scheme"], as_json=json)
 

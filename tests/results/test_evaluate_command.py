@@ -20,6 +20,7 @@ import pytest
 from gliomaseg.cli import main
 from gliomaseg.errors import GliomasegError
 from gliomaseg.results.evaluation import evaluate
+from gliomaseg.results.rules import PROFILES
 from gliomaseg.results.workers import count_workers, run_jobs
 
 Run = Callable[..., tuple[int, str, str]]
@@ -118,6 +119,14 @@ def test_wrong_options(run: Run, root: Path, args: tuple[str, str], code: int, e
     found, _, err = run(root / "predictions", root / "data", args[0], value)
     assert (found, error in err) == (code, True)
     assert not (root / "scores").exists()
+
+
+def test_every_profile_and_metric_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    assert [name for name in PROFILES if f"`{name}`" not in text] == []
+    metrics = {metric for profile in PROFILES.values() for metric in profile.metrics} - {"nsd", "lesion_nsd"}
+    known = {"lesion_fp": "_fp", "lesion_fn": "_fn"}
+    assert [m for m in metrics if f"`{known.get(m, m)}`" not in text] == []
 
 
 # --- maps -----------------------------------------------------------------------------------------

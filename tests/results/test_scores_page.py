@@ -173,8 +173,8 @@ def test_a_missing_prediction_is_all_missed(real: Evaluation) -> None:
 def test_without_images_the_masks_stand_alone(real: Evaluation) -> None:
     bare = dataclasses.replace(real.pairs["far"], images={})
     panels = draw_disagreement(bare, "wt")
-    assert len(panels) == 3
-    assert _colours(panels[1].png)[1] == {"both", "extra", "missed"}
+    assert len(panels) == 2
+    assert _colours(panels[0].png)[1] == {"both", "extra", "missed"}
 
 
 def test_nothing_anywhere_is_drawn_all_the_same(real: Evaluation) -> None:

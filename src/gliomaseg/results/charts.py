@@ -16,6 +16,7 @@ from gliomaseg.results.statistics import Summary
 WIDTH, LEFT, RIGHT, ROW, AXIS = 340.0, 46.0, 12.0, 46.0, 26.0
 _JITTER = 13.0
 _GOLDEN = 0.6180339887498949
+_MANY = 200  # dots of a strip from which they are drawn finer, so that the box shows through
 
 #: Classes of the dots that tell their name.
 _STANDING_OUT, _NAMED = "worst", "named"
@@ -99,7 +100,8 @@ def _dots(strip: Strip, y: float, *, place: Place, named: Mapping[str, str]) -> 
             circles.append(f"{circle}<title>{escape(tip)}</title></circle>")
         else:
             spots.append(f"M{x:.1f} {dot:.1f}h0")
-    return (f'<path class="dots" d="{"".join(spots)}"/>' if spots else "") + "".join(circles)
+    kind = "dots many" if len(spots) > _MANY else "dots"
+    return (f'<path class="{kind}" d="{"".join(spots)}"/>' if spots else "") + "".join(circles)
 
 
 def reliability_chart(curve: Sequence[tuple[float, float, int]], *, title: str) -> str:

@@ -81,7 +81,7 @@ def draw_disagreement(pair: Pair, region: str, *, scheme: LabelScheme | None = N
     """Return pictures of a case: both masks on the whole axial slice, then close up without and with them.
 
     ``scheme`` is that of the prediction, if it is known. The scan is FLAIR for the whole tumour and T1
-    contrast for the others; without it the masks stand on black. Raises GliomasegError for the files.
+    contrast for the others; without it the masks stand on black, close up only. Raises GliomasegError.
     """
     reference, _ = read_noting(pair.reference, pair.scheme)
     prediction, _ = read_prediction(pair.prediction, scheme, reference)
@@ -89,10 +89,12 @@ def draw_disagreement(pair: Pair, region: str, *, scheme: LabelScheme | None = N
     image = _read_underlay(pair, modality, reference.grid)
     scene = _set_scene(image, _mask(prediction, region), _mask(reference, region), grid=reference.grid)
     close = replace(scene, view=scene.close)
-    panels, title = [_draw(scene, AXIAL, "both masks")], "both masks, close up"
-    if image is not None:
-        panels.append(_draw(replace(close, marks=()), AXIAL, f"{MODALITY_TITLES[modality]}, close up"))
-    return [*panels, _draw(close, AXIAL, title), _draw(close, CORONAL, title)]
+    title = "both masks, close up"
+    panels = [_draw(close, AXIAL, title), _draw(close, CORONAL, title)]
+    if image is None:
+        return panels
+    plain = _draw(replace(close, marks=()), AXIAL, f"{MODALITY_TITLES[modality]}, close up")
+    return [_draw(scene, AXIAL, "both masks"), plain, *panels]
 
 
 def _set_scene(image: npt.NDArray[np.generic] | None, one: Mask, other: Mask, *, grid: Grid) -> _Scene:

@@ -20,6 +20,9 @@ Table = list[list[str]]
 #: With fewer cases the bootstrap interval of a mean is too narrow.
 _FEW = 20
 
+#: So many names or cases are listed in a note; the rest is in summary.json.
+_LISTED = 5
+
 
 def scores_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     """Return one row per case, region and metric, at full precision; an empty value is undefined.
@@ -177,8 +180,10 @@ def notes(evaluation: Evaluation) -> list[str]:
         lines.append(f"expected calibration error inside the brain: {', '.join(errors)}")
     if 1 < len(evaluation.cases) < _FEW:
         lines.append(f"{len(evaluation.cases)} cases are few: the intervals are too narrow")
-    lines += [f"{case}: {remark}" for case, remarks in evaluation.remarks.items() for remark in remarks]
-    return lines + [f"failed: {name}: {e['code']} {e['what']}" for name, e in evaluation.failed.items()]
+    lines += _first([f"{case}: {text}" for case, texts in evaluation.remarks.items() for text in texts])
+    failed = [f"failed: {name}: {e['code']} {e['what']}" for name, e in evaluation.failed.items()]
+    remedies = dict.fromkeys(e["remedy"] for e in evaluation.failed.values() if e.get("remedy"))
+    return lines + _first(failed) + [f"remedy: {remedy}" for remedy in list(remedies)[:_LISTED]]
 
 
 def _notebook_line(evaluation: Evaluation) -> str:
@@ -191,8 +196,14 @@ def _notebook_line(evaluation: Evaluation) -> str:
     )
 
 
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _LISTED
+    return lines[:_LISTED] + ([f"... and {more} more like these, see summary.json"] if more > 0 else [])
+
+
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" ... ({len(names)}, see summary.json)" if len(names) > 5 else "")
+    more = f" ... ({len(names)}, see summary.json)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def ranking_table(comparison: Comparison) -> Table:
