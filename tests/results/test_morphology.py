@@ -35,9 +35,12 @@ def test_components_connect_over_corners_in_the_order_of_the_image() -> None:
     assert numbers[4, 4, 4] == 2
 
 
-def test_nearest_distances_without_targets_are_infinite() -> None:
-    assert morphology.nearest_distances(np.zeros((2, 3)), np.zeros((0, 3))).tolist() == [np.inf, np.inf]
-    assert morphology.nearest_distances(np.zeros((0, 3)), np.ones((1, 3))).size == 0
+def test_the_nearest_target() -> None:
+    distances, places = morphology.nearest(
+        np.array([[0.0, 0, 0], [5, 0, 0]]), np.array([[4.0, 0, 0], [0, 3, 0]])
+    )
+    assert distances.tolist() == [3, 1]
+    assert places.tolist() == [1, 0]
 
 
 @given(hnp.arrays(np.int32, (3, 4), elements=st.integers(0, 3)), st.sampled_from([1, 50_000]))

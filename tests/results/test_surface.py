@@ -156,7 +156,7 @@ def test_95_percent_are_no_more_than_all(pair) -> None:
     a, b = pair
     distances = surface.element_distances(a, b, SPACING)
     greatest = max(distances.from_prediction.max(), distances.from_reference.max())
-    assert distances.average() <= greatest
-    assert distances.greater_hd95() <= greatest
-    assert distances.pooled_hd95() <= greatest
+    assert distances.average <= greatest
+    assert distances.greater_hd95 <= greatest
+    assert distances.pooled_hd95 <= greatest
     assert distances.dice(greatest) == distances.mean_share(greatest) == 1

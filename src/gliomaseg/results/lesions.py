@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.results.morphology import best_pairs
-from gliomaseg.results.pair import Components, Ids, Mask, MaskPair, joint
-from gliomaseg.results.surface import Spacing
+from gliomaseg.results.pair import Components, Mask, MaskPair, joint
+from gliomaseg.results.surface import Ids, Spacing
 
 Grouping = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
@@ -155,7 +155,8 @@ def match_lesions(pair: MaskPair) -> LesionScores:
     ours, theirs = pair.prediction.count, pair.reference.count
     tolerance = min(pair.spacing)
     found = [
-        (pair.overlap(p, r).dice, pair.voxel_distances(pair.spacing, p, r)) for p, r in _best_matches(pair)
+        (pair.overlap(p, r).dice, pair.distances("voxels", pair.spacing, p, r))
+        for p, r in _best_matches(pair)
     ]
     if not found:
         nothing = math.nan if not ours + theirs else 0.0
@@ -163,7 +164,7 @@ def match_lesions(pair: MaskPair) -> LesionScores:
         return LesionScores(nothing, hd95, 0, ours, theirs, {tolerance: nothing})
     return LesionScores(
         dice=float(np.mean([dice for dice, _ in found])),
-        hd95=float(np.mean([distances.pooled_hd95() for _, distances in found])),
+        hd95=float(np.mean([distances.pooled_hd95 for _, distances in found])),
         tp=len(found),
         fp=ours - len(found),
         fn=theirs - len(found),
@@ -211,10 +212,10 @@ def _one_lesion(
         return 0.0, math.inf, [0.0] * len(tolerances_mm)
     shares: list[float] = []
     if tolerances_mm:
-        distances = pair.voxel_distances(pair.spacing, predicted, expected)
+        distances = pair.distances("voxels", pair.spacing, predicted, expected)
         shares = [distances.mean_share(tolerance) for tolerance in tolerances_mm]
     dice = pair.overlap(predicted, expected).dice
-    return dice, pair.element_distances(predicted, expected).greater_hd95(), shares
+    return dice, pair.distances("elements", pair.spacing, predicted, expected).greater_hd95, shares
 
 
 def _ids(groups: Grouping, lesions: Sequence[int]) -> Ids:

@@ -17,6 +17,7 @@ from gliomaseg.errors import GliomasegError
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
 
 
 def components(mask: Mask) -> tuple[Numbers, int]:
@@ -25,11 +26,6 @@ def components(mask: Mask) -> tuple[Numbers, int]:
     numbers = np.zeros(mask.shape, dtype=np.int32)
     count = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool), output=numbers)
     return numbers, int(count)
-
-
-def boxes(numbers: Numbers) -> list[tuple[slice, ...]]:
-    """Return the box of every number of ``components``, that of 1 first."""
-    return list(_scipy("ndimage").find_objects(numbers))
 
 
 def dilate(mask: Mask, steps: int) -> Mask:
@@ -53,12 +49,10 @@ def _widened(mask: Mask, axis: int) -> Mask:
     return wide
 
 
-def nearest_distances(points: Floats, targets: Floats) -> Floats:
-    """Return the distance of each point (n, 3) to the nearest target (m, 3); infinite without targets."""
-    if not len(points) or not len(targets):
-        return np.full(len(points), np.inf)
-    distances, _ = _scipy("spatial").cKDTree(targets).query(points)
-    return np.asarray(distances, dtype=np.float64)
+def nearest(points: Floats, targets: Floats) -> tuple[Floats, Places]:
+    """Return the distance of each point (n, 3) to the nearest of the targets (m, 3), and its place."""
+    distances, places = _scipy("spatial").cKDTree(targets).query(points)
+    return np.asarray(distances, dtype=np.float64), np.asarray(places, dtype=np.int64)
 
 
 def best_pairs(costs: Floats) -> list[tuple[int, int]]:

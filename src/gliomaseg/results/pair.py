@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -16,12 +15,11 @@ import numpy.typing as npt
 
 from gliomaseg.results import morphology, surface
 from gliomaseg.results.metrics import Overlap, check_shapes
-from gliomaseg.results.surface import Spacing, SurfaceDistances
+from gliomaseg.results.surface import Ids, Kind, Spacing, SurfaceDistances, SurfacePair
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
-Ids = frozenset[int]
 Box = tuple[slice, ...]
 
 #: The steps to a voxel itself and its 18 neighbours.
@@ -44,11 +42,6 @@ class Components:
     def ids(self) -> Ids:
         """Return the numbers of all components."""
         return frozenset(range(1, self.count + 1))
-
-    @cached_property
-    def boxes(self) -> list[Box]:
-        """Return the box of every component, that of number 1 first."""
-        return morphology.boxes(self.numbers)
 
     def grown(self, steps: int) -> tuple[Numbers, Numbers]:
         """Return the numbered components of the dilated mask, and the one that each component lies in.
@@ -92,7 +85,8 @@ class MaskPair:
         self.voxels = math.prod(image)
         self.prediction = Components(prediction[box], place, image)
         self.reference = Components(reference[box], place, image)
-        self._distances: dict[object, SurfaceDistances] = {}
+        self._surfaces: dict[tuple[Kind, Spacing], SurfacePair] = {}
+        self._distances: dict[tuple[Kind, Spacing, Ids, Ids], SurfaceDistances] = {}
 
     @cached_property
     def common(self) -> tuple[Counts, Counts, Counts]:
@@ -110,35 +104,18 @@ class MaskPair:
             voxels=self.voxels,
         )
 
-    def voxel_distances(
-        self, spacing: Spacing, predicted: Ids | None = None, expected: Ids | None = None
+    def distances(
+        self, kind: Kind, spacing: Spacing, predicted: Ids | None = None, expected: Ids | None = None
     ) -> SurfaceDistances:
-        """Return the distances between the surface voxels of some components; of all by default."""
-        return self._between(surface.voxel_distances, spacing, predicted, expected)
-
-    def element_distances(
-        self, predicted: Ids | None = None, expected: Ids | None = None
-    ) -> SurfaceDistances:
-        """Return the distances in mm between the surface elements of some components; of all by default."""
-        return self._between(surface.element_distances, self.spacing, predicted, expected)
-
-    def _between(
-        self,
-        measure: Callable[[Mask, Mask, Spacing], SurfaceDistances],
-        spacing: Spacing,
-        predicted: Ids | None,
-        expected: Ids | None,
-    ) -> SurfaceDistances:
+        """Return the distances between the surfaces of some components; of all by default."""
+        if (kind, spacing) not in self._surfaces:
+            numbers = self.prediction.numbers, self.reference.numbers
+            self._surfaces[kind, spacing] = SurfacePair(*numbers, spacing, kind=kind)
         predicted = self.prediction.ids if predicted is None else predicted
         expected = self.reference.ids if expected is None else expected
-        key = (measure.__name__, spacing, predicted, expected)
+        key = (kind, spacing, predicted, expected)
         if key not in self._distances:
-            box = _hull(
-                [self.prediction.boxes[i - 1] for i in predicted]
-                + [self.reference.boxes[i - 1] for i in expected]
-            )
-            masks = _selected(self.prediction, predicted, box), _selected(self.reference, expected, box)
-            self._distances[key] = measure(*masks, spacing)
+            self._distances[key] = self._surfaces[kind, spacing].distances(predicted, expected)
         return self._distances[key]
 
 
@@ -183,20 +160,3 @@ def _none(mask: Mask) -> Numbers:
 
 def _size(components: Components, ids: Ids | None) -> int:
     return int(components.sizes[1:].sum() if ids is None else components.sizes[list(ids)].sum())
-
-
-def _hull(boxes: list[Box]) -> Box:
-    ends = [
-        (min(part.start for part in parts), max(part.stop for part in parts))
-        for parts in zip(*boxes, strict=True)
-    ]
-    return tuple(slice(*pair) for pair in ends) or (slice(0, 0),) * 3
-
-
-def _selected(components: Components, ids: Ids, box: Box) -> Mask:
-    if len(ids) == components.count:
-        return components.mask[box]
-    table = np.zeros(components.count + 1, dtype=bool)
-    table[list(ids)] = True
-    chosen: Mask = table[components.numbers[box]]
-    return chosen

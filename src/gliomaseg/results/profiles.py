@@ -25,9 +25,9 @@ from gliomaseg.results.lesions import (
     score_lesions,
 )
 from gliomaseg.results.metrics import Overlap, check_shapes
-from gliomaseg.results.pair import Ids, Mask, MaskPair, touching
+from gliomaseg.results.pair import Counts, Mask, MaskPair, touching
 from gliomaseg.results.rules import ALIASES, PROFILES, Profile, find_profile
-from gliomaseg.results.surface import VOXEL_UNITS, SurfaceDistances, bounding_box
+from gliomaseg.results.surface import VOXEL_UNITS, Ids, Kind, SurfaceDistances, bounding_box
 
 __all__ = ["ALIASES", "PROFILES", "Comparison", "Profile", "Score", "find_profile", "score"]
 
@@ -60,6 +60,7 @@ class Comparison:
         self._maps = prediction, reference
         self._box = bounding_box((prediction.labels | reference.labels) != 0)
         self._pairs: dict[frozenset[Tissue], MaskPair] = {}
+        self._touched: dict[tuple[frozenset[Tissue], frozenset[Tissue]], list[tuple[Counts, Counts]]] = {}
         self.shape = reference.labels.shape
 
     def score(self, profile: Profile) -> list[Score]:
@@ -83,11 +84,22 @@ class Comparison:
             its_rule = profile.lesion_rule(partner) or rule
             theirs = self.pair(tissue)
             ours = predicted_lesions(theirs.prediction, its_rule)
-            touched = touching(pair.prediction, theirs.prediction)
-            predicted = merge_by_partner(predicted, ours, touched)
-            touched = touching(pair.reference, theirs.reference)
-            expected = merge_by_partner(expected, theirs.reference.grown(its_rule.dilation)[1], touched)
+            touched = self._touching(profile.parts[part], tissue)
+            predicted = merge_by_partner(predicted, ours, touched[0])
+            expected = merge_by_partner(expected, theirs.reference.grown(its_rule.dilation)[1], touched[1])
         return predicted, expected
+
+    def _touching(self, tissues: frozenset[Tissue], others: frozenset[Tissue]) -> list[tuple[Counts, Counts]]:
+        """Return which components of two parts touch, in the prediction and in the reference."""
+        if (others, tissues) in self._touched:
+            return [(second, first) for first, second in self._touched[others, tissues]]
+        if (tissues, others) not in self._touched:
+            one, other = self.pair(tissues), self.pair(others)
+            self._touched[tissues, others] = [
+                touching(one.prediction, other.prediction),
+                touching(one.reference, other.reference),
+            ]
+        return self._touched[tissues, others]
 
 
 class _Part:
@@ -111,7 +123,7 @@ class _Part:
         if metric == "hd95":
             return [(metric, unit, self._hd95())]
         if metric == "asd":
-            return [(metric, unit, self._distances("elements").average())]
+            return [(metric, unit, self._distances("elements").average)]
         if metric == "nsd":
             return [(f"nsd_{t:g}{unit}", "", self._nsd(t)) for t in self.profile.nsd]
         if metric == "lesion_nsd":
@@ -166,7 +178,7 @@ class _Part:
         if self._is_one_sided:
             return math.hypot(*self.shape) if profile.penalty is None else profile.penalty
         distances = self._distances(profile.surface)
-        return distances.pooled_hd95() if profile.surface == "voxels" else distances.greater_hd95()
+        return distances.pooled_hd95 if profile.surface == "voxels" else distances.greater_hd95
 
     def _nsd(self, tolerance: float) -> float:
         profile, counts = self.profile, self.overlap
@@ -178,10 +190,9 @@ class _Part:
         is_voxels = profile.nsd_surface == "voxels"
         return distances.mean_share(tolerance) if is_voxels else distances.dice(tolerance)
 
-    def _distances(self, kind: str) -> SurfaceDistances:
-        if kind == "elements":
-            return self.pair.element_distances(self.kept)
-        return self.pair.voxel_distances(self.pair.spacing if self.profile.in_mm else VOXEL_UNITS, self.kept)
+    def _distances(self, kind: Kind) -> SurfaceDistances:
+        spacing = self.pair.spacing if self.profile.in_mm else VOXEL_UNITS
+        return self.pair.distances(kind, spacing, self.kept)
 
     def _limited(self, value: float) -> float:
         """Return the penalty for an infinite distance: brats-evaluation leaves that of lesions infinite."""

@@ -13,18 +13,25 @@ that belongs to a profile. Ignorant of labels and of profiles.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.results.metrics import check_shapes
-from gliomaseg.results.morphology import nearest_distances
+from gliomaseg.results.morphology import nearest
 from gliomaseg.results.surfels import FULL, element_areas, neighbour_codes
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
+Ids = frozenset[int]
 Spacing = tuple[float, float, float]
+Kind = Literal["voxels", "elements"]
 
 VOXEL_UNITS: Spacing = (1.0, 1.0, 1.0)
 _PERCENT = 95.0
@@ -48,12 +55,14 @@ class SurfaceDistances:
         """Return whether neither mask is empty."""
         return bool(len(self.from_prediction) and len(self.from_reference))
 
+    @cached_property
     def pooled_hd95(self) -> float:
         """Return the 95th percentile of all distances of both directions, weights left aside (MedPy)."""
         if not self.defined:
             return np.nan
         return float(np.percentile(np.concatenate([self.from_prediction, self.from_reference]), _PERCENT))
 
+    @cached_property
     def greater_hd95(self) -> float:
         """Return the greater of both directions' distance below which 95 % of the weight lies (DeepMind)."""
         if not self.defined:
@@ -63,11 +72,13 @@ class SurfaceDistances:
             _weighted_percentile(self.from_reference, self.reference_weights),
         )
 
+    @cached_property
     def average(self) -> float:
         """Return the mean distance over both surfaces together, by weight (symmetric)."""
         if not self.defined:
             return np.nan
-        total = self.from_prediction @ self.prediction_weights + self.from_reference @ self.reference_weights
+        total = (self.from_prediction * self.prediction_weights).sum()
+        total += (self.from_reference * self.reference_weights).sum()
         return float(total / (self.prediction_weights.sum() + self.reference_weights.sum()))
 
     def dice(self, tolerance: float) -> float:
@@ -93,7 +104,7 @@ def voxel_hd95(prediction: Mask, reference: Mask, spacing: Spacing = VOXEL_UNITS
 
     As ``medpy.metric.binary.hd95`` with connectivity 1.
     """
-    return voxel_distances(prediction, reference, spacing).pooled_hd95()
+    return voxel_distances(prediction, reference, spacing).pooled_hd95
 
 
 def element_hd95(prediction: Mask, reference: Mask, spacing: Spacing) -> float:
@@ -101,7 +112,7 @@ def element_hd95(prediction: Mask, reference: Mask, spacing: Spacing) -> float:
 
     As ``compute_robust_hausdorff(..., 95)`` of DeepMind's surface-distance.
     """
-    return element_distances(prediction, reference, spacing).greater_hd95()
+    return element_distances(prediction, reference, spacing).greater_hd95
 
 
 def average_surface_distance(prediction: Mask, reference: Mask, spacing: Spacing) -> float:
@@ -109,7 +120,7 @@ def average_surface_distance(prediction: Mask, reference: Mask, spacing: Spacing
 
     Both surfaces count together: the mean of DeepMind's two averages, weighted by the surfaces' areas.
     """
-    return element_distances(prediction, reference, spacing).average()
+    return element_distances(prediction, reference, spacing).average
 
 
 def surface_dice(prediction: Mask, reference: Mask, spacing: Spacing, tolerance_mm: float) -> float:
@@ -122,9 +133,7 @@ def surface_dice(prediction: Mask, reference: Mask, spacing: Spacing, tolerance_
 
 def voxel_distances(prediction: Mask, reference: Mask, spacing: Spacing = VOXEL_UNITS) -> SurfaceDistances:
     """Return the distances between the surface voxels of two masks (x, y, z)."""
-    surfaces = [surface_voxels(mask) for mask in _cropped(prediction, reference)]
-    weights = [np.ones(np.count_nonzero(surface)) for surface in surfaces]
-    return _between(surfaces, weights, spacing)
+    return SurfacePair(*_cropped(prediction, reference), spacing, kind="voxels").distances()
 
 
 def element_distances(prediction: Mask, reference: Mask, spacing: Spacing) -> SurfaceDistances:
@@ -132,31 +141,91 @@ def element_distances(prediction: Mask, reference: Mask, spacing: Spacing) -> Su
 
     An element lies at the centre of its cube.
     """
-    codes = [neighbour_codes(mask) for mask in _cropped(prediction, reference)]
-    surfaces = [(code != 0) & (code != FULL) for code in codes]
-    areas = element_areas(spacing)
-    weights = [areas[code[surface]] for code, surface in zip(codes, surfaces, strict=True)]
-    return _between(surfaces, weights, spacing)
+    return SurfacePair(*_cropped(prediction, reference), spacing, kind="elements").distances()
 
 
-def _between(surfaces: list[Mask], weights: list[Floats], spacing: Spacing) -> SurfaceDistances:
-    prediction, reference = surfaces
-    return SurfaceDistances(
-        _to_other(prediction, reference, spacing), _to_other(reference, prediction, spacing), *weights
-    )
+class SurfacePair:
+    """The surfaces of two numbered maps, and how far apart any of their components are.
 
-
-def _to_other(surface: Mask, other: Mask, spacing: Spacing) -> Floats:
-    """Return the distance from each voxel of a surface to the nearest of another one, in C order.
-
-    Where both are, it is 0; only the rest is searched for.
+    Components don't touch, so a surface is that of its components together, and the nearest point of all is
+    the nearest one of a selection that it belongs to: only other points are searched for anew.
     """
-    apart = surface & ~other
-    distances = np.zeros(np.count_nonzero(surface))
-    distances[apart[surface]] = nearest_distances(
-        np.argwhere(apart) * np.array(spacing), np.argwhere(other) * np.array(spacing)
-    )
-    return distances
+
+    def __init__(self, predicted: Numbers, expected: Numbers, spacing: Spacing, *, kind: Kind) -> None:
+        make = _surface_of_voxels if kind == "voxels" else _surface_of_elements
+        self._surfaces = make(predicted, spacing), make(expected, spacing)
+        self._shape = tuple(n + 1 for n in predicted.shape)
+        self._spacing = np.array(spacing)
+        self._nearest = self._find_nearest(0), self._find_nearest(1)
+
+    def distances(self, predicted: Ids | None = None, expected: Ids | None = None) -> SurfaceDistances:
+        """Return the distances between some components of both maps; between all by default."""
+        wanted = [
+            surface.ids > 0 if ids is None else _table(surface.ids, ids)[surface.ids]
+            for surface, ids in zip(self._surfaces, (predicted, expected), strict=True)
+        ]
+        weights = [surface.weights[chosen] for surface, chosen in zip(self._surfaces, wanted, strict=True)]
+        return SurfaceDistances(self._from(0, wanted), self._from(1, wanted), *weights)
+
+    def _find_nearest(self, side: int) -> tuple[Floats, Places]:
+        """Return for each piece of a side the distance to the other side, and which piece there is nearest.
+
+        Where both sides have a piece, the distance is 0; only the rest is searched for.
+        """
+        ours, theirs = self._surfaces[side], self._surfaces[1 - side]
+        if not len(ours.ids) or not len(theirs.ids):
+            return np.full(len(ours.ids), np.inf), np.full(len(ours.ids), -1, dtype=np.int64)
+        there = np.full(self._shape, -1, dtype=np.int64)
+        there[tuple(theirs.places.T)] = np.arange(len(theirs.ids))
+        places = there[tuple(ours.places.T)]
+        apart = places < 0
+        distances = np.zeros(len(ours.ids))
+        if apart.any():
+            points, targets = ours.places[apart] * self._spacing, theirs.places * self._spacing
+            distances[apart], places[apart] = nearest(points, targets)
+        return distances, places
+
+    def _from(self, side: int, wanted: list[Mask]) -> Floats:
+        chosen, targets = wanted[side], wanted[1 - side]
+        distances, places = self._nearest[side][0][chosen], self._nearest[side][1][chosen]
+        if not targets.any():
+            return np.full_like(distances, np.inf)
+        lost = ~targets[places]
+        if lost.any():
+            points = self._surfaces[side].places[chosen][lost] * self._spacing
+            distances[lost], _ = nearest(points, self._surfaces[1 - side].places[targets] * self._spacing)
+        return distances
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """The pieces of a surface: where they are (n, 3), which component's (n,) and their weights (n,)."""
+
+    places: Places
+    ids: Numbers
+    weights: Floats
+
+
+def _surface_of_voxels(numbers: Numbers, _spacing: Spacing) -> _Surface:
+    padded = np.pad(numbers, 1)
+    places = np.argwhere(surface_voxels(padded > 0))
+    ids = padded[tuple(places.T)]
+    return _Surface(places - 1, ids, np.ones(len(ids)))
+
+
+def _surface_of_elements(numbers: Numbers, spacing: Spacing) -> _Surface:
+    padded = np.pad(numbers, 1)
+    codes = neighbour_codes(padded > 0)
+    places = np.argwhere((codes != 0) & (codes != FULL))
+    corners = [padded[tuple((places + step).T)] for step in itertools.product((0, 1), repeat=3)]
+    ids = np.max(corners, axis=0, initial=0)
+    return _Surface(places, ids, element_areas(spacing)[codes[tuple(places.T)]])
+
+
+def _table(numbers: Numbers, ids: Ids) -> Mask:
+    table = np.zeros(max(int(numbers.max(initial=0)), *ids, 0) + 1, dtype=bool)
+    table[list(ids)] = True
+    return table
 
 
 def surface_voxels(mask: Mask) -> Mask:
@@ -174,11 +243,11 @@ def _weighted_percentile(distances: Floats, weights: Floats) -> float:
     return float(distances[order][min(int(place), len(distances) - 1)])
 
 
-def _cropped(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
-    """Return both masks cropped to the box around their union, with one layer of background around it."""
+def _cropped(prediction: Mask, reference: Mask) -> tuple[Numbers, Numbers]:
+    """Return both masks, as one component each, cropped to the box around their union."""
     check_shapes(prediction, reference)
     box = bounding_box(prediction | reference)
-    return np.pad(prediction[box], 1), np.pad(reference[box], 1)
+    return prediction[box].astype(np.int32), reference[box].astype(np.int32)
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...]:
