@@ -99,10 +99,11 @@ def test_a_failed_case_is_named_and_the_exit_code_is_one(run: Run, root: Path) -
     (root / "predictions" / "B.nii.gz").write_bytes(b"\x1f\x8b cut")
     code, out, err = run(root / "predictions", root / "data", "-o", root / "scores")
     assert code == 1
-    assert "failed: B: E-" in err
+    assert "failed: B\nE-" in err
+    assert "remedy: " in err
     assert "1 without a reference, left out: D" in err
     assert "│ A" in out
-    assert "failed: B: E-" in (root / "scores" / "scores.html").read_text()
+    assert "failed: B\nE-" in (root / "scores" / "scores.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gliomaseg.imaging.prepare import orientation_of
+from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.labels import BRATS2021
 from gliomaseg.results.calibration import count_reliability
 from gliomaseg.results.charts import Strip, reliability_chart, strip_chart
 from gliomaseg.results.comparison import compare
 from gliomaseg.results.disagreement import draw_disagreement, worst_region
 from gliomaseg.results.evaluation import evaluate
+from gliomaseg.results.planes import centre_on, find_view, sample_of, zoom_on
 from gliomaseg.results.score_files import write_scores
 from gliomaseg.results.scores import Evaluation
 from gliomaseg.results.scores_page import PICTURES, scores_page
@@ -118,7 +122,7 @@ def test_names_with_markup_are_shown_as_text(evaluation_of: Make, tmp_path: Path
 def test_failed_cases_only(evaluation_of: Make, tmp_path: Path) -> None:
     nothing = dataclasses.replace(evaluation_of(), failed={"A": {"code": "E-GRID", "what": "other grids"}})
     page = Page(scores_page(nothing, tmp_path))
-    assert "failed: A: E-GRID other grids" in page.text("li")
+    assert "failed: A\nE-GRID: other grids" in page.text("li")
     assert "No case could be scored: see above." in page.text("p")
 
 
@@ -226,3 +230,29 @@ def test_a_reliability_chart_has_a_dot_per_bin() -> None:
     page = Page(reliability_chart(counts.curve(), title="WT"))
     assert page.text("title") == ["given 0.10, true 0.00, 1 voxels", "given 0.90, true 0.50, 2 voxels"]
     assert Page(reliability_chart([], title="WT")).text("title") == []
+
+
+# --- close up -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 5.0), (0.5, 2.0, 1.0)])
+@pytest.mark.parametrize("corner", [(0, 0, 0), (40, 30, 10), (75, 55, 35)])
+def test_a_close_up_holds_the_mask_and_at_least_so_much(
+    spacing: tuple[float, float, float], corner: tuple[int, int, int]
+) -> None:
+    shape = (80, 60, 40)
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(slice(c, c + 5) for c in corner)] = True
+    grid = Grid(shape, np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))
+    everything = np.ones(shape, dtype=bool)
+    labels = Segmentation(mask.astype(np.uint8), grid, BRATS2021)
+    view = centre_on(find_view([sample_of(everything, orientation_of(grid.affine))], labels), mask)
+    close = zoom_on(view, mask, grid=grid, least_mm=30)
+    for axis in range(3):
+        low, high = corner[axis], corner[axis] + 4
+        if axis < 2:  # stored towards left and posterior: RAS counts from the other end
+            low, high = shape[axis] - 1 - high, shape[axis] - 1 - low
+        assert close.box[axis].start <= low <= close.centre[axis] <= high < close.box[axis].stop
+        length = (close.box[axis].stop - close.box[axis].start) * spacing[axis]
+        assert length >= min(30, shape[axis] * spacing[axis]) - spacing[axis]
+    assert zoom_on(view, mask & False, grid=grid, least_mm=30) is view

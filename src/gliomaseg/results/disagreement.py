@@ -80,12 +80,12 @@ def worst_region(evaluation: Evaluation, case_id: str) -> str:
 def draw_disagreement(pair: Pair, region: str, *, scheme: LabelScheme | None = None) -> list[Panel]:
     """Return pictures of a case: both masks on the whole axial slice, then close up without and with them.
 
-    ``scheme`` is that of the prediction, if it is known. The scan is FLAIR for the whole tumour and T1
+    ``scheme`` is that of the prediction, if it is known. The scan is FLAIR for whole tumour and oedema, T1
     contrast for the others; without it the masks stand on black, close up only. Raises GliomasegError.
     """
     reference, _ = read_noting(pair.reference, pair.scheme)
     prediction, _ = read_prediction(pair.prediction, scheme, reference)
-    modality = Modality.T2F if region == Region.WT else Modality.T1C
+    modality = Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
     image = _read_underlay(pair, modality, reference.grid)
     scene = _set_scene(image, _mask(prediction, region), _mask(reference, region), grid=reference.grid)
     close = replace(scene, view=scene.close)

@@ -88,8 +88,8 @@ def read_prediction(
     try:
         return read_noting(path, scheme or _scheme_beside(path) or reference.scheme)
     except LabelError as error:
-        remedy = error.remedy.replace("--scheme", "--prediction-scheme")
-        raise LabelError(error.code, error.what, expected=error.expected, remedy=remedy) from error
+        error.remedy = error.remedy.replace("--scheme", "--prediction-scheme")
+        raise
 
 
 def read_noting(path: Path, scheme: LabelScheme) -> tuple[Segmentation, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from gliomaseg import __version__
@@ -181,9 +181,15 @@ def notes(evaluation: Evaluation) -> list[str]:
     if 1 < len(evaluation.cases) < _FEW:
         lines.append(f"{len(evaluation.cases)} cases are few: the intervals are too narrow")
     lines += _first([f"{case}: {text}" for case, texts in evaluation.remarks.items() for text in texts])
-    failed = [f"failed: {name}: {e['code']} {e['what']}" for name, e in evaluation.failed.items()]
-    remedies = dict.fromkeys(e["remedy"] for e in evaluation.failed.values() if e.get("remedy"))
-    return lines + _first(failed) + [f"remedy: {remedy}" for remedy in list(remedies)[:_LISTED]]
+    return lines + _first([_failure(name, error) for name, error in evaluation.failed.items()])
+
+
+def _failure(name: str, error: Mapping[str, str]) -> str:
+    """Return why a case failed, in the three lines of every error."""
+    lines = [f"failed: {name}", f"{error['code']}: {error['what']}"]
+    return "\n".join(
+        [*lines, *(f"{part}: {error[part]}" for part in ("expected", "remedy") if error.get(part))]
+    )
 
 
 def _notebook_line(evaluation: Evaluation) -> str:

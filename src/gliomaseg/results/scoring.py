@@ -65,6 +65,8 @@ def score_pair(job: Job) -> Scored:
         seen = pair.prediction is not None and was_seen(pair.prediction)
         return Scored(pair.case_id, scores, (*remarks, *more), reliability, seen)
     except GliomasegError as error:
+        if error.code == "E-EXTRA":  # no other case will fare better
+            raise
         return Scored(pair.case_id, error=error.as_dict())
     except MemoryError:
         full = GliomasegError("E-MEM", f"the memory ran out at {pair.case_id}", remedy="use --jobs 1")
