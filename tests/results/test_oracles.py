@@ -84,6 +84,9 @@ def test_voxel_surfaces_agree_with_medpy() -> None:
             "specificity": metrics.specificity(prediction, reference),
             "precision": metrics.precision(prediction, reference),
         }
+        profile = scores(int(row["pair"]), "brats2020")
+        ours |= {m: profile[row["region"], m] for m in ("dice", "sensitivity", "specificity", "precision")}
+        assert profile[row["region"], "hd95"] == ours["hd95_voxels"]
         found += [(row, metric, value, float(row[metric])) for metric, value in ours.items()]
     assert disagreements(found) == []
 

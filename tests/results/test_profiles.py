@@ -176,6 +176,14 @@ def test_hd95_of_2020_is_in_voxels_and_that_of_2023_in_millimetres() -> None:
     assert values(score(*pair, find_profile("brats2023")), "wt")["hd95"] == 6
 
 
+def test_meningioma_keeps_the_lesions_of_2023() -> None:
+    pair = paint((slice(2, 6), slice(2, 6), slice(2, 6), Tissue.ENHANCING)), tumour()
+    found = [score(*pair, find_profile(f"brats{year}-men")) for year in (2023, 2024)]
+    for region in ("wt", "tc", "et"):
+        old, new = (values(scores, region) for scores in found)
+        assert {metric: new[metric] for metric in old} == old
+
+
 def test_cysts_are_part_of_a_paediatric_tumour() -> None:
     box = (slice(3, 9), slice(3, 9), slice(3, 9))
     cyst = paint((*box, Tissue.CYST), scheme=BRATS2024_PED)
