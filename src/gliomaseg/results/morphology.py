@@ -51,7 +51,9 @@ def _widened(mask: Mask, axis: int) -> Mask:
 
 def nearest(points: Floats, targets: Floats) -> tuple[Floats, Places]:
     """Return the distance of each point (n, 3) to the nearest of the targets (m, 3), and its place."""
-    distances, places = _scipy("spatial").cKDTree(targets).query(points)
+    # the fastest kind of tree for the points of surfaces, which are spread evenly
+    tree = _scipy("spatial").cKDTree(targets, leafsize=32, compact_nodes=False, balanced_tree=False)
+    distances, places = tree.query(points)
     return np.asarray(distances, dtype=np.float64), np.asarray(places, dtype=np.int64)
 
 
