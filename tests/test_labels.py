@@ -28,7 +28,7 @@ from gliomaseg.labels import (
     find_scheme,
 )
 
-NCR, ED, ET, RC = Tissue
+NCR, ED, ET, RC, CC = Tissue
 
 
 def test_channel_order_is_fixed() -> None:
@@ -42,6 +42,7 @@ def test_channel_order_is_fixed() -> None:
         ("brats2021", {NCR: 1, ED: 2, ET: 4}),
         ("brats2023", {NCR: 1, ED: 2, ET: 3}),
         ("brats2024", {NCR: 1, ED: 2, ET: 3, RC: 4}),
+        ("brats2024-ped", {ET: 1, NCR: 2, CC: 3, ED: 4}),
         ("msd", {ED: 1, NCR: 2, ET: 3}),
     ],
 )

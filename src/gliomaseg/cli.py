@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gliomaseg import __version__, console
+from gliomaseg import __version__, console, show
 from gliomaseg.errors import GliomasegError, SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gliomaseg.cohort import Outcome
     from gliomaseg.imaging.case import Case
     from gliomaseg.labels import LabelScheme
 
@@ -92,7 +89,7 @@ def segment(
         outcomes = list(
             segment_cases(cases, segmenter, output, scheme=scheme, overwrite=overwrite, progress=progress)
         )
-    _report(outcomes, output, as_json=json)
+    show.report(outcomes, output, as_json=json)
 
 
 @app.command()
@@ -108,7 +105,7 @@ def demo(*, output: Output = Path("demo-out"), threads: Threads = 0, json: Json 
         case = Case.from_folder(write_phantom(make_phantom("full"), output / "exam"))
         segmenter = Segmenter.load(threads=threads)
         outcomes = list(segment_cases([case], segmenter, output, overwrite=True, progress=progress))
-    _report(outcomes, output, as_json=json)
+    show.report(outcomes, output, as_json=json)
 
 
 @app.command()
@@ -160,31 +157,47 @@ def export(
 @app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Results of segment, or a folder of label maps.")],
-    references: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
+    references: Annotated[Path, typer.Argument(help="A data set, a CSV list, or a folder of label maps.")],
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for scores.csv and summary.json.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for scores.csv, summary.json and scores.html."),
+    ] = None,
+    rules: Annotated[
+        str, typer.Option(help="Whose rules: brats2020, brats2023, brats2024, ...")
+    ] = "brats2020",
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="Other predictions to compare with, as often as wanted.")
     ] = None,
     scheme: Scheme = None,
     prediction_scheme: Annotated[str | None, typer.Option(help="Label scheme of the predictions.")] = None,
     predicted_only: Annotated[
         bool, typer.Option("--predicted-only", help="Leave out references without a prediction.")
     ] = False,
+    uncertainty: Annotated[
+        Path | None, typer.Option(help="Folder of QU-BraTS maps: CASE_unc_whole, _core, _enhance.nii.gz.")
+    ] = None,
+    probabilities: Annotated[
+        Path | None, typer.Option(help="Folder of CASE/probabilities_wt, _tc, _et.nii.gz, for calibration.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: all cores.")] = 0,
     json: Json = False,
 ) -> None:
-    """Score label maps against references by the rules of BraTS 2020."""
-    from gliomaseg.results import evaluation
+    """Score label maps against references by the rules of a BraTS year; compare several."""
+    from gliomaseg.results.evaluation import Options, evaluate_teams
 
-    schemes = {"scheme": _scheme(prediction_scheme), "reference_scheme": _scheme(scheme)}
+    options = Options(
+        scheme=_scheme(prediction_scheme),
+        reference_scheme=_scheme(scheme),
+        predicted_only=predicted_only,
+        uncertainty=uncertainty,
+        probabilities=probabilities,
+        workers=jobs,
+    )
     with console.progress() as progress:
-        scores = evaluation.evaluate(
-            predictions, references, predicted_only=predicted_only, progress=progress, **schemes
-        )
-    if output:
-        scores.write(output)
-    console.show_json(scores.as_dict()) if json else _show_scores(scores, output)
-    if scores.failed:
-        raise typer.Exit(1)
+        teams = [predictions, *(compare or [])]
+        evaluations = evaluate_teams(teams, references, rules=rules, progress=progress, **options)
+    show.report_scores(evaluations, output, scheme=options["scheme"], as_json=json)
 
 
 def _cases(path: Path | None, images: dict[str, Path | None], case_id: str | None) -> list[Case]:
@@ -220,52 +233,6 @@ def _learning(module: str) -> Any:
             expected="the extra [train]",
             remedy='pip install "gliomaseg[train]" (segmenting works without it)',
         ) from error
-
-
-def _report(outcomes: list[Outcome], output: Path, *, as_json: bool) -> None:
-    from gliomaseg import cohort, files
-
-    if len(outcomes) > 1:
-        files.write_text(output / "summary.csv", cohort.summary_csv(outcomes))
-    if as_json:
-        console.show_json([outcome.as_dict() for outcome in outcomes])
-    else:
-        _show_outcomes(outcomes, output)
-    if any(outcome.error for outcome in outcomes):
-        raise typer.Exit(1)
-
-
-def _show_outcomes(outcomes: list[Outcome], output: Path) -> None:
-    done = [outcome for outcome in outcomes if outcome.folder]
-    if len(outcomes) == 1 and done:
-        console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
-        console.say(f"picture: {done[0].folder / 'overview.png'}" if done[0].folder else "")
-    elif done:
-        console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
-        console.say(f"pictures: {output}/*/overview.png; table: {output / 'summary.csv'}")
-    for outcome in outcomes:
-        if outcome.error:
-            console.say(f"\n{outcome.case_id} failed")
-            console.show_error(outcome.error)
-    _count(outcomes)
-    console.say(console.RESEARCH_USE)
-
-
-def _count(outcomes: Iterable[Outcome]) -> None:
-    states = [outcome.state for outcome in outcomes]
-    if len(states) > 1:
-        console.say(
-            ", ".join(f"{states.count(s)} {s}" for s in ("done", "unchanged", "failed") if s in states)
-        )
-
-
-def _show_scores(scores: Any, output: Path | None) -> None:
-    console.show_table(scores.table(), title=f"Rules: {scores.rules}, {len(scores.cases)} cases")
-    for line in scores.notes():
-        console.say(line)
-    if output:
-        console.say(f"written: {output / 'scores.csv'}, {output / 'summary.json'}")
-    console.say(console.RESEARCH_USE)
 
 
 def main() -> None:

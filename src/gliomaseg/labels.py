@@ -52,6 +52,7 @@ class Tissue(StrEnum):
     OEDEMA = "ed"
     ENHANCING = "et"
     CAVITY = "rc"
+    CYST = "cc"
 
 
 TISSUE_TITLES: Mapping[Tissue, str] = {
@@ -59,6 +60,7 @@ TISSUE_TITLES: Mapping[Tissue, str] = {
     Tissue.OEDEMA: "oedema",
     Tissue.ENHANCING: "enhancing tumour",
     Tissue.CAVITY: "resection cavity",
+    Tissue.CYST: "cystic component",
 }
 
 
@@ -77,8 +79,8 @@ REGION_TITLES: Mapping[Region, str] = {
 }
 
 REGION_TISSUES: Mapping[Region, frozenset[Tissue]] = {
-    Region.WT: frozenset({Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING}),
-    Region.TC: frozenset({Tissue.NECROSIS, Tissue.ENHANCING}),
+    Region.WT: frozenset({Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING, Tissue.CYST}),
+    Region.TC: frozenset({Tissue.NECROSIS, Tissue.ENHANCING, Tissue.CYST}),
     Region.ET: frozenset({Tissue.ENHANCING}),
 }
 
@@ -150,10 +152,17 @@ BRATS2024 = LabelScheme(
     "brats2024",
     {Tissue.NECROSIS: 1, Tissue.OEDEMA: 2, Tissue.ENHANCING: 3, Tissue.CAVITY: 4},
 )
+BRATS2024_PED = LabelScheme(
+    "brats2024-ped",
+    {Tissue.ENHANCING: 1, Tissue.NECROSIS: 2, Tissue.CYST: 3, Tissue.OEDEMA: 4},
+)
 MSD = LabelScheme("msd", {Tissue.OEDEMA: 1, Tissue.NECROSIS: 2, Tissue.ENHANCING: 3})
 
-#: brats2021 stands for every year up to 2021 (2022 too); brats2024 for the post-treatment task.
-SCHEMES: Mapping[str, LabelScheme] = {s.name: s for s in (BRATS2021, BRATS2023, BRATS2024, MSD)}
+#: brats2021 stands for every year up to 2021 (2022 too); brats2024 for the post-treatment task,
+#: brats2024-ped for the paediatric one.
+SCHEMES: Mapping[str, LabelScheme] = {
+    s.name: s for s in (BRATS2021, BRATS2023, BRATS2024, BRATS2024_PED, MSD)
+}
 
 
 def find_scheme(name: str) -> LabelScheme:

@@ -144,10 +144,10 @@ def test_the_box_is_that_of_all_channels_together() -> None:
     assert brain_box([images[0]]) == (slice(2, 8), slice(1, 9), slice(1, 6))
 
 
-def test_the_crop_lies_in_the_middle_of_the_padding() -> None:
+def test_the_padding_lies_behind() -> None:
     prepared, *_ = prepare_stored(STRAIGHT, ORIENTATIONS[0])
     assert prepared.image.shape == (2, 8, 16, 8)
-    assert prepared.valid == (slice(0, 7), slice(3, 13), slice(1, 7))
+    assert prepared.valid == (slice(0, 7), slice(0, 10), slice(0, 6))
 
 
 def test_z_scores_inside_the_brain_and_zero_outside(phantom: Phantom) -> None:

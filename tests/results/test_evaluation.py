@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.errors import CODES, CaseError, ImageError
+from gliomaseg.errors import CODES, CaseError, ImageError, SettingsError
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme, Region, Tissue
-from gliomaseg.results.evaluation import COLUMNS, Evaluation, evaluate, score_case
+from gliomaseg.results.evaluation import evaluate, evaluate_teams
 from gliomaseg.results.metrics import dice, iou, mean_iou_with_background
 from gliomaseg.results.prediction import find_predictions
+from gliomaseg.results.score_tables import case_table, notes, summary_dict
+from gliomaseg.results.scores import Evaluation
+from gliomaseg.results.scoring import score_case
 
 SHAPE = (4, 3, 2)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -31,6 +34,15 @@ def labels_of(scheme: LabelScheme, *tissues: str, shape: tuple[int, int, int] = 
 
 def segmentation(scheme: LabelScheme, *tissues: str) -> Segmentation:
     return Segmentation(labels_of(scheme, *tissues), Grid(SHAPE, AFFINE), scheme)
+
+
+def scored(prediction: Segmentation, reference: Segmentation, rules: str = "brats2020") -> dict[str, float]:
+    return {column.name: v for column, v in score_case(prediction, reference, rules=rules).items()}
+
+
+def overlaps(scores: Mapping[str, float]) -> set[float]:
+    """Return the different values of every Dice and IoU, and of the mean IoU."""
+    return {v for name, v in scores.items() if "dice" in name or "iou" in name}
 
 
 def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
@@ -69,8 +81,7 @@ def references(tmp_path: Path) -> Path:
 def test_a_case_by_pencil() -> None:
     prediction = segmentation(BRATS2021, "ncr", "et", "ed", "ed")
     reference = segmentation(BRATS2021, "ncr", "ncr", "ed", "")
-    scores = score_case(prediction, reference)
-    assert list(scores) == list(COLUMNS)
+    scores = scored(prediction, reference)
     assert scores["dice_wt"] == pytest.approx(6 / 7)
     assert scores["dice_tc"] == 1.0
     assert scores["dice_et"] == 0.0
@@ -79,23 +90,30 @@ def test_a_case_by_pencil() -> None:
     assert scores["iou_wt"] == pytest.approx(3 / 4)
     assert scores["iou_ncr"] == pytest.approx(1 / 2)
     assert scores["mean_iou_with_background"] == pytest.approx((20 / 21 + 1 / 2 + 1 / 2 + 0) / 4)
+    assert [scores[f"class_dice_{t}"] for t in ("ncr", "ed", "et")] == pytest.approx([2 / 3, 2 / 3, 0])
 
 
 def test_parts_empty_in_both_score_one() -> None:
-    scores = score_case(segmentation(BRATS2021, "ed"), segmentation(BRATS2021, "ed"))
-    assert set(scores.values()) == {1.0}
+    assert overlaps(scored(segmentation(BRATS2021, "ed"), segmentation(BRATS2021, "ed"))) == {1.0}
 
 
 @pytest.mark.parametrize("scheme", [BRATS2021, BRATS2023, BRATS2024, MSD], ids=lambda s: s.name)
 @pytest.mark.parametrize("other", [BRATS2021, BRATS2023, BRATS2024, MSD], ids=lambda s: s.name)
 def test_schemes_may_differ(scheme: LabelScheme, other: LabelScheme) -> None:
     tissues = ("ncr", "ed", "ed", "et", "", "et")
-    assert set(score_case(segmentation(scheme, *tissues), segmentation(other, *tissues)).values()) == {1.0}
+    assert overlaps(scored(segmentation(scheme, *tissues), segmentation(other, *tissues))) == {1.0}
 
 
 def test_a_cavity_is_background() -> None:
-    scores = score_case(segmentation(BRATS2024, "rc", "et"), segmentation(BRATS2021, "", "et"))
-    assert set(scores.values()) == {1.0}
+    assert overlaps(scored(segmentation(BRATS2024, "rc", "et"), segmentation(BRATS2021, "", "et"))) == {1.0}
+
+
+@pytest.mark.parametrize("rules", ["brats2020", "brats2023", "brats2024", "brats2026", "strict"])
+def test_every_year_has_the_notebooks_numbers(rules: str) -> None:
+    pair = segmentation(BRATS2021, "ncr", "et", "ed", "ed"), segmentation(BRATS2021, "ncr", "ncr", "ed", "")
+    scores = scored(*pair, rules)
+    assert scores["class_dice_ncr"] == pytest.approx(2 / 3)
+    assert scores["mean_iou_with_background"] == pytest.approx((20 / 21 + 1 / 2 + 1 / 2 + 0) / 4)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -105,7 +123,7 @@ def test_a_random_case_agrees_with_the_masks(seed: int) -> None:
         Segmentation(random.choice([0, 1, 2, 4], SHAPE).astype(np.uint8), Grid(SHAPE, AFFINE), BRATS2021)
         for _ in range(2)
     ]
-    scores = score_case(*pair)
+    scores = scored(*pair)
     for part in (*Region, Tissue.NECROSIS, Tissue.OEDEMA):
         masks = [s.mask(part) for s in pair]
         assert scores[f"dice_{part}"] == pytest.approx(dice(*masks))
@@ -207,6 +225,7 @@ def test_mean_and_median_by_pencil(predictions: Path, references: Path) -> None:
     assert evaluation.mean()["dice_wt"] == pytest.approx(0.5)
     assert evaluation.median()["iou_wt"] == pytest.approx(1 / 3)
     assert evaluation.mean()["dice_ed"] == 1.0
+    assert evaluation.worst(2) == ["C", "B"]
 
 
 def test_missing_extra_and_skipped_are_listed(predictions: Path, references: Path) -> None:
@@ -221,7 +240,10 @@ def test_missing_extra_and_skipped_are_listed(predictions: Path, references: Pat
     scores = evaluation.cases["B"]
     assert (scores["dice_et"], scores["dice_wt"], scores["dice_ed"]) == (0.0, 0.0, 1.0)
     assert scores["mean_iou_with_background"] == pytest.approx((23 / 24 + 0) / 2)
-    assert evaluation.table()[2][0] == "B (no prediction)"
+    assert case_table(evaluation, ["A", "B"])[2][0] == "B (no prediction)"
+    lines = "\n".join(notes(evaluation))
+    assert "1 without a prediction, scored as empty by the rules: B" in lines
+    assert "2 without a reference, left out: D, C" in lines
 
 
 def test_a_failing_case_is_listed_and_the_others_go_on(predictions: Path, references: Path) -> None:
@@ -255,14 +277,14 @@ def test_run_json_names_the_scheme_of_a_prediction(predictions: Path, references
     add_reference(references, "A", labels_of(BRATS2023, "et", "ncr"), separator="-")
     save(predictions / "A" / "seg.nii.gz", labels_of(BRATS2021, "et", "ncr"))
     (predictions / "A" / "run.json").write_text(json.dumps({"scheme": "brats2021"}))
-    assert set(evaluate(predictions, references).cases["A"].values()) == {1.0}
+    assert overlaps(evaluate(predictions, references).cases["A"]) == {1.0}
 
 
 def test_without_run_json_the_scheme_is_that_of_the_reference(predictions: Path, references: Path) -> None:
     add_reference(references, "A", labels_of(BRATS2023, "et", "ncr"), separator="-")
     save(predictions / "A" / "seg.nii.gz", labels_of(BRATS2023, "et", "ncr"))
     (predictions / "A" / "run.json").write_text(json.dumps({"model": "x"}))
-    assert set(evaluate(predictions, references).cases["A"].values()) == {1.0}
+    assert overlaps(evaluate(predictions, references).cases["A"]) == {1.0}
 
 
 def test_the_option_overrides_both(predictions: Path, references: Path) -> None:
@@ -270,7 +292,7 @@ def test_the_option_overrides_both(predictions: Path, references: Path) -> None:
     save(predictions / "A" / "seg.nii.gz", labels_of(MSD, "et", "ed", "ncr"))
     (predictions / "A" / "run.json").write_text(json.dumps({"scheme": "brats2023"}))
     assert evaluate(predictions, references).mean()["dice_ed"] == 0.0
-    assert set(evaluate(predictions, references, scheme=MSD).mean().values()) == {1.0}
+    assert overlaps(evaluate(predictions, references, scheme=MSD).mean()) == {1.0}
 
 
 def test_the_scheme_of_the_references_can_be_named(predictions: Path, references: Path) -> None:
@@ -278,7 +300,7 @@ def test_the_scheme_of_the_references_can_be_named(predictions: Path, references
     save(predictions / "A.nii.gz", labels_of(BRATS2024, "et", "rc"))
     assert evaluate(predictions, references).failed["A"]["code"] == "E-LABELS"
     evaluation = evaluate(predictions, references, reference_scheme=BRATS2024)
-    assert set(evaluation.mean().values()) == {1.0}
+    assert overlaps(evaluation.mean()) == {1.0}
 
 
 @pytest.mark.parametrize("text", ["{", '{"scheme": "brats1999"}'])
@@ -291,8 +313,7 @@ def test_a_run_json_that_makes_no_sense_fails_its_case(
     evaluation = evaluate(predictions, references)
     assert evaluation.failed["A"]["code"] == "E-SETTING"
     assert evaluation.mean() == evaluation.median() == {}
-    assert len(evaluation.table()) == 1
-    json.dumps(evaluation.as_dict(), allow_nan=False)
+    json.dumps(summary_dict(evaluation), allow_nan=False)
 
 
 def test_no_reference_at_all(predictions: Path, references: Path) -> None:
@@ -321,25 +342,138 @@ def test_progress_is_told_every_id(predictions: Path, references: Path) -> None:
     assert told == ["A", "B"]
 
 
+# --- what users bring -----------------------------------------------------------------------------
+
+
+def test_a_float_label_map_nearly_whole_is_rounded_and_noted(predictions: Path, references: Path) -> None:
+    add_reference(references, "A", labels_of(BRATS2021, "et", "ed"))
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et", "ed") - np.float32(0.004))
+    evaluation = evaluate(predictions, references)
+    assert evaluation.mean()["dice_wt"] == 1.0
+    assert "A.nii.gz" in evaluation.remarks["A"][0]
+    assert any("rounded" in line for line in notes(evaluation))
+
+
+def test_a_whole_float_label_map_is_not_worth_a_note(predictions: Path, references: Path) -> None:
+    add_reference(references, "A", labels_of(BRATS2021, "et"))
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et").astype(np.float32))
+    assert not evaluate(predictions, references).remarks
+
+
+def test_a_fractional_label_map_is_refused(predictions: Path, references: Path) -> None:
+    add_reference(references, "A", labels_of(BRATS2021, "et"))
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et") * np.float32(0.6))
+    error = evaluate(predictions, references).failed["A"]
+    assert error["code"] == "E-LABEL"
+    assert "nearest neighbour" in error["remedy"]
+
+
+def test_the_old_enhancing_label_under_2023_gets_the_remedy(predictions: Path, references: Path) -> None:
+    add_reference(references, "A", labels_of(BRATS2023, "et", "ncr"), separator="-")
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et", "ncr"))
+    error = evaluate(predictions, references, rules="brats2023").failed["A"]
+    assert (error["code"], "label 4" in error["what"]) == ("E-LABELS", True)
+    assert "--prediction-scheme brats2021" in error["remedy"]
+    again = evaluate(predictions, references, rules="brats2023", scheme=BRATS2021)
+    assert again.mean()["lesion_dice_et"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["A.nii.gz", "A_seg.nii.gz", "A/A_seg.nii.gz", "A/seg.nii.gz"])
+def test_references_may_be_a_folder_of_label_maps(predictions: Path, references: Path, name: str) -> None:
+    save(references / name, labels_of(BRATS2021, "et", "ed"))
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et", "ed"))
+    assert evaluate(predictions, references).mean()["dice_et"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rules", "scheme"), [("brats2020", BRATS2021), ("brats2023", BRATS2023), ("brats2024", BRATS2024)]
+)
+def test_label_maps_without_a_layout_are_of_the_rules_year(
+    predictions: Path, references: Path, rules: str, scheme: LabelScheme
+) -> None:
+    for folder in (predictions, references):
+        save(folder / "A.nii.gz", labels_of(scheme, "et", "ed", "ncr"))
+    evaluation = evaluate(predictions, references, rules=rules)
+    assert not evaluation.failed
+    assert evaluation.mean()["mean_iou_with_background"] == evaluation.mean()["class_dice_et"] == 1.0
+
+
+def test_unknown_rules_and_options_are_refused(predictions: Path, references: Path) -> None:
+    with pytest.raises(SettingsError, match="brats2032"):
+        evaluate(predictions, references, rules="brats2032")
+    with pytest.raises(TypeError, match="'rule'"):
+        evaluate(predictions, references, rule="brats2020")  # type: ignore[call-arg]
+
+
+def test_an_empty_folder_says_so(predictions: Path, references: Path) -> None:
+    for one, other in ((predictions, references), (references, predictions)):
+        with pytest.raises(CaseError) as caught:
+            evaluate(one, other)
+        assert caught.value.code == "E-NOCASE"
+
+
+def test_missing_predictions_follow_the_year(predictions: Path, references: Path) -> None:
+    for name in "AB":
+        add_reference(references, name, labels_of(BRATS2021, "et"))
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et"))
+    found = {
+        r: evaluate(predictions, references, rules=r).cases["B"] for r in ("brats2020", "brats2023", "strict")
+    }
+    diagonal = math.sqrt(sum(n * n for n in SHAPE))
+    assert found["brats2020"]["hd95_et_voxels"] == pytest.approx(diagonal)
+    assert found["brats2023"]["hd95_et_mm"] == 374
+    assert math.isnan(found["strict"]["hd95_et_mm"])
+    assert math.isnan(found["strict"]["dice_ed"])
+    assert found["brats2020"]["dice_ed"] == 1
+
+
+# --- many processes -------------------------------------------------------------------------------
+
+
+def test_processes_change_nothing(predictions: Path, references: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(42):
+        truth = random.choice([0, 0, 0, 1, 2, 4], SHAPE).astype(np.uint8)
+        add_reference(references, f"case{number:02}", truth)
+        save(predictions / f"case{number:02}.nii.gz", np.roll(truth, 1, 0))
+    (predictions / "case07.nii.gz").write_bytes(b"")
+    told: list[float] = []
+    alone = evaluate(predictions, references)
+    several = evaluate(predictions, references, workers=2, progress=lambda fraction, _: told.append(fraction))
+    assert several == alone
+    assert list(several.cases) == sorted(several.cases)
+    assert len(several.cases) == 41
+    assert several.failed["case07"]["code"] == "E-EMPTY"
+    assert told == sorted(told)
+    assert (len(told), told[-1]) == (42, 1.0)
+
+
+def test_teams_are_told_apart_in_the_progress(predictions: Path, references: Path) -> None:
+    add_reference(references, "A", labels_of(BRATS2021, "et"))
+    save(predictions / "A.nii.gz", labels_of(BRATS2021, "et"))
+    told: list[tuple[float, str]] = []
+    found = evaluate_teams(
+        [predictions, predictions], references, progress=lambda fraction, text: told.append((fraction, text))
+    )
+    assert len(found) == 2
+    assert told == [(0.5, "predictions: A"), (1.0, "predictions: A")]
+
+
 # --- summaries ------------------------------------------------------------------------------------
 
 
 def evaluation_of(*values: float) -> Evaluation:
-    return Evaluation({f"case{i:03}": dict.fromkeys(COLUMNS, value) for i, value in enumerate(values)})
+    columns = {c.name: c for c in score_case(segmentation(BRATS2021), segmentation(BRATS2021))}
+    cases = {f"case{i:03}": dict.fromkeys(columns, value) for i, value in enumerate(values)}
+    return Evaluation("brats2020", cases, columns)
 
 
 def test_interval_is_repeatable_and_surrounds_the_mean() -> None:
     evaluation = evaluation_of(*np.random.default_rng(1).uniform(0.5, 1, 40))
     low, high = evaluation.interval()["dice_wt"]
     assert low < evaluation.mean()["dice_wt"] < high
-    assert evaluation.interval() == evaluation.interval()
-
-
-def test_interval_agrees_with_the_normal_one_for_many_cases() -> None:
-    values = np.random.default_rng(2).normal(0.8, 0.05, 400)
-    half = 1.96 * values.std() / 20
-    assert evaluation_of(*values).interval()["dice_wt"] == pytest.approx(
-        (values.mean() - half, values.mean() + half), abs=0.1 * half
+    assert (
+        evaluation.interval() == evaluation_of(*[s["dice_wt"] for s in evaluation.cases.values()]).interval()
     )
 
 
@@ -348,37 +482,29 @@ def test_interval_of_equal_cases_has_no_width_and_of_one_case_is_none() -> None:
     assert evaluation_of(0.5).interval() == {}
 
 
-def test_csv_is_tidy_and_exact() -> None:
-    rows = list(csv.DictReader(io.StringIO(evaluation_of(1 / 3, 1.0).csv())))
-    assert list(rows[0]) == ["id", *COLUMNS]
-    assert [row["id"] for row in rows] == ["case000", "case001"]
-    assert float(rows[0]["dice_wt"]) == 1 / 3
-
-
-def test_table_has_every_case_and_two_summaries() -> None:
-    table = evaluation_of(0.25, 0.5, 1.0).table()
-    assert table[0][:4] == ["case", "Dice WT", "Dice TC", "Dice ET"]
-    assert [row[0] for row in table[1:]] == ["case000", "case001", "case002", "mean", "median"]
-    assert table[-2][1:3] == ["0.583", "0.583"]
-    assert table[-1][1] == "0.500"
-    assert {len(row) for row in table} == {len(COLUMNS) + 1}
-
-
-def test_write_gives_both_files(tmp_path: Path) -> None:
-    evaluation = evaluation_of(0.5, 1.0)
-    evaluation.write(tmp_path / "new" / "folder")
-    folder = tmp_path / "new" / "folder"
-    assert sorted(p.name for p in folder.iterdir()) == ["scores.csv", "summary.json"]
-    assert (folder / "scores.csv").read_text() == evaluation.csv()
-    summary = json.loads((folder / "summary.json").read_text())
-    assert summary == evaluation.as_dict()
-    assert (summary["schema_version"], summary["rules"], summary["n"]) == (1, "brats2020", 2)
-    assert summary["mean"]["dice_wt"] == 0.75
+def test_nothing_scored_has_no_mean() -> None:
+    nothing = evaluation_of()
+    assert nothing.mean() == nothing.median() == nothing.interval() == {}
+    assert nothing.worst(3) == []
 
 
 def test_failed_cases_carry_known_codes(predictions: Path, references: Path) -> None:
     add_reference(references, "A", labels_of(BRATS2021, "et"))
     save(predictions / "A.nii.gz", np.full(SHAPE, 9, np.uint8))
-    failed = evaluate(predictions, references).as_dict()["failed"]
+    failed = summary_dict(evaluate(predictions, references))["failed"]
     assert isinstance(failed, dict)
     assert failed["A"]["code"] in CODES
+
+
+def test_a_missing_library_ends_it_at_once(
+    predictions: Path, references: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SettingsError("E-EXTRA", "scoring needs scipy", remedy="install it")
+
+    monkeypatch.setattr("gliomaseg.results.profiles.score", refuse)
+    for name in "AB":
+        add_reference(references, name, labels_of(BRATS2021, "et"))
+        save(predictions / f"{name}.nii.gz", labels_of(BRATS2021, "et"))
+    with pytest.raises(SettingsError, match="scipy"):
+        evaluate(predictions, references)

@@ -81,7 +81,7 @@ def prepare(volume: Volume, settings: PrepareSettings) -> Prepared:
     box = brain_box(channels)
     crops = [channel[box] for channel in channels]
     shape = tuple(-(-n // settings.multiple) * settings.multiple for n in crops[0].shape)
-    x, y, z = (slice(n) for n in crops[0].shape)  # padded behind: a training validates with the same margins
+    x, y, z = (slice(0, n) for n in crops[0].shape)  # padded behind, as training validates
     image = np.zeros((len(crops), *shape), dtype=np.float32)
     for target, crop, name in zip(image, crops, volume.channels, strict=True):
         normalise(crop, settings, name=name, out=target[x, y, z])

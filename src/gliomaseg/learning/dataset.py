@@ -34,6 +34,9 @@ from gliomaseg.learning.augment import augment, draw_warp, sample_patch
 #: The scheme of prepared label maps, whatever the scheme of the source.
 STORED = BRATS2023
 
+#: What a region holds beside the regions in it, outermost first: a cyst is stored as non-enhancing core.
+_INNERMOST = {Region.WT: Tissue.OEDEMA, Region.TC: Tissue.NECROSIS, Region.ET: Tissue.ENHANCING}
+
 #: Voxel places kept per kind (core, whole tumour, brain) to centre patches on.
 _PLACES = 5000
 _FORMAT = 2
@@ -121,8 +124,8 @@ def _write_case(case: Case, settings: Settings, folder: Path) -> int:
         )
     prepared = prepare(volume, settings.prepare)
     stored = np.zeros_like(reference.labels)
-    for tissue in REGION_TISSUES[Region.WT]:
-        stored[reference.mask(tissue)] = STORED.values[tissue]
+    for region, tissue in _INNERMOST.items():
+        stored[reference.mask(region)] = STORED.values[tissue]
     label = prepared.forward(stored)[prepared.valid].astype(np.uint8)
     image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)
     _save(folder / "image.npy", image)
@@ -221,6 +224,6 @@ def _centre(case: PreparedCase, kind: int, rng: np.random.Generator) -> npt.NDAr
 def _as_regions(label: Tensor, regions: Sequence[Region]) -> Tensor:
     table = torch.zeros(len(regions), 256)
     for row, region in enumerate(regions):
-        for tissue in REGION_TISSUES[region]:
+        for tissue in REGION_TISSUES[region] & STORED.values.keys():
             table[row, STORED.values[tissue]] = 1
     return table[:, label.long()]

@@ -22,11 +22,17 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Voxel counts of two masks: in both, in the prediction, in the reference."""
+    """Voxel counts of two masks: in both, in the prediction, in the reference, and of the whole image."""
 
     common: int
     prediction: int
     reference: int
+    voxels: int
+
+    @property
+    def outside(self) -> int:
+        """Return how many voxels of the image are outside the reference."""
+        return self.voxels - self.reference
 
     @property
     def dice(self) -> float:
@@ -43,15 +49,81 @@ class Overlap:
         union = self.prediction + self.reference - self.common
         return self.common / union if union else 1.0
 
+    @property
+    def sensitivity(self) -> float:
+        """Return the share of the reference that was found; both empty give 1, one empty gives 0.
+
+        As in BraTS of every year (CaPTk; GaNDLF).
+        """
+        if not self.reference:
+            return 0.0 if self.prediction else 1.0
+        return self.common / self.reference
+
+    @property
+    def specificity(self) -> float:
+        """Return the share of the voxels outside the reference that were left out.
+
+        0 if there is no voxel outside (BraTS 2023: 0 divided by a tiny number).
+        """
+        wrong = self.prediction - self.common
+        return (self.outside - wrong) / self.outside if self.outside else 0.0
+
+    @property
+    def precision(self) -> float:
+        """Return the share of the prediction that is right; both empty give 1, one empty gives 0."""
+        if not self.prediction:
+            return 0.0 if self.reference else 1.0
+        return self.common / self.prediction
+
+    @property
+    def volume_similarity(self) -> float:
+        """Return 1 - ||A| - |B|| / (|A| + |B|); both empty give 1, one empty gives 0.
+
+        Taha and Hanbury 2015. ITK's number of that name is another one: 2 (|A| - |B|) / (|A| + |B|).
+        """
+        total = self.prediction + self.reference
+        return 1 - abs(self.prediction - self.reference) / total if total else 1.0
+
 
 def dice(prediction: Mask, reference: Mask) -> float:
     """Return the Dice of two masks of any equal shape; both empty give 1, one empty gives 0."""
-    return _overlap(prediction, reference).dice
+    return overlap(prediction, reference).dice
 
 
 def iou(prediction: Mask, reference: Mask) -> float:
     """Return the IoU (Jaccard) of two masks of any equal shape; both empty give 1, one empty gives 0."""
-    return _overlap(prediction, reference).iou
+    return overlap(prediction, reference).iou
+
+
+def sensitivity(prediction: Mask, reference: Mask) -> float:
+    """Return the share of the reference found, masks of any equal shape; both empty 1, one empty 0."""
+    return overlap(prediction, reference).sensitivity
+
+
+def specificity(prediction: Mask, reference: Mask) -> float:
+    """Return the share of the voxels outside the reference that the prediction leaves out; 0 without any."""
+    return overlap(prediction, reference).specificity
+
+
+def precision(prediction: Mask, reference: Mask) -> float:
+    """Return the share of the prediction that is right, masks of any equal shape; both empty 1, one 0."""
+    return overlap(prediction, reference).precision
+
+
+def volume_similarity(prediction: Mask, reference: Mask) -> float:
+    """Return 1 - ||A| - |B|| / (|A| + |B|) of masks of any equal shape; both empty give 1, one empty 0."""
+    return overlap(prediction, reference).volume_similarity
+
+
+def overlap(prediction: Mask, reference: Mask) -> Overlap:
+    """Return the voxel counts of two masks of any equal shape; raises CaseError (E-GRID)."""
+    check_shapes(prediction, reference)
+    return Overlap(
+        common=int(np.count_nonzero(prediction & reference)),
+        prediction=int(np.count_nonzero(prediction)),
+        reference=int(np.count_nonzero(reference)),
+        voxels=prediction.size,
+    )
 
 
 def class_numbers(labels: Labels, class_values: Sequence[int]) -> Labels:
@@ -69,7 +141,7 @@ def confusion(prediction: Labels, reference: Labels, classes: int) -> Counts:
 
     Both arrays hold class numbers below ``classes`` (at most 16) and have any equal shape.
     """
-    _check_shapes(prediction, reference)
+    check_shapes(prediction, reference)
     pairs = prediction * np.uint8(classes) + reference
     counts = np.bincount(pairs.ravel(order="K"), minlength=classes**2)
     return counts.reshape(classes, classes).astype(np.int64, copy=False)
@@ -82,6 +154,7 @@ def overlap_of(counts: Counts, classes: Collection[int]) -> Overlap:
         common=int(counts[np.ix_(numbers, numbers)].sum()),
         prediction=int(counts[numbers].sum()),
         reference=int(counts[:, numbers].sum()),
+        voxels=int(counts.sum()),
     )
 
 
@@ -113,16 +186,8 @@ def mean_iou_with_background(
     return mean_iou(confusion(prediction, reference, len(class_values) + 1))
 
 
-def _overlap(prediction: Mask, reference: Mask) -> Overlap:
-    _check_shapes(prediction, reference)
-    return Overlap(
-        common=int(np.count_nonzero(prediction & reference)),
-        prediction=int(np.count_nonzero(prediction)),
-        reference=int(np.count_nonzero(reference)),
-    )
-
-
-def _check_shapes(prediction: npt.NDArray[np.generic], reference: npt.NDArray[np.generic]) -> None:
+def check_shapes(prediction: npt.NDArray[np.generic], reference: npt.NDArray[np.generic]) -> None:
+    """Raise CaseError (E-GRID) if two arrays differ in shape."""
     if prediction.shape != reference.shape:
         raise CaseError(
             "E-GRID",

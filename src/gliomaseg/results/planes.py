@@ -7,7 +7,7 @@ left), so that the letters at the edges are constants. Ignorant of drawing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -82,6 +82,39 @@ def find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
     pixels = tuple(max(1, round(extent * scale)) for extent in extents)
     centre_mm = tuple(float(value) for value in affines.apply_affine(affine, centre))
     return View(turn, tuple(box), tuple(centre), centre_mm, pixels, scale)
+
+
+def centre_on(view: View, mask: Mask) -> View:
+    """Return ``view`` cutting where ``mask``, stored (x, y, z), is largest; unchanged for an empty one."""
+    ras = _ras(mask, view.turn)
+    if not ras.any():
+        return view
+    areas = [np.count_nonzero(ras, axis=_others(axis)) for axis in range(3)]
+    return replace(view, centre=tuple(int(area.argmax()) for area in areas))
+
+
+def zoom_on(view: View, mask: Mask, *, grid: Grid, least_mm: float) -> View:
+    """Return ``view`` cropped to ``mask``, stored (x, y, z) on ``grid``, with a margin around it.
+
+    All sides are equally long: the mask's longest and a quarter more, at least ``least_mm``, and cut off
+    at the old crop. Unchanged for an empty mask.
+    """
+    ras = _ras(mask, view.turn)
+    if not ras.any():
+        return view
+    spacing = affines.voxel_sizes(grid.affine @ orientations.inv_ornt_aff(view.turn, grid.shape))
+    found = [np.flatnonzero(ras.any(axis=_others(axis))) for axis in range(3)]
+    spans = [float(at[-1] - at[0] + 1) for at in found]
+    side = max(least_mm, 1.25 * max(span * step for span, step in zip(spans, spacing, strict=True)))
+    box = []
+    for at, step, outer in zip(found, spacing, view.box, strict=True):
+        length = min(round(side / step), outer.stop - outer.start)
+        start = min(max(int(at[0] + at[-1] + 1 - length) // 2, outer.start), outer.stop - length)
+        box.append(slice(start, start + length))
+    extents = [(part.stop - part.start) * step for part, step in zip(box, spacing, strict=True)]
+    scale = VIEW / max(extents)
+    pixels = tuple(max(1, round(extent * scale)) for extent in extents)
+    return replace(view, box=tuple(box), pixels=pixels, pixels_per_mm=scale)
 
 
 def _others(axis: int) -> tuple[int, ...]:

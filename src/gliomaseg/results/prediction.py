@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from gliomaseg.errors import CaseError, SettingsError
-from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.errors import CaseError, LabelError, SettingsError
+from gliomaseg.imaging.nifti import missing_file, read_image
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import LabelScheme, find_scheme
 
 _OWN_NAMES = ("seg.nii.gz", "seg.nii")
+_ENDINGS = tuple(part + end for part in ("", "_seg", "-seg") for end in (".nii.gz", ".nii"))
 _NAME = re.compile(r"(?P<id>.+?)(?:[_-]seg)?\.nii(?:\.gz)?")
 
 
@@ -24,8 +25,8 @@ def find_predictions(folder: Path) -> dict[str, Path]:
     """Return the label map of each case id in a folder, in the order of names.
 
     Knows ``<id>/seg.nii.gz`` (results of gliomaseg; such a folder alone, too), ``<id>.nii.gz``,
-    ``<id>_seg.nii.gz`` and ``<id>-seg.nii.gz``, each also as .nii. Raises ImageError (E-NOFILE),
-    CaseError (E-NOFILE, E-PERM, E-DUPID, E-NOCASE).
+    ``<id>_seg.nii.gz`` and ``<id>-seg.nii.gz``, these also in a folder ``<id>`` and as .nii.
+    Raises ImageError (E-NOFILE), CaseError (E-NOFILE, E-PERM, E-DUPID, E-NOCASE).
     """
     found: dict[str, Path] = {}
     for path in _label_maps(folder):
@@ -62,7 +63,8 @@ def _label_maps(folder: Path) -> Iterator[Path]:
         ) from error
     for entry in entries:
         if entry.is_dir():
-            yield from (path for name in _OWN_NAMES if (path := entry / name).is_file())
+            names = (*_OWN_NAMES, *(entry.name + ending for ending in _ENDINGS))
+            yield from (path for name in names if (path := entry / name).is_file())
         elif _NAME.fullmatch(entry.name) and not entry.name.startswith("."):
             yield entry
 
@@ -74,14 +76,33 @@ def _case_id(path: Path) -> str:
     return match["id"]
 
 
-def read_prediction(path: Path | None, scheme: LabelScheme | None, reference: Segmentation) -> Segmentation:
-    """Return the prediction in ``path``, an empty one without a path.
+def read_prediction(
+    path: Path | None, scheme: LabelScheme | None, reference: Segmentation
+) -> tuple[Segmentation, tuple[str, ...]]:
+    """Return the prediction in ``path``, an empty one without a path, and what is to be noted of it.
 
     Its scheme is ``scheme``, else the one that run.json beside it names, else the reference's.
     """
     if path is None:
-        return replace(reference, labels=np.zeros_like(reference.labels))
-    return read_labels(path, scheme or _scheme_beside(path) or reference.scheme)
+        return replace(reference, labels=np.zeros_like(reference.labels)), ()
+    try:
+        return read_noting(path, scheme or _scheme_beside(path) or reference.scheme)
+    except LabelError as error:
+        error.remedy = error.remedy.replace("--scheme", "--prediction-scheme")
+        raise
+
+
+def read_noting(path: Path, scheme: LabelScheme) -> tuple[Segmentation, tuple[str, ...]]:
+    """Return a label map proven to be of ``scheme``, and a note when its values had to be rounded.
+
+    Raises ImageError for the file, LabelError (E-LABEL, E-LABELS) for its values.
+    """
+    array, grid = read_image(path)
+    labels = scheme.check(array, str(path))
+    is_rounded = array.dtype.kind == "f" and not np.array_equal(array, labels)
+    what = f"label values of {path.name} within 0.01 of a whole number were rounded"
+    notes = (what,) if is_rounded else ()
+    return Segmentation(labels, grid, scheme), notes
 
 
 def was_seen(path: Path) -> bool:

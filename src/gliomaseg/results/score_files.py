@@ -1,0 +1,33 @@
+"""What an evaluation leaves on disk: scores.csv, summary.json and scores.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gliomaseg import files
+from gliomaseg.labels import LabelScheme
+from gliomaseg.results import score_tables
+from gliomaseg.results.comparison import Comparison, name_teams
+from gliomaseg.results.scores import Evaluation
+from gliomaseg.results.scores_page import scores_page
+
+
+def write_scores(
+    evaluations: Sequence[Evaluation],
+    folder: str | Path,
+    *,
+    comparison: Comparison | None = None,
+    scheme: LabelScheme | None = None,
+) -> Path:
+    """Write the three files into ``folder``, made if need be, and return the page; raises OutputError.
+
+    The table holds all evaluations, the summary and the page the first one and the comparison.
+    ``scheme`` is that of the predictions, as it was given to ``evaluate``; the pictures need it.
+    """
+    target = files.make_folder(Path(folder))
+    files.write_text(target / "scores.csv", score_tables.scores_csv(evaluations, name_teams(evaluations)))
+    files.write_json(target / "summary.json", score_tables.summary_dict(evaluations[0], comparison))
+    page = target / "scores.html"
+    files.write_text(page, scores_page(evaluations[0], target, comparison=comparison, scheme=scheme))
+    return page

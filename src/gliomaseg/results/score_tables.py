@@ -1,0 +1,271 @@
+"""Scores as text: a tidy CSV, plain values for JSON, tables and sentences for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from gliomaseg import __version__
+from gliomaseg.results.comparison import Comparison
+from gliomaseg.results.scores import ALL, MEAN_IOU, Column, Evaluation
+from gliomaseg.results.statistics import Summary
+
+SCHEMA_VERSION = 2
+
+Table = list[list[str]]
+
+#: With fewer cases the bootstrap interval of a mean is too narrow.
+_FEW = 20
+
+#: So many names or cases are listed in a note; the rest is in summary.json.
+_LISTED = 5
+
+
+def scores_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
+    """Return one row per case, region and metric, at full precision; an empty value is undefined.
+
+    ``names`` are what the sets of predictions are called. The metric bears its unit: ``hd95_mm``.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["predictions", "case", "rules", "region", "metric", "value"])
+    for evaluation, name in zip(evaluations, names, strict=True):
+        for case, scores in evaluation.cases.items():
+            rows = ((column, scores.get(key, math.nan)) for key, column in evaluation.columns.items())
+            writer.writerows(
+                [name, case, evaluation.rules, c.region, c.metric_name, "" if math.isnan(v) else repr(v)]
+                for c, v in rows
+            )
+    return text.getvalue()
+
+
+def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -> dict[str, object]:
+    """Return everything as plain values, for JSON; NaN becomes None."""
+    summaries = evaluation.summaries
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "gliomaseg": __version__,
+        "rules": evaluation.rules,
+        "predictions": evaluation.name,
+        "n": len(evaluation.cases),
+        "mean": {name: _plain(s.mean) for name, s in summaries.items()},
+        "median": {name: _plain(s.median) for name, s in summaries.items()},
+        "interval_95": {n: [_plain(low), _plain(high)] for n, (low, high) in evaluation.interval().items()},
+        "statistics": [
+            _statistics(column, summaries[n]) for n, column in evaluation.columns.items() if n in summaries
+        ],
+        "missing": list(evaluation.missing),
+        "extra": list(evaluation.extra),
+        "failed": {name: dict(error) for name, error in evaluation.failed.items()},
+        "skipped": list(evaluation.skipped),
+        "seen_in_training": list(evaluation.seen_in_training),
+        "remarks": {name: list(remarks) for name, remarks in evaluation.remarks.items()},
+        "calibration": {
+            region: {"ece": _plain(found.ece), "bins": [list(row) for row in found.curve()]}
+            for region, found in evaluation.reliability.items()
+        },
+        "comparison": comparison.as_dict() if comparison else None,
+        "cases": {
+            case: {name: _plain(value) for name, value in scores.items()}
+            for case, scores in evaluation.cases.items()
+        },
+    }
+
+
+def _statistics(column: Column, summary: Summary) -> dict[str, object]:
+    numbers = {name: _plain(value) for name, value in asdict(summary).items()}
+    return {"region": column.region, "metric": column.metric_name, **numbers}
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def mean_with_interval(column: Column, summary: Summary) -> tuple[str, str]:
+    """Return the mean as text, and its 95 % interval in brackets; that is empty below two cases."""
+    if math.isnan(summary.low):
+        return column.text(summary.mean), ""
+    return column.text(summary.mean), f"[{column.text(summary.low)}, {column.text(summary.high)}]"
+
+
+def summary_table(evaluation: Evaluation) -> Table:
+    """Return regions as rows and the most telling metrics as columns, mean [95 % interval] in each cell."""
+    header, rows = ["region"], []
+    for metric in evaluation.shown:
+        units = (evaluation.column(region, metric) for region in evaluation.regions)
+        header.append(next((column.title for column in units if column), metric))
+    for region in evaluation.regions:
+        cells = [region.upper()]
+        for metric in evaluation.shown:
+            column = evaluation.column(region, metric)
+            if column is None or column.name not in evaluation.summaries:
+                cells.append("")
+            else:
+                cells.append(" ".join(mean_with_interval(column, evaluation.summaries[column.name])).strip())
+        rows.append(cells)
+    return [header, *rows]
+
+
+def case_table(evaluation: Evaluation, cases: Sequence[str]) -> Table:
+    """Return a header and the headline metrics of the ranked regions for each of ``cases``.
+
+    With more than three regions only the overlaps, so that a row stays readable.
+    """
+    regions = evaluation.ranked_regions
+    metrics = evaluation.headlines[: 2 if len(regions) <= 3 else 1]
+    pairs = [(region, metric) for metric in metrics for region in regions]
+    columns = [column for pair in pairs if (column := evaluation.column(*pair))]
+    header = ["case", *(f"{column.region.upper()} {column.title}" for column in columns)]
+    rows = []
+    for case in cases:
+        note = " (no prediction)" if case in evaluation.missing else ""
+        scores = evaluation.cases[case]
+        rows.append([case + note, *(c.text(scores.get(c.name, math.nan)) for c in columns)])
+    return [header, *rows]
+
+
+def headline_titles(evaluation: Evaluation) -> list[str]:
+    """Return the headline metrics for people, with their units."""
+    region = evaluation.ranked_regions[0]
+    return [column.title for m in evaluation.headlines if (column := evaluation.column(region, m))]
+
+
+def case_values(evaluation: Evaluation, case: str) -> dict[str, list[str]]:
+    """Return the headline metrics of one case as text, for each ranked region."""
+    scores = evaluation.cases[case]
+    return {
+        region.upper(): [
+            column.text(scores.get(column.name, math.nan))
+            for metric in evaluation.headlines
+            if (column := evaluation.column(region, metric))
+        ]
+        for region in evaluation.ranked_regions
+    }
+
+
+def worst_table(evaluation: Evaluation, count: int) -> Table:
+    """Return the worst cases, one row each, the regions side by side in one cell per headline metric."""
+    regions = " / ".join(region.upper() for region in evaluation.ranked_regions)
+    rows = []
+    for case in evaluation.worst(count):
+        values = case_values(evaluation, case).values()
+        note = " (no prediction)" if case in evaluation.missing else ""
+        rows.append([case + note, *(" / ".join(texts) for texts in zip(*values, strict=True))])
+    return [["case", *(f"{title} {regions}" for title in headline_titles(evaluation))], *rows]
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """Return in words what notebooks would print, and what was missing, undefined, failed or left out."""
+    listed = {
+        "without a prediction, scored as empty by the rules": evaluation.missing,
+        "without a reference, left out": (*evaluation.extra, *evaluation.skipped),
+        "that the model was trained on: this is not its accuracy": evaluation.seen_in_training,
+    }
+    lines = [_notebook_line(evaluation)] if evaluation.cases else []
+    lines += [f"{len(names)} {what}: {_some(names)}" for what, names in listed.items() if names]
+    undefined = {
+        column.name: evaluation.summaries[column.name].undefined
+        for column in evaluation.columns.values()
+        if column.metric in evaluation.headlines and evaluation.summaries
+    }
+    undefined = {name: count for name, count in undefined.items() if count}
+    if undefined:
+        counts = [f"{name} in {count} of {len(evaluation.cases)}" for name, count in undefined.items()]
+        lines.append(f"undefined by the rules and left out of the means: {_some(counts)}")
+    if evaluation.reliability:
+        errors = [f"{region.upper()} {found.ece:.4f}" for region, found in evaluation.reliability.items()]
+        lines.append(f"expected calibration error inside the brain: {', '.join(errors)}")
+    if 1 < len(evaluation.cases) < _FEW:
+        lines.append(f"{len(evaluation.cases)} cases are few: the intervals are too narrow")
+    lines += _first([f"{case}: {text}" for case, texts in evaluation.remarks.items() for text in texts])
+    return lines + _first([_failure(name, error) for name, error in evaluation.failed.items()])
+
+
+def _failure(name: str, error: Mapping[str, str]) -> str:
+    """Return why a case failed, in the three lines of every error."""
+    lines = [f"failed: {name}", f"{error['code']}: {error['what']}"]
+    return "\n".join(
+        [*lines, *(f"{part}: {error[part]}" for part in ("expected", "remedy") if error.get(part))]
+    )
+
+
+def _notebook_line(evaluation: Evaluation) -> str:
+    classes = [c for c in evaluation.columns.values() if c.metric == "class_dice"]
+    mean = evaluation.mean()
+    dices = ", ".join(f"{c.region.upper()} {mean[c.name]:.3f}" for c in classes)
+    return (
+        f"as notebooks count: mean IoU over four classes with background {mean[MEAN_IOU]:.3f}; "
+        f"Dice of single classes {dices}"
+    )
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _LISTED
+    return lines[:_LISTED] + ([f"... and {more} more like these, see summary.json"] if more > 0 else [])
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" ... ({len(names)}, see summary.json)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def ranking_table(comparison: Comparison) -> Table:
+    """Return the teams by mean rank, best first, with p of each one's difference to the best."""
+    ranking = comparison.ranking
+    order = sorted(range(len(comparison.teams)), key=lambda team: ranking.mean_ranks[team])
+    rows = [
+        [
+            comparison.teams[team],
+            "–" if math.isnan(ranking.mean_ranks[team]) else f"{ranking.mean_ranks[team]:.3f}",
+            "" if team == order[0] else p_text(float(ranking.p[team, order[0]])),
+        ]
+        for team in order
+    ]
+    return [["predictions", "mean rank", "p against the best"], *rows]
+
+
+def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Table]:
+    """Return the paired differences of some metrics, a table for each team set against the first."""
+    tables: dict[str, Table] = {}
+    for found in comparison.differences:
+        column = found.column
+        if column.metric not in metrics or column.region == ALL:
+            continue
+        header = ["region", "metric", found.first, found.other, "difference", "p"]
+        span = f" [{_signed(column, found.low)}, {_signed(column, found.high)}]"
+        row = [
+            column.region.upper(),
+            column.title,
+            column.text(found.first_mean),
+            column.text(found.other_mean),
+            _signed(column, found.mean) + ("" if math.isnan(found.low) else span),
+            p_text(found.test.p),
+        ]
+        tables.setdefault(f"{found.other} against {found.first}", [header]).append(row)
+    return tables
+
+
+def _signed(column: Column, value: float) -> str:
+    return ("+" if value > 0 else "") + column.text(value)
+
+
+def p_text(p: float) -> str:
+    """Return a p value as it is usually written."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """Return in words what the numbers of a comparison are."""
+    tests = len({(d.column.name, d.other) for d in comparison.differences})
+    lines = [
+        f"paired over {len(comparison.cases)} cases; brackets: 95 % bootstrap interval of the mean "
+        "difference; p: Wilcoxon signed-rank test, two-sided",
+        f"{tests} tests in summary.json, not corrected for their number: judge by the interval",
+        "mean rank: teams ranked per case on " + ", ".join(comparison.ranked) + "; p by permutation",
+    ]
+    if comparison.ranking.undefined:
+        lines.append(f"{comparison.ranking.undefined} undefined cells left out of the ranking")
+    return lines

@@ -1,0 +1,192 @@
+"""What scores of many cases say: summaries, bootstrap intervals, paired tests, ranks. Plain NumPy.
+
+Everything random has a fixed seed, so that the same scores always give the same numbers. NaN is a score
+that its rules leave undefined: it is left out and counted. Ignorant of what the numbers measure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+RESAMPLES = 2000
+PERMUTATIONS = 100_000
+#: Up to so many pairs the distribution of the signed ranks is counted out instead of approximated.
+EXACT_PAIRS = 25
+#: Up to so many cases every exchange of two teams is tried: 2**14 of them.
+EXACT_CASES = 14
+#: Differences of scores closer than this are ties: 0.8 - 0.7 and 0.6 - 0.5 are one tenth each.
+_DECIMALS = 12
+_SEED = 0
+_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One score over cases: ``n`` defined values, how many were ``undefined``, and what they look like.
+
+    ``low`` and ``high`` are the 95 % bootstrap interval of the mean, NaN below two values; everything
+    is NaN without any value.
+    """
+
+    n: int
+    undefined: int
+    mean: float
+    low: float
+    high: float
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Wilcoxon:
+    """Wilcoxon's signed-rank test: the smaller rank sum, two-sided p, pairs that differ, and how."""
+
+    statistic: float
+    p: float
+    pairs: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Teams ranked the BraTS way: mean rank of each team (1 is best) and p of each pair's difference.
+
+    ``p`` is (team, team), symmetric, 1 on the diagonal; ``cells`` counts the case x score cells ranked,
+    ``undefined`` those left out because a team's score was NaN.
+    """
+
+    mean_ranks: Array
+    p: Array
+    cells: int
+    undefined: int
+
+
+def summarise(matrix: Array) -> list[Summary]:
+    """Return the summary of each column of a (case, column) matrix; NaN is left out and counted."""
+    lows, highs = bootstrap_interval(matrix)
+    return [
+        _summary(column, float(low), float(high))
+        for column, low, high in zip(matrix.T, lows, highs, strict=True)
+    ]
+
+
+def _summary(column: Array, low: float, high: float) -> Summary:
+    values = column[~np.isnan(column)]
+    if not values.size:
+        return Summary(0, len(column), *[math.nan] * 8)
+    lower, median, upper = np.percentile(values, [25, 50, 75]).tolist()
+    ends = float(values.min()), float(values.max())
+    return Summary(
+        len(values), len(column) - len(values), float(values.mean()), low, high, median, lower, upper, *ends
+    )
+
+
+def bootstrap_interval(matrix: Array) -> tuple[Array, Array]:
+    """Return the ends (column,) of the 95 % interval of the mean of each column of (case, column).
+
+    Percentiles of 2000 means of n cases drawn with replacement, the same draw for every column. NaN
+    below two defined values. With fewer than about 20 cases the interval is too narrow.
+    """
+    n, columns = matrix.shape
+    defined = ~np.isnan(matrix)
+    low, high = np.full((2, columns), np.nan)
+    enough = defined.sum(axis=0) >= 2
+    if not enough.any():
+        return low, high
+    drawn = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(float)
+    sums = drawn @ np.where(defined, matrix, 0.0)[:, enough]
+    counts = drawn @ defined[:, enough].astype(float)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    low[enough], high[enough] = np.nanpercentile(means, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def wilcoxon(differences: Array) -> Wilcoxon:
+    """Test whether paired ``differences`` lie symmetrically about 0; zeros and NaN are left out.
+
+    Two-sided. Up to 25 pairs without ties the p value is exact, else it comes from the normal
+    approximation with correction for ties and without one for continuity. No pair that differs: p = 1.
+    Source: Wilcoxon 1945; the same numbers as ``scipy.stats.wilcoxon`` with ``zero_method="wilcox"``.
+    """
+    rounded = np.round(differences[~np.isnan(differences)], _DECIMALS)
+    moved = rounded[rounded != 0]
+    n = len(moved)
+    if n == 0:
+        return Wilcoxon(0.0, 1.0, 0, exact=True)
+    ranks, ties = _average_ranks(np.abs(moved))
+    statistic = float(min(ranks[moved > 0].sum(), ranks[moved < 0].sum()))
+    is_exact = n <= EXACT_PAIRS and not np.any(ties > 1)
+    if is_exact:
+        counts = _rank_sum_counts(n)
+        p = min(1.0, 2 * float(counts[: int(statistic) + 1].sum()) / 2.0**n)
+    else:
+        variance = (n * (n + 1) * (2 * n + 1) - float((ties**3 - ties).sum()) / 2) / 24
+        p = math.erfc(abs(statistic - n * (n + 1) / 4) / math.sqrt(2 * variance))
+    return Wilcoxon(statistic, p, n, exact=is_exact)
+
+
+def _average_ranks(values: Array) -> tuple[Array, Array]:
+    """Return ranks from 1 on, ties sharing their mean, and how many share each."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse], counts.astype(float)
+
+
+def _rank_sum_counts(n: int) -> npt.NDArray[np.int64]:
+    """Return how many of the 2**n subsets of 1..n have each sum, from 0 on."""
+    counts = np.zeros(n * (n + 1) // 2 + 1, dtype=np.int64)
+    counts[0] = 1
+    for rank in range(1, n + 1):
+        counts[rank:] = counts[rank:] + counts[:-rank]
+    return counts
+
+
+def rank_teams(scores: Array, lower_is_better: npt.NDArray[np.bool_]) -> Ranking:
+    """Rank teams by (team, case, column) scores the way BraTS does; ``lower_is_better`` is (column,).
+
+    In each case and column teams are ranked, equals sharing the best rank; a team's result is the mean
+    of all its ranks. p says how often a difference as large comes up when, case by case, the ranks of
+    two teams are exchanged at random (two-sided; every exchange up to 14 cases, else 100 000 of them).
+    A cell where any team's score is NaN is left out. Source: BraTS 2017 to 2020, Bakas et al. 2018.
+    """
+    errors = np.where(lower_is_better, scores, -scores)
+    better = errors[None] < errors[:, None] - 10.0**-_DECIMALS  # (team, other team, case, column)
+    ranks = 1.0 + better.sum(axis=1)
+    defined = ~np.isnan(scores).any(axis=0)
+    ranks[:, ~defined] = np.nan
+    cells = int(defined.sum())
+    teams = len(scores)
+    if not cells:
+        return Ranking(np.full(teams, np.nan), np.ones((teams, teams)), 0, defined.size)
+    by_case = np.nansum(ranks, axis=2)
+    p = np.ones((teams, teams))
+    for one in range(teams):
+        for other in range(one):
+            p[one, other] = p[other, one] = exchange_p(by_case[one] - by_case[other])
+    return Ranking(by_case.sum(axis=1) / cells, p, cells, defined.size - cells)
+
+
+def exchange_p(differences: Array) -> float:
+    """Return how often random signs make the sum of ``differences`` (case,) as far from 0 as it is."""
+    moved = differences[differences != 0]
+    observed = abs(float(moved.sum())) - 1e-9
+    if not moved.size:
+        return 1.0
+    if moved.size <= EXACT_CASES:
+        numbers = np.arange(2**moved.size)[:, None] >> np.arange(moved.size)
+        return float(np.mean(np.abs((1 - 2 * (numbers & 1)) @ moved) >= observed))
+    random = np.random.default_rng(_SEED)
+    hits = 0
+    for _ in range(PERMUTATIONS // _CHUNK):
+        signs = 1 - 2 * random.integers(0, 2, (_CHUNK, moved.size), dtype=np.int8)
+        hits += int(np.count_nonzero(np.abs(signs @ moved) >= observed))
+    return (hits + 1) / (PERMUTATIONS + 1)

@@ -1,0 +1,84 @@
+"""Many jobs on several processes: results as they come, few of them in memory, Ctrl-C at once.
+
+Processes are spawned, never forked, so that the same happens on every system; one worker means none:
+the job runs in this process. Ignorant of what the jobs are.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+from gliomaseg.errors import GliomasegError
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+#: Jobs handed out per worker: the next one is there when one is done, and no more.
+_AHEAD = 2
+#: Below this many jobs per worker starting a process costs more than it saves.
+_LEAST_JOBS = 3
+
+
+def count_workers(wanted: int, jobs: int) -> int:
+    """Return how many processes to use: ``wanted``, or with 0 all cores, but no more than pay off."""
+    cores = os.cpu_count() or 1
+    return max(1, min(wanted or cores, jobs // _LEAST_JOBS))
+
+
+def run_jobs(work: Callable[[Job], Done], jobs: Iterable[Job], *, workers: int) -> Iterator[Done]:
+    """Yield ``work(job)`` of every job as it is done, in any order; ``work`` and jobs can be pickled.
+
+    An exception in a job ends everything. Raises GliomasegError (E-MEM) when a process was killed.
+    """
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    try:
+        yield from _as_they_come(pool, work, iter(jobs), ahead=_AHEAD * workers)
+    except BrokenProcessPool as error:
+        raise GliomasegError(
+            "E-MEM",
+            f"one of the {workers} processes was killed, most likely because the memory ran out",
+            expected="memory for a case in each process, and a script that guards its own work with "
+            'if __name__ == "__main__"',
+            remedy="use one process: --jobs 1, in Python workers=1",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_they_come(
+    pool: ProcessPoolExecutor, work: Callable[[Job], Done], jobs: Iterator[Job], *, ahead: int
+) -> Iterator[Done]:
+    waiting = _hand_out(pool, work, islice(jobs, ahead))
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        waiting |= _hand_out(pool, work, islice(jobs, len(done)))
+        for future in done:
+            yield future.result()
+
+
+def _hand_out(
+    pool: ProcessPoolExecutor, work: Callable[[Job], Done], jobs: Iterable[Job]
+) -> set[Future[Done]]:
+    """Submit jobs, which may start processes: with Ctrl-C blocked, as it stays in what is started."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return {pool.submit(work, job) for job in jobs}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return {pool.submit(work, job) for job in jobs}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C to the parent, which then hands out no more jobs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

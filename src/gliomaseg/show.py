@@ -1,0 +1,102 @@
+"""What a verb shows when it is done: tables to stdout or JSON, words to stderr, the exit code.
+
+Ignorant of how results are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gliomaseg import console
+
+if TYPE_CHECKING:
+    from gliomaseg.cohort import Outcome
+    from gliomaseg.labels import LabelScheme
+    from gliomaseg.results.comparison import Comparison
+    from gliomaseg.results.scores import Evaluation
+
+
+def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
+    """Show what became of segmented cases; raises SystemExit (1) when one failed."""
+    from gliomaseg import cohort, files
+
+    if len(outcomes) > 1:
+        files.write_text(output / "summary.csv", cohort.summary_csv(outcomes))
+    if as_json:
+        console.show_json([outcome.as_dict() for outcome in outcomes])
+    else:
+        _show_outcomes(outcomes, output)
+    if any(outcome.error for outcome in outcomes):
+        raise SystemExit(1)
+
+
+def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
+    done = [outcome for outcome in outcomes if outcome.folder]
+    if len(outcomes) == 1 and done:
+        console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
+        console.say(f"picture: {done[0].folder / 'overview.png'}" if done[0].folder else "")
+    elif done:
+        console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
+        console.say(f"pictures: {output}/*/overview.png; table: {output / 'summary.csv'}")
+    for outcome in outcomes:
+        if outcome.error:
+            console.say(f"\n{outcome.case_id} failed")
+            console.show_error(outcome.error)
+    _count(outcomes)
+    console.say(console.RESEARCH_USE)
+
+
+def _count(outcomes: Iterable[Outcome]) -> None:
+    states = [outcome.state for outcome in outcomes]
+    if len(states) > 1:
+        console.say(
+            ", ".join(f"{states.count(s)} {s}" for s in ("done", "unchanged", "failed") if s in states)
+        )
+
+
+def report_scores(
+    evaluations: Sequence[Evaluation], output: Path | None, *, scheme: LabelScheme | None, as_json: bool
+) -> None:
+    """Write scores and show them, compared if there are several; raises SystemExit (1) when a case failed."""
+    from gliomaseg.results import comparison, score_files, score_tables
+
+    compared = comparison.compare(evaluations) if len(evaluations) > 1 else None
+    page = None
+    if output:
+        page = score_files.write_scores(evaluations, output, comparison=compared, scheme=scheme)
+    if as_json:
+        console.show_json(score_tables.summary_dict(evaluations[0], compared))
+    else:
+        for evaluation in evaluations:
+            _show_scores(evaluation)
+        if compared:
+            _show_comparison(compared, evaluations[0].shown)
+        console.say(f"page: {page}; tables: scores.csv, summary.json beside it" if page else "")
+        console.say(console.RESEARCH_USE)
+    if any(evaluation.failed for evaluation in evaluations):
+        raise SystemExit(1)
+
+
+def _show_scores(evaluation: Evaluation) -> None:
+    from gliomaseg.results import score_tables
+
+    rules = f"rules {evaluation.rules}"
+    title = f"{evaluation.name}: mean [95 % interval] over {len(evaluation.cases)} cases, {rules}"
+    console.show_table(score_tables.summary_table(evaluation), title=title)
+    if len(evaluation.cases) > 1:
+        console.show_table(score_tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
+    for line in score_tables.notes(evaluation):
+        console.say(line)
+
+
+def _show_comparison(compared: Comparison, metrics: Sequence[str]) -> None:
+    from gliomaseg.results import score_tables
+
+    rules = f"rules {compared.rules}"
+    console.show_table(score_tables.ranking_table(compared), title=f"Ranking, 1 is best, {rules}")
+    for title, table in score_tables.difference_tables(compared, metrics).items():
+        console.show_table(table, title=f"{title}, paired, {rules}")
+    for line in score_tables.comparison_notes(compared):
+        console.say(line)
