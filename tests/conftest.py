@@ -52,6 +52,12 @@ def phantom_case(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def full_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Return the exam of ``gliomaseg demo``, 240 x 240 x 155 voxels of 1 mm: one the shipped model knows."""
+    return Case.from_folder(write_phantom(make_phantom("full"), tmp_path_factory.mktemp("full")))
+
+
+@pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of four small exams, each another brain and tumour, in the BraTS 2021 layout."""
     folder = tmp_path_factory.mktemp("phantoms")

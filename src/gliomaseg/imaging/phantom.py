@@ -185,8 +185,8 @@ def _draw_brain(part: Part, random: np.random.Generator, tumour: TumourSpec | No
 def _sample(index: int, mm: list[Image], step: int) -> Image:
     """Return one atlas map at positions in box mm, averaged over ``step`` voxels beforehand."""
     maps, lower, _ = _load_atlas()
-    voxels = [(m - s) / SCALE - float(low) for m, s, low in zip(mm, SHIFT, lower, strict=True)]
-    return interpolate(box_mean(maps[index], step), voxels)
+    voxels = [(m - s) / SCALE - float(low) + 1 for m, s, low in zip(mm, SHIFT, lower, strict=True)]
+    return interpolate(np.pad(box_mean(maps[index], step), 1), voxels)  # nothing lies beyond the atlas
 
 
 def _label(fractions: Image, brain: Mask) -> npt.NDArray[np.uint8]:
