@@ -75,7 +75,7 @@ def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, di
     tail = [
         "",
         f"{summary['n']} cases are few: the interval (bootstrap over cases) says how far the mean depends on "
-        "them. Nothing was chosen by these scores: recipe and post-processing were fixed before.",
+        "them. What these scores were used for while the model was made is in its [card](model-card.md).",
         "",
     ]
     return head + rows + cases + tail
