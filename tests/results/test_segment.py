@@ -41,7 +41,13 @@ def scheme(request: pytest.FixtureRequest) -> LabelScheme:
 
 def words(labels: np.ndarray, scheme: LabelScheme) -> str:
     """Return a label map (x, 1, 1) as text: . background, o oedema, n necrosis, e enhancing."""
-    letters = {Tissue.OEDEMA: "o", Tissue.NECROSIS: "n", Tissue.ENHANCING: "e", Tissue.CAVITY: "c"}
+    letters = {
+        Tissue.OEDEMA: "o",
+        Tissue.NECROSIS: "n",
+        Tissue.ENHANCING: "e",
+        Tissue.CAVITY: "c",
+        Tissue.CYST: "y",
+    }
     by_value = {value: letters[tissue] for tissue, value in scheme.values.items()} | {0: "."}
     return "".join(by_value[int(value)] for value in labels[:, 0, 0])
 
@@ -113,7 +119,13 @@ def test_nothing_found(scheme: LabelScheme) -> None:
 def test_schemes_differ_in_integers() -> None:
     probabilities = line("999", "199", "119")
     got = {name: label_regions(probabilities, settings(), s)[:, 0, 0].tolist() for name, s in SCHEMES.items()}
-    assert got == {"brats2021": [2, 1, 4], "brats2023": [2, 1, 3], "brats2024": [2, 1, 3], "msd": [1, 2, 3]}
+    assert got == {
+        "brats2021": [2, 1, 4],
+        "brats2023": [2, 1, 3],
+        "brats2024": [2, 1, 3],
+        "brats2024-ped": [4, 2, 1],
+        "msd": [1, 2, 3],
+    }
 
 
 @given(PROBABILITIES, st.integers(0, 30))
