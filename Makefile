@@ -9,12 +9,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/demo-ready
 	$(BIN)/gliomaseg demo -o demo-out
 
-# Rooms are tested in processes of their own, as they are used: hundreds of trainings and OpenVINO runs in
-# one process ended in a crash of a native library when the command-line tests then started processes.
 test: $(VENV)/test-ready check
-	$(BIN)/python -m pytest tests/learning tests/inference
-	$(BIN)/python -m pytest tests/imaging tests/results
-	$(BIN)/python -m pytest tests/test_*.py
+	$(BIN)/python -m pytest
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff check .

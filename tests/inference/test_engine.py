@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_view_gives_the_same_as_its_copy(unet3d: Bundle) -> None:
 def test_one_shape_is_compiled_at_a_time(unet3d: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(unet3d, EXACT)
     compiled: list[list[int]] = []
-    core = engine._core
+    core = engines._core()
 
     class Watched:
         def read_model(self, path: Path) -> object:
@@ -76,7 +77,7 @@ def test_one_shape_is_compiled_at_a_time(unet3d: Bundle, monkeypatch: pytest.Mon
             compiled.append(list(model.inputs[0].shape))  # type: ignore[attr-defined]
             return core.compile_model(model, *rest)
 
-    engine._core = Watched()
+    monkeypatch.setattr(engines, "_core", Watched)
     for size in (32, 32, 48, 48, 32):
         engine.prepare_for((1, 4, size, 32, 32))
         engine.run(noise(1, 4, size, 32, 32))
@@ -92,9 +93,11 @@ def test_precision_as_asked(unet3d: Bundle, precision: str) -> None:
 
 
 @pytest.mark.parametrize(("able", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32"], "fp32")])
-def test_auto_is_what_the_processor_can(hollow: Bundle, able: list[str], precision: str) -> None:
+def test_auto_is_what_the_processor_can(
+    hollow: Bundle, able: list[str], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = Engine(hollow, InferenceSettings())
-    engine._core = type("Core", (), {"get_property": lambda *_: able})()
+    monkeypatch.setattr(engines, "_core", type("Core", (), {"get_property": lambda *_: able}))
     assert engine.precision == precision
 
 
@@ -119,3 +122,28 @@ def test_openvino_is_told_not_to_tell() -> None:
     openvino = load_openvino()
     assert openvino is engines.load_openvino()
     assert "openvino_telemetry" not in sys.modules or sys.modules["openvino_telemetry"] is None
+
+
+_TWO_ENGINES = """
+import os, signal, sys
+import numpy as np
+from gliomaseg.config import InferenceSettings
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.engine import Engine
+
+engines = [Engine(Bundle.load(sys.argv[1]), InferenceSettings()) for _ in range(2)]
+for engine in engines:
+    engine.run(np.zeros((1, 4, 32, 32, 32), np.float32))
+while engines:
+    del engine, engines[0]  # the first goes first
+    engine = None
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_signal_after_two_engines_is_survived(unet3d: Bundle) -> None:
+    command = [sys.executable, "-c", _TWO_ENGINES, str(unet3d.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

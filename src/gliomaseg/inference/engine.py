@@ -7,7 +7,7 @@ network and write to the home folder.
 from __future__ import annotations
 
 import sys
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ def load_openvino() -> Any:
     return openvino
 
 
+@cache
+def _core() -> Any:
+    """Return OpenVINO's one Core of this process, which lives as long as the process.
+
+    Its CPU plugin puts a signal stack of its own in place, and the previous one back when it goes. When
+    the first of two Cores goes first, the process is left with a stack that is gone, and the next signal
+    with a Python handler, such as Ctrl-C, ends it with a segmentation fault (seen in OpenVINO 2026.4).
+    """
+    return load_openvino().Core()
+
+
 class Engine:
     """A bundle's network, ready to run windows of any shape.
 
@@ -42,15 +53,11 @@ class Engine:
         self._compiled: Any = None
 
     @cached_property
-    def _core(self) -> Any:
-        return load_openvino().Core()
-
-    @cached_property
     def precision(self) -> str:
         """Return the number format of the computation: bf16 or fp32."""
         if self._settings.precision != "auto":
             return self._settings.precision
-        return "bf16" if "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
+        return "bf16" if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
 
     def prepare_for(self, shape: tuple[int, ...]) -> None:
         """Compile the network for windows of ``shape`` (batch, modality, *space); raises ModelError."""
@@ -63,9 +70,9 @@ class Engine:
             "INFERENCE_NUM_THREADS": self._settings.threads,
         }
         try:
-            model = self._core.read_model(self._bundle.model)
+            model = _core().read_model(self._bundle.model)
             model.reshape(list(shape))
-            self._compiled = self._core.compile_model(model, "CPU", options)
+            self._compiled = _core().compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise ModelError(
                 "E-MODEL",
