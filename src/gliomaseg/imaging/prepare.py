@@ -80,12 +80,17 @@ def prepare(volume: Volume, settings: PrepareSettings) -> Prepared:
     ]
     box = brain_box(channels)
     crops = [channel[box] for channel in channels]
-    shape = tuple(-(-n // settings.multiple) * settings.multiple for n in crops[0].shape)
-    x, y, z = (slice(0, n) for n in crops[0].shape)  # padded behind, as training validates
-    image = np.zeros((len(crops), *shape), dtype=np.float32)
+    image, valid = padded(len(crops), crops[0].shape, settings)
     for target, crop, name in zip(image, crops, volume.channels, strict=True):
-        normalise(crop, settings, name=name, out=target[x, y, z])
-    return Prepared(image, volume.grid, orientation, box, (x, y, z))
+        normalise(crop, settings, name=name, out=target[valid])
+    return Prepared(image, volume.grid, orientation, box, valid)
+
+
+def padded(channels: int, shape: tuple[int, ...], settings: PrepareSettings) -> tuple[Image, Box]:
+    """Return zeros (channel, x, y, z) with room for ``shape``, padded behind, and the box of that room."""
+    x, y, z = (slice(0, n) for n in shape)
+    sizes = (-(-n // settings.multiple) * settings.multiple for n in shape)
+    return np.zeros((channels, *sizes), dtype=np.float32), (x, y, z)
 
 
 def brain_box(channels: list[npt.NDArray[np.generic]]) -> Box:

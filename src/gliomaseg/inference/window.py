@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.config import Settings
-from gliomaseg.inference.engine import Engine
 
 Array = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
@@ -23,7 +23,14 @@ _SLICES = 16
 _OVERLAP = 0.25
 
 
-def infer(image: Array, engine: Engine, settings: Settings) -> Array:
+class Runs(Protocol):
+    """What runs one window: probabilities (batch, region, *space) of (batch, modality, *space)."""
+
+    def run(self, window: Array) -> Array:
+        """Return the probabilities of a window."""
+
+
+def infer(image: Array, engine: Runs, settings: Settings) -> Array:
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z)."""
     if settings.network.dimensions == 2:
         return _by_slices(image, engine, len(settings.network.regions))
@@ -55,7 +62,7 @@ def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int
     return tuple(window)
 
 
-def _by_slices(image: Array, engine: Engine, regions: int) -> Array:
+def _by_slices(image: Array, engine: Runs, regions: int) -> Array:
     channels, x, y, z = image.shape
     out = np.empty((regions, x, y, z), dtype=np.float32)
     batch = np.zeros((_SLICES, channels, x, y), dtype=np.float32)
@@ -66,7 +73,7 @@ def _by_slices(image: Array, engine: Engine, regions: int) -> Array:
     return out
 
 
-def _by_windows(image: Array, engine: Engine, window: tuple[int, ...], regions: int) -> Array:
+def _by_windows(image: Array, engine: Runs, window: tuple[int, ...], regions: int) -> Array:
     total = np.zeros((regions, *image.shape[1:]), dtype=np.float32)
     weights = np.zeros(image.shape[1:], dtype=np.float32)
     weight = _window_weight(window)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gliomaseg.config import Settings
+from gliomaseg.imaging.prepare import padded
+from gliomaseg.inference.window import infer
 from gliomaseg.labels import Region
 from gliomaseg.learning.dataset import STORED, PreparedCase
 from gliomaseg.learning.network import channels_last
 from gliomaseg.results.metrics import dice
 from gliomaseg.results.segment import label_regions
-
-#: Slices that a two-dimensional network sees at once.
-_SLICES = 16
 
 
 def validate(
@@ -33,8 +32,7 @@ def validate(
 
 
 def _score(network: nn.Module, case: PreparedCase, settings: Settings, *, bf16: bool) -> dict[Region, float]:
-    image = torch.from_numpy(case.image.astype(np.float32))
-    labels = label_regions(predict(network, image, settings, bf16=bf16).numpy(), settings, STORED)
+    labels = label_regions(predict(network, case.image, settings, bf16=bf16), settings, STORED)
     reference = case.label
     return {
         region: dice(STORED.mask(labels, region), STORED.mask(reference, region))
@@ -42,17 +40,29 @@ def _score(network: nn.Module, case: PreparedCase, settings: Settings, *, bf16: 
     }
 
 
-@torch.no_grad()
-def predict(network: nn.Module, image: Tensor, settings: Settings, *, bf16: bool) -> Tensor:
-    """Return probabilities (region, x, y, z) of a whole prepared image (modality, x, y, z)."""
-    x, y, z = image.shape[1:]
-    pads = [(-n) % settings.prepare.multiple for n in (x, y, z)]
-    padded = functional.pad(image, (0, pads[2], 0, pads[1], 0, pads[0]))
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        if settings.network.dimensions == 3:
-            logits = network(channels_last(padded[None], 3))[0][0]
-        else:
-            slices = padded.permute(3, 0, 1, 2).split(_SLICES)
-            logits = torch.cat([network(part)[0] for part in slices]).permute(1, 2, 3, 0)
-    probabilities: Tensor = logits[:, :x, :y, :z].float().sigmoid()
-    return probabilities
+def predict(
+    network: nn.Module, image: npt.NDArray[np.floating], settings: Settings, *, bf16: bool
+) -> npt.NDArray[np.float32]:
+    """Return probabilities (region, x, y, z) of an image (modality, x, y, z), as ``segment`` would.
+
+    Padding, windows and slices are those of inference; only the engine is PyTorch.
+    """
+    room, valid = padded(len(image), image.shape[1:], settings.prepare)
+    room[(slice(None), *valid)] = image
+    found: npt.NDArray[np.float32] = infer(room, _Torch(network, bf16), settings)[(slice(None), *valid)]
+    return found
+
+
+class _Torch:
+    """A network of PyTorch as an engine."""
+
+    def __init__(self, network: nn.Module, bf16: bool) -> None:
+        self._network, self._bf16 = network, bf16
+
+    @torch.no_grad()
+    def run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return probabilities (batch, region, *space) of (batch, modality, *space)."""
+        image = channels_last(torch.from_numpy(window), window.ndim - 2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            logits: Tensor = self._network(image)[0]
+        return np.asarray(logits.float().sigmoid().numpy())
