@@ -84,6 +84,13 @@ REGION_TISSUES: Mapping[Region, frozenset[Tissue]] = {
     Region.ET: frozenset({Tissue.ENHANCING}),
 }
 
+#: The tissue of a voxel whose innermost region this is; a cyst counts as non-enhancing core.
+REGION_SHELL: Mapping[Region, Tissue] = {
+    Region.WT: Tissue.OEDEMA,
+    Region.TC: Tissue.NECROSIS,
+    Region.ET: Tissue.ENHANCING,
+}
+
 
 @dataclass(frozen=True)
 class LabelScheme:
@@ -104,11 +111,14 @@ class LabelScheme:
         table[[self.values[t] for t in tissues if t in self.values]] = True
         return table[labels]
 
-    def check(self, labels: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.uint8]:
+    def check(
+        self, labels: npt.NDArray[np.generic], name: str, *, option: str = "--scheme"
+    ) -> npt.NDArray[np.uint8]:
         """Return ``labels`` as uint8 after proving that they are whole numbers of this scheme.
 
         Values within 0.01 of a whole number are rounded: label maps saved under a scaled integer
-        header come back as 2.99999999930. Raises LabelError (E-LABEL, E-LABELS) naming ``name``.
+        header come back as 2.99999999930. Raises LabelError (E-LABEL, E-LABELS) naming ``name``, and
+        ``option`` as the one that names another scheme.
         """
         values, counts = np.unique(labels, return_counts=True)
         whole = np.round(values.astype(np.float64))
@@ -123,19 +133,21 @@ class LabelScheme:
             )
         strange = [(int(v), int(n)) for v, n in zip(whole, counts, strict=True) if v not in self.allowed]
         if strange:
-            raise self._contradiction(name, strange, {int(v) for v in whole})
+            raise self._contradiction(name, strange, {int(v) for v in whole}, option)
         return np.asarray(
             labels if labels.dtype == np.uint8 else np.round(labels.astype(np.float64)), np.uint8
         )
 
-    def _contradiction(self, name: str, strange: list[tuple[int, int]], found: set[int]) -> LabelError:
+    def _contradiction(
+        self, name: str, strange: list[tuple[int, int]], found: set[int], option: str
+    ) -> LabelError:
         fits = [s.name for s in SCHEMES.values() if found <= s.allowed and s.name != self.name]
         listed = ", ".join(f"{value} ({count} voxels)" for value, count in strange[:5])
         return LabelError(
             "E-LABELS",
             f"{name} holds the label {listed}, which scheme {self.name} does not have",
             expected=f"{self.name}: {self.describe()}",
-            remedy=f"name the scheme that it follows: --scheme {' or --scheme '.join(fits)}"
+            remedy=f"name the scheme that it follows: {' or '.join(f'{option} {fit}' for fit in fits)}"
             if fits
             else "no scheme known here has these labels: convert the file to one of " + ", ".join(SCHEMES),
         )

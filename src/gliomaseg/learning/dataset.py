@@ -28,14 +28,11 @@ from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import GRID_TOLERANCE_MM, read_case
 from gliomaseg.imaging.nifti import missing_file, read_labels
 from gliomaseg.imaging.prepare import prepare
-from gliomaseg.labels import BRATS2023, REGION_TISSUES, Region, Tissue
+from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
 from gliomaseg.learning.augment import augment, draw_warp, sample_patch
 
 #: The scheme of prepared label maps, whatever the scheme of the source.
 STORED = BRATS2023
-
-#: What a region holds beside the regions in it, outermost first: a cyst is stored as non-enhancing core.
-_INNERMOST = {Region.WT: Tissue.OEDEMA, Region.TC: Tissue.NECROSIS, Region.ET: Tissue.ENHANCING}
 
 #: Voxel places kept per kind (core, whole tumour, brain) to centre patches on.
 _PLACES = 5000
@@ -124,7 +121,7 @@ def _write_case(case: Case, settings: Settings, folder: Path) -> int:
         )
     prepared = prepare(volume, settings.prepare)
     stored = np.zeros_like(reference.labels)
-    for region, tissue in _INNERMOST.items():
+    for region, tissue in REGION_SHELL.items():
         stored[reference.mask(region)] = STORED.values[tissue]
     label = prepared.forward(stored)[prepared.valid].astype(np.uint8)
     image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gliomaseg.errors import CaseError, LabelError, SettingsError
+from gliomaseg.errors import CaseError, SettingsError
 from gliomaseg.imaging.nifti import missing_file, read_image
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import LabelScheme, find_scheme
@@ -85,20 +85,20 @@ def read_prediction(
     """
     if path is None:
         return replace(reference, labels=np.zeros_like(reference.labels)), ()
-    try:
-        return read_noting(path, scheme or _scheme_beside(path) or reference.scheme)
-    except LabelError as error:
-        error.remedy = error.remedy.replace("--scheme", "--prediction-scheme")
-        raise
+    scheme = scheme or _scheme_beside(path) or reference.scheme
+    return read_noting(path, scheme, option="--prediction-scheme")
 
 
-def read_noting(path: Path, scheme: LabelScheme) -> tuple[Segmentation, tuple[str, ...]]:
+def read_noting(
+    path: Path, scheme: LabelScheme, *, option: str = "--scheme"
+) -> tuple[Segmentation, tuple[str, ...]]:
     """Return a label map proven to be of ``scheme``, and a note when its values had to be rounded.
 
-    Raises ImageError for the file, LabelError (E-LABEL, E-LABELS) for its values.
+    Raises ImageError for the file, LabelError (E-LABEL, E-LABELS) for its values, whose remedy names
+    ``option``.
     """
     array, grid = read_image(path)
-    labels = scheme.check(array, str(path))
+    labels = scheme.check(array, str(path), option=option)
     is_rounded = array.dtype.kind == "f" and not np.array_equal(array, labels)
     what = f"label values of {path.name} within 0.01 of a whole number were rounded"
     notes = (what,) if is_rounded else ()

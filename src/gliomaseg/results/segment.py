@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.config import Settings
-from gliomaseg.labels import LabelScheme, Region, Tissue
-
-#: The tissue that a voxel gets when this is the innermost region that it is in.
-_INNERMOST: Mapping[Region, Tissue] = {
-    Region.WT: Tissue.OEDEMA,
-    Region.TC: Tissue.NECROSIS,
-    Region.ET: Tissue.ENHANCING,
-}
+from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
 
 
 def label_regions(
@@ -34,5 +25,5 @@ def label_regions(
         inside = inside & (probabilities[channel] > settings.segment.thresholds[channel])
         if region is Region.ET and np.count_nonzero(inside) < settings.segment.least_et_voxels:
             break
-        labels[inside] = scheme.values[_INNERMOST[region]]
+        labels[inside] = scheme.values[REGION_SHELL[region]]
     return labels
