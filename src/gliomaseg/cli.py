@@ -7,14 +7,13 @@ Only what a verb needs is imported, inside the verb. Exit codes: 0 ok, 1 a probl
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gliomaseg import __version__, console, show
-from gliomaseg.errors import GliomasegError, SettingsError, UsageError
+from gliomaseg.errors import SettingsError, UsageError, as_coded
 
 if TYPE_CHECKING:
     from gliomaseg.imaging.case import Case
@@ -239,22 +238,9 @@ def main() -> None:
     """Run the command line: errors in three lines, no traceback unless --debug."""
     try:
         app()
-    except GliomasegError as error:
-        _fail(error)
-    except MemoryError:
-        _fail(GliomasegError("E-MEM", "the memory ran out", remedy="close other programs"))
-    except OSError as error:
-        what = f"{error.filename or 'a file'}: {error.strerror or error}"
-        _fail(GliomasegError("E-PERM", what, remedy="check the path, its permissions and the disk"))
-    except Exception as error:  # noqa: BLE001
-        what = f"{type(error).__name__}: {error}"
-        _fail(GliomasegError("E-INTERNAL", what, remedy="report it, with what --debug adds"))
-
-
-def _fail(error: GliomasegError) -> None:
-    if "--debug" in sys.argv:
-        traceback.print_exc()
-    if "--json" in sys.argv:
-        console.show_json({"error": error.as_dict()})
-    console.show_error(error)
-    raise SystemExit(error.exit_code) from None
+    except Exception as error:  # noqa: BLE001 (nobody is to meet a traceback: --debug shows it)
+        coded = as_coded(error)
+        if "--json" in sys.argv:
+            console.show_json({"error": coded.as_dict()})
+        console.show_error(coded)
+        raise SystemExit(coded.exit_code) from None

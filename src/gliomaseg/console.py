@@ -9,6 +9,7 @@ import contextlib
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from gliomaseg.errors import GliomasegError
@@ -26,7 +27,9 @@ def say(text: str) -> None:
 
 
 def show_error(error: GliomasegError) -> None:
-    """Write an error in three lines: what, expected, remedy."""
+    """Write an error in three lines: what, expected, remedy; with --debug the traceback before them."""
+    if "--debug" in sys.argv:
+        traceback.print_exception(error)
     say(str(error))
 
 

@@ -122,3 +122,20 @@ class SettingsError(GliomasegError):
 
 class TrainingError(GliomasegError):
     """A training can't start or can't go on."""
+
+
+def as_coded(error: Exception) -> GliomasegError:
+    """Return any exception as an error with a code and a remedy; the original is its cause."""
+    if isinstance(error, GliomasegError):
+        return error
+    if isinstance(error, MemoryError):
+        coded = GliomasegError("E-MEM", "the memory ran out", remedy="close other programs")
+    elif isinstance(error, OSError):
+        what = f"{error.filename or 'a file'}: {error.strerror or error}"
+        code = "E-NOFILE" if isinstance(error, FileNotFoundError) else "E-PERM"
+        coded = GliomasegError(code, what, remedy="check the path, its permissions and the disk")
+    else:
+        what = f"{type(error).__name__}: {error}"
+        coded = GliomasegError("E-INTERNAL", what, remedy="report it, with what --debug adds")
+    coded.__cause__ = error
+    return coded

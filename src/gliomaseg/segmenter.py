@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -67,16 +66,20 @@ class Result:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
         The folder holds seg.nii.gz, overview.png, measurements.json and run.json.
-        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false).
+        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
+        kept when the new one can't be written).
         """
         target = files.make_folder(Path(output)) / self.case.id
         if target.exists() and not overwrite:
             raise already_there(target)
-        with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=target.parent) as draft:
-            folder = Path(draft) / self.case.id
-            folder.mkdir()
-            self._write(folder)
-            _swap(folder, target)
+        try:
+            with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=target.parent) as draft:
+                folder = Path(draft) / self.case.id
+                folder.mkdir()
+                self._write(folder)
+                _swap(folder, target)
+        except OSError as error:
+            raise files.output_error(error, target) from error
         return target
 
     def _write(self, folder: Path) -> None:
@@ -205,11 +208,16 @@ def peak_memory_mb() -> float | None:
 
 
 def _swap(draft: Path, target: Path) -> None:
-    """Put ``draft`` in the place of ``target``, which may exist; both lie on one file system."""
+    """Put ``draft`` in the place of ``target``, which may exist and is kept if that fails."""
+    before = draft.with_name("replaced")
     if target.exists():
-        target.rename(draft.with_name("replaced"))
-    draft.rename(target)
-    shutil.rmtree(draft.with_name("replaced"), ignore_errors=True)
+        target.rename(before)
+    try:
+        draft.rename(target)
+    except OSError:
+        if before.exists():
+            before.rename(target)
+        raise
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
     done = [outcome for outcome in outcomes if outcome.folder]
     if len(outcomes) == 1 and done:
         console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
-        console.say(f"picture: {done[0].folder / 'overview.png'}" if done[0].folder else "")
+        console.say(f"picture: {output / done[0].case_id / 'overview.png'}")
     elif done:
         console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
         console.say(f"pictures: {output}/*/overview.png; table: {output / 'summary.csv'}")
@@ -73,7 +73,8 @@ def report_scores(
             _show_scores(evaluation)
         if compared:
             _show_comparison(compared, evaluations[0].shown)
-        console.say(f"page: {page}; tables: scores.csv, summary.json beside it" if page else "")
+        if page:
+            console.say(f"page: {page}; tables: scores.csv, summary.json beside it")
         console.say(console.RESEARCH_USE)
     if any(evaluation.failed for evaluation in evaluations):
         raise SystemExit(1)
