@@ -132,8 +132,11 @@ def as_coded(error: Exception) -> GliomasegError:
         coded = GliomasegError("E-MEM", "the memory ran out", remedy="close other programs")
     elif isinstance(error, OSError):
         what = f"{error.filename or 'a file'}: {error.strerror or error}"
-        code = "E-NOFILE" if isinstance(error, FileNotFoundError) else "E-PERM"
-        coded = GliomasegError(code, what, remedy="check the path, its permissions and the disk")
+        coded = GliomasegError(
+            "E-NOFILE" if isinstance(error, FileNotFoundError) else "E-PERM",
+            what,
+            remedy="check the path, its permissions and the disk",
+        )
     else:
         what = f"{type(error).__name__}: {error}"
         coded = GliomasegError("E-INTERNAL", what, remedy="report it, with what --debug adds")

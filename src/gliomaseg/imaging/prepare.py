@@ -20,7 +20,8 @@ from gliomaseg.imaging.volume import Affine, Grid, Volume
 Box = tuple[slice, slice, slice]
 Image = npt.NDArray[np.float32]
 
-#: Every n-th brain voxel is enough for the clipping percentiles (differences below 0.01 z-scores).
+#: Every n-th brain voxel is enough for the clipping percentiles: on 11 BraTS cases z-scores then differ by
+#: less than 0.001 on average, and by at most 0.17 (at the brightest and darkest voxels).
 _PERCENTILE_STEP = 7
 
 
