@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.imaging.nifti import write_image
 from gliomaseg.imaging.volume import Grid
-from gliomaseg.results.evaluation import evaluate
 
 SHAPE = (60, 60, 40)
 

@@ -12,11 +12,11 @@ import pytest
 import SimpleITK
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.evaluation.scores import Column
+from gliomaseg.evaluation.scoring import score_case
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import BRATS2021
-from gliomaseg.results.scores import Column
-from gliomaseg.results.scoring import score_case
 
 #: Segments in a process that may open no socket, load no torch, and write nowhere else.
 _WATCHED = """

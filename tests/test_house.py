@@ -19,7 +19,7 @@ DOORS = {
     "rich": {"console.py"},
     "PIL": {"results/picture.py"},
     "monai": {"learning/network.py", "learning/loss.py"},
-    "scipy": {"imaging/phantom.py", "imaging/tumour.py", "results/morphology.py"},
+    "scipy": {"imaging/phantom.py", "imaging/tumour.py", "evaluation/morphology.py"},
     "safetensors": {"learning/run.py"},
     "pickle": set(),
 }

@@ -1,4 +1,4 @@
-"""Record what independent packages say about the pairs of tests/results/label_pairs.py.
+"""Record what independent packages say about the pairs of tests/evaluation/label_pairs.py.
 
 Runs in an environment of its own (README.md); gliomaseg is neither needed nor imported.
 

@@ -19,9 +19,10 @@ import numpy as np  # noqa: E402
 import plain_rules  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
+from gliomaseg.evaluation.rules import PROFILES, find_profile  # noqa: E402
+from gliomaseg.evaluation.segmentation_pair import SegmentationPair  # noqa: E402
 from gliomaseg.imaging.volume import Grid, Segmentation  # noqa: E402
 from gliomaseg.labels import BRATS2024, REGION_TISSUES, Region  # noqa: E402
-from gliomaseg.results.profiles import PROFILES, Comparison, find_profile  # noqa: E402
 
 SHAPE = (240, 240, 155)
 SPACING = (1.0, 1.0, 1.0)
@@ -71,7 +72,7 @@ def main() -> None:
         print(region, *(int(m.mask(region).sum()) for m in (prediction, reference)), "voxels")
 
     def ours(*names: str) -> None:
-        comparison = Comparison(prediction, reference)
+        comparison = SegmentationPair(prediction, reference)
         for name in names:
             comparison.score(find_profile(name))
 

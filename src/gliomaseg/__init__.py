@@ -20,11 +20,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gliomaseg.config import Settings, load_settings
     from gliomaseg.errors import GliomasegError
+    from gliomaseg.evaluation.evaluation import evaluate
     from gliomaseg.imaging.case import Case, find_cases
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
-    from gliomaseg.results.evaluation import evaluate
     from gliomaseg.segmenter import Result, Segmenter
 
 _HOME = {
@@ -40,7 +40,7 @@ _HOME = {
     "Settings": "config",
     "Tissue": "labels",
     "Volume": "imaging.volume",
-    "evaluate": "results.evaluation",
+    "evaluate": "evaluation.evaluation",
     "find_cases": "imaging.case",
     "load_settings": "config",
 }

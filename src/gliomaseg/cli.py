@@ -183,7 +183,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score label maps against references by the rules of a BraTS year; compare several."""
-    from gliomaseg.results.evaluation import Options, evaluate_teams
+    from gliomaseg.evaluation.evaluation import Options, evaluate_teams
 
     options = Options(
         scheme=_scheme(prediction_scheme),

@@ -13,9 +13,9 @@ from gliomaseg import console
 
 if TYPE_CHECKING:
     from gliomaseg.cohort import Outcome
+    from gliomaseg.evaluation.comparison import Comparison
+    from gliomaseg.evaluation.scores import Evaluation
     from gliomaseg.labels import LabelScheme
-    from gliomaseg.results.comparison import Comparison
-    from gliomaseg.results.scores import Evaluation
 
 
 def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
@@ -60,14 +60,14 @@ def report_scores(
     evaluations: Sequence[Evaluation], output: Path | None, *, scheme: LabelScheme | None, as_json: bool
 ) -> None:
     """Write scores and show them, compared if there are several; raises SystemExit (1) when a case failed."""
-    from gliomaseg.results import comparison, score_files, score_tables
+    from gliomaseg.evaluation import comparison, score_folder, tables
 
     compared = comparison.compare(evaluations) if len(evaluations) > 1 else None
     page = None
     if output:
-        page = score_files.write_scores(evaluations, output, comparison=compared, scheme=scheme)
+        page = score_folder.write_scores(evaluations, output, comparison=compared, scheme=scheme)
     if as_json:
-        console.show_json(score_tables.summary_dict(evaluations[0], compared))
+        console.show_json(tables.summary_dict(evaluations[0], compared))
     else:
         for evaluation in evaluations:
             _show_scores(evaluation)
@@ -81,23 +81,23 @@ def report_scores(
 
 
 def _show_scores(evaluation: Evaluation) -> None:
-    from gliomaseg.results import score_tables
+    from gliomaseg.evaluation import tables
 
     rules = f"rules {evaluation.rules}"
     title = f"{evaluation.name}: mean [95 % interval] over {len(evaluation.cases)} cases, {rules}"
-    console.show_table(score_tables.summary_table(evaluation), title=title)
+    console.show_table(tables.summary_table(evaluation), title=title)
     if len(evaluation.cases) > 1:
-        console.show_table(score_tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
-    for line in score_tables.notes(evaluation):
+        console.show_table(tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
+    for line in tables.notes(evaluation):
         console.say(line)
 
 
 def _show_comparison(compared: Comparison, metrics: Sequence[str]) -> None:
-    from gliomaseg.results import score_tables
+    from gliomaseg.evaluation import tables
 
     rules = f"rules {compared.rules}"
-    console.show_table(score_tables.ranking_table(compared), title=f"Ranking, 1 is best, {rules}")
-    for title, table in score_tables.difference_tables(compared, metrics).items():
+    console.show_table(tables.ranking_table(compared), title=f"Ranking, 1 is best, {rules}")
+    for title, table in tables.difference_tables(compared, metrics).items():
         console.show_table(table, title=f"{title}, paired, {rules}")
-    for line in score_tables.comparison_notes(compared):
+    for line in tables.comparison_notes(compared):
         console.say(line)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from gliomaseg.config import Settings
+from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.prepare import padded
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import Region
 from gliomaseg.learning.dataset import STORED, PreparedCase
 from gliomaseg.learning.network import channels_last
-from gliomaseg.results.metrics import dice
 from gliomaseg.results.segment import label_regions
 
 

@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, GliomasegError
+from gliomaseg.evaluation import metrics, segmentation_pair
+from gliomaseg.evaluation.calibration import Reliability, count_reliability
+from gliomaseg.evaluation.prediction import read_noting, read_prediction, was_seen
+from gliomaseg.evaluation.rules import find_profile
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Pair
+from gliomaseg.evaluation.uncertainty import score_uncertainty
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme, Region, Tissue
-from gliomaseg.results import metrics, profiles
-from gliomaseg.results.calibration import Reliability, count_reliability
-from gliomaseg.results.prediction import read_noting, read_prediction, was_seen
-from gliomaseg.results.scores import ALL, MEAN_IOU, Column, Pair
-from gliomaseg.results.uncertainty import score_uncertainty
 
 #: The classes of the notebooks' numbers, in this order behind background; a cavity is background.
 TISSUES = (Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING)
@@ -80,7 +81,7 @@ def score_case(prediction: Segmentation, reference: Segmentation, *, rules: str 
     """
     if not prediction.grid.matches(reference.grid):
         raise _other_grid("prediction", prediction.grid, reference.grid)
-    found = profiles.score(prediction, reference, profiles.find_profile(rules))
+    found = segmentation_pair.score(prediction, reference, find_profile(rules))
     scores = {Column(score.region, score.metric, score.unit): float(score.value) for score in found}
     return scores | _score_classes(prediction, reference)
 

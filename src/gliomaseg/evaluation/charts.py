@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from gliomaseg.results.statistics import Summary
+from gliomaseg.evaluation.statistics import Summary
 
 WIDTH, LEFT, RIGHT, ROW, AXIS = 340.0, 46.0, 12.0, 46.0, 26.0
 _JITTER = 13.0

@@ -17,12 +17,12 @@ from urllib.parse import quote
 from gliomaseg import __version__
 from gliomaseg.console import RESEARCH_USE
 from gliomaseg.errors import GliomasegError
+from gliomaseg.evaluation import tables
+from gliomaseg.evaluation.charts import Strip, reliability_chart, strip_chart
+from gliomaseg.evaluation.comparison import Comparison
+from gliomaseg.evaluation.disagreement import Panel, draw_disagreement, worst_region
+from gliomaseg.evaluation.scores import Evaluation, Pair
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, LabelScheme
-from gliomaseg.results import score_tables
-from gliomaseg.results.charts import Strip, reliability_chart, strip_chart
-from gliomaseg.results.comparison import Comparison
-from gliomaseg.results.disagreement import Panel, draw_disagreement, worst_region
-from gliomaseg.results.scores import Evaluation, Pair
 
 #: So many of the worst cases get a picture; more would make the page heavy.
 PICTURES = 20
@@ -53,7 +53,7 @@ def scores_page(
         title=escape(f"Scores of {evaluation.name}"),
         rules=escape(evaluation.rules),
         cases=f"{len(evaluation.cases)} cases",
-        notes=_list(score_tables.notes(evaluation)),
+        notes=_list(tables.notes(evaluation)),
         sections="\n".join(sections),
         notice=escape(RESEARCH_USE),
         version=escape(__version__),
@@ -91,7 +91,7 @@ def _cell(text: str) -> str:
 def _summary(evaluation: Evaluation) -> str:
     if not evaluation.cases:
         return "<p>No case could be scored: see above.</p>"
-    rows = score_tables.summary_table(evaluation)
+    rows = tables.summary_table(evaluation)
     words = [[_region_words(row[0]).replace(" ", "\n", 1), *row[1:]] for row in rows[1:]]
     legend = '<p class="legend">In brackets: 95 % bootstrap interval of the mean over cases.</p>'
     return _table([rows[0], *words]) + legend
@@ -147,9 +147,9 @@ def _card(evaluation: Evaluation, case: str, folder: Path, scheme: LabelScheme |
     pair, region = evaluation.pairs.get(case), worst_region(evaluation, case)
     values = "".join(
         f"<li><span>{escape(name)}</span> {escape(' · '.join(texts))}</li>"
-        for name, texts in score_tables.case_values(evaluation, case).items()
+        for name, texts in tables.case_values(evaluation, case).items()
     )
-    head = " · ".join(score_tables.headline_titles(evaluation))
+    head = " · ".join(tables.headline_titles(evaluation))
     note = " (no prediction)" if case in evaluation.missing else ""
     drawn = _pictures(pair, region, scheme) if pair else ""
     links = _links(pair, folder) if pair else ""
@@ -197,12 +197,12 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _comparison(comparison: Comparison, evaluation: Evaluation) -> str:
-    ranking = _table(score_tables.ranking_table(comparison), name="Ranking the BraTS way, 1 is best.")
+    ranking = _table(tables.ranking_table(comparison), name="Ranking the BraTS way, 1 is best.")
     differences = [
         f"<h3>{escape(title)}</h3>{_table(table)}"
-        for title, table in score_tables.difference_tables(comparison, evaluation.shown).items()
+        for title, table in tables.difference_tables(comparison, evaluation.shown).items()
     ]
-    return ranking + "".join(differences) + _list(score_tables.comparison_notes(comparison))
+    return ranking + "".join(differences) + _list(tables.comparison_notes(comparison))
 
 
 def _calibration(evaluation: Evaluation) -> str:
@@ -219,5 +219,5 @@ def _calibration(evaluation: Evaluation) -> str:
 
 
 def _all_cases(evaluation: Evaluation) -> str:
-    table = _table(score_tables.case_table(evaluation, evaluation.worst(len(evaluation.cases))))
+    table = _table(tables.case_table(evaluation, evaluation.worst(len(evaluation.cases))))
     return f"<details><summary>{len(evaluation.cases)} cases, worst first</summary>{table}</details>"

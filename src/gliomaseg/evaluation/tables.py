@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from gliomaseg import __version__
-from gliomaseg.results.comparison import Comparison
-from gliomaseg.results.scores import ALL, MEAN_IOU, Column, Evaluation
-from gliomaseg.results.statistics import Summary
+from gliomaseg.evaluation.comparison import Comparison
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
+from gliomaseg.evaluation.statistics import Summary
 
 SCHEMA_VERSION = 2
 

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
 from gliomaseg.labels import Region
-from gliomaseg.results.scores import ALL, MEAN_IOU, Column, Evaluation
 
 SHAPE = (24, 20, 16)
 COLUMNS = [

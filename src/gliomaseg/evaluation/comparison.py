@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliomaseg.errors import CaseError
-from gliomaseg.results.scores import Column, Evaluation
-from gliomaseg.results.statistics import Array, Ranking, Wilcoxon, rank_teams, summarise, wilcoxon
+from gliomaseg.evaluation.scores import Column, Evaluation
+from gliomaseg.evaluation.statistics import Array, Ranking, Wilcoxon, rank_teams, summarise, wilcoxon
 
 
 @dataclass(frozen=True)

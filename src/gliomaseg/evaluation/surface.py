@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.results.metrics import check_shapes
-from gliomaseg.results.morphology import nearest
-from gliomaseg.results.surfels import FULL, element_areas, neighbour_codes
+from gliomaseg.evaluation.metrics import check_shapes
+from gliomaseg.evaluation.morphology import nearest
+from gliomaseg.evaluation.surfels import FULL, element_areas, neighbour_codes
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

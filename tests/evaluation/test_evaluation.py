@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import CODES, CaseError, ImageError, SettingsError
+from gliomaseg.evaluation.evaluation import evaluate, evaluate_teams
+from gliomaseg.evaluation.metrics import dice, iou, mean_iou_with_background
+from gliomaseg.evaluation.prediction import find_predictions
+from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.scoring import score_case
+from gliomaseg.evaluation.tables import case_table, notes, summary_dict
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme, Region, Tissue
-from gliomaseg.results.evaluation import evaluate, evaluate_teams
-from gliomaseg.results.metrics import dice, iou, mean_iou_with_background
-from gliomaseg.results.prediction import find_predictions
-from gliomaseg.results.score_tables import case_table, notes, summary_dict
-from gliomaseg.results.scores import Evaluation
-from gliomaseg.results.scoring import score_case
 
 SHAPE = (4, 3, 2)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -502,7 +502,7 @@ def test_a_missing_library_ends_it_at_once(
     def refuse(*_: object) -> None:
         raise SettingsError("E-EXTRA", "scoring needs scipy", remedy="install it")
 
-    monkeypatch.setattr("gliomaseg.results.profiles.score", refuse)
+    monkeypatch.setattr("gliomaseg.evaluation.segmentation_pair.score", refuse)
     for name in "AB":
         add_reference(references, name, labels_of(BRATS2021, "et"))
         save(predictions / f"{name}.nii.gz", labels_of(BRATS2021, "et"))

@@ -14,12 +14,12 @@ from operator import add
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from gliomaseg.evaluation import pairing
+from gliomaseg.evaluation.rules import find_profile
+from gliomaseg.evaluation.scores import Evaluation, Pair
+from gliomaseg.evaluation.scoring import Job, Scored, score_pair
+from gliomaseg.evaluation.workers import count_workers, run_jobs
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, SCHEMES, LabelScheme
-from gliomaseg.results import pairing
-from gliomaseg.results.profiles import find_profile
-from gliomaseg.results.scores import Evaluation, Pair
-from gliomaseg.results.scoring import Job, Scored, score_pair
-from gliomaseg.results.workers import count_workers, run_jobs
 
 Progress = Callable[[float, str], None]
 

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from gliomaseg.errors import GliomasegError
-from gliomaseg.results import metrics, morphology, surface
-from gliomaseg.results.pair import MaskPair, joint, touching
+from gliomaseg.evaluation import metrics, morphology, surface
+from gliomaseg.evaluation.mask_pair import MaskPair, joint, touching
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gliomaseg.errors import CaseError
-from gliomaseg.results import surface
-from gliomaseg.results.surfels import element_areas, neighbour_codes
+from gliomaseg.evaluation import surface
+from gliomaseg.evaluation.surfels import element_areas, neighbour_codes
 
 SPACING = (1.0, 1.0, 1.0)
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=5)

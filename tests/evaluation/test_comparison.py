@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from gliomaseg.errors import CaseError
-from gliomaseg.results.comparison import compare, name_teams
-from gliomaseg.results.score_tables import (
+from gliomaseg.evaluation.comparison import compare, name_teams
+from gliomaseg.evaluation.scores import Column, Evaluation
+from gliomaseg.evaluation.tables import (
     case_table,
     comparison_notes,
     difference_tables,
@@ -24,7 +25,6 @@ from gliomaseg.results.score_tables import (
     summary_table,
     worst_table,
 )
-from gliomaseg.results.scores import Column, Evaluation
 
 NAN = math.nan
 Make = Callable[..., Evaluation]

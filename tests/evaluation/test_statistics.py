@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gliomaseg.results.statistics import (
+from gliomaseg.evaluation.statistics import (
     EXACT_CASES,
     bootstrap_interval,
     exchange_p,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gliomaseg.evaluation.calibration import Reliability
+from gliomaseg.evaluation.statistics import Array, Summary, summarise
 from gliomaseg.labels import LabelScheme, Modality, Region
-from gliomaseg.results.calibration import Reliability
-from gliomaseg.results.statistics import Array, Summary, summarise
 
 MEAN_IOU = "mean_iou_with_background"
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gliomaseg.evaluation import metrics, surface
+from gliomaseg.evaluation.rules import find_profile
+from gliomaseg.evaluation.segmentation_pair import SegmentationPair
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2024, BRATS2024_PED, LabelScheme
-from gliomaseg.results import metrics, surface
-from gliomaseg.results.profiles import Comparison, find_profile
 
 HERE = Path(__file__).parent
 ORACLES = HERE / "oracles"
@@ -35,12 +36,12 @@ def masks(row: dict[str, str]) -> tuple[np.ndarray, np.ndarray, tuple[float, flo
 
 
 @cache
-def comparison(number: int, scheme_name: str) -> Comparison:
+def comparison(number: int, scheme_name: str) -> SegmentationPair:
     schemes: dict[str, LabelScheme] = {s.name: s for s in (BRATS2024, BRATS2024_PED)}
     pair = PAIRS[number]
     grid = Grid(pair.reference.shape, np.diag([*pair.spacing, 1.0]))
     maps = [Segmentation(m, grid, schemes[scheme_name]) for m in (pair.prediction, pair.reference)]
-    return Comparison(*maps)
+    return SegmentationPair(*maps)
 
 
 @cache

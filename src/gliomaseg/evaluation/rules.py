@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gliomaseg.errors import SettingsError
+from gliomaseg.evaluation.lesions import LesionRule
 from gliomaseg.labels import REGION_TISSUES, Region, Tissue
-from gliomaseg.results.lesions import LesionRule
 
 Parts = Mapping[str, frozenset[Tissue]]
 

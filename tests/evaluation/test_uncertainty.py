@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import ImageError
-from gliomaseg.results.calibration import BINS, count_reliability
-from gliomaseg.results.uncertainty import score_uncertainty
+from gliomaseg.evaluation.calibration import BINS, count_reliability
+from gliomaseg.evaluation.uncertainty import score_uncertainty
 
 SHAPE = (6, 5, 4)
 

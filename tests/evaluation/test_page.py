@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gliomaseg.evaluation.calibration import count_reliability
+from gliomaseg.evaluation.charts import Strip, reliability_chart, strip_chart
+from gliomaseg.evaluation.comparison import compare
+from gliomaseg.evaluation.disagreement import draw_disagreement, worst_region
+from gliomaseg.evaluation.evaluation import evaluate
+from gliomaseg.evaluation.page import PICTURES, scores_page
+from gliomaseg.evaluation.score_folder import write_scores
+from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.statistics import summarise
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021
-from gliomaseg.results.calibration import count_reliability
-from gliomaseg.results.charts import Strip, reliability_chart, strip_chart
-from gliomaseg.results.comparison import compare
-from gliomaseg.results.disagreement import draw_disagreement, worst_region
-from gliomaseg.results.evaluation import evaluate
 from gliomaseg.results.planes import centre_on, find_view, sample_of, zoom_on
-from gliomaseg.results.score_files import write_scores
-from gliomaseg.results.scores import Evaluation
-from gliomaseg.results.scores_page import PICTURES, scores_page
-from gliomaseg.results.statistics import summarise
 
 Make = Callable[..., Evaluation]
 Write = Callable[..., None]

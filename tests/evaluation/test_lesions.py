@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gliomaseg.results.lesions import LesionRule, LesionScores, lesion_wise, matched_lesions, merge_by_partner
+from gliomaseg.evaluation.lesions import (
+    LesionRule,
+    LesionScores,
+    lesion_wise,
+    matched_lesions,
+    merge_by_partner,
+)
 
 SPACING = (1.0, 1.0, 1.0)
 SHAPE = (40, 12, 12)

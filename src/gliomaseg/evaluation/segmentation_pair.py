@@ -1,6 +1,6 @@
 """The scores of one case by the rules of one year; the rules themselves are data, in ``rules``.
 
-A ``Comparison`` keeps what its parts have in common, so that a second profile costs little. Tissues are
+A ``SegmentationPair`` keeps what its parts share, so that a second profile costs little. Tissues are
 compared, never integers: the two label maps may follow different schemes. Ignorant of files.
 """
 
@@ -13,9 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gliomaseg.imaging.volume import Segmentation
-from gliomaseg.labels import Tissue
-from gliomaseg.results.lesions import (
+from gliomaseg.evaluation.lesions import (
     Grouping,
     LesionRule,
     LesionScores,
@@ -24,12 +22,12 @@ from gliomaseg.results.lesions import (
     predicted_lesions,
     score_lesions,
 )
-from gliomaseg.results.metrics import Overlap, check_shapes
-from gliomaseg.results.pair import Counts, Mask, MaskPair, touching
-from gliomaseg.results.rules import ALIASES, PROFILES, Profile, find_profile
-from gliomaseg.results.surface import VOXEL_UNITS, Ids, Kind, SurfaceDistances, bounding_box
-
-__all__ = ["ALIASES", "PROFILES", "Comparison", "Profile", "Score", "find_profile", "score"]
+from gliomaseg.evaluation.mask_pair import Counts, Mask, MaskPair, touching
+from gliomaseg.evaluation.metrics import Overlap, check_shapes
+from gliomaseg.evaluation.rules import Profile
+from gliomaseg.evaluation.surface import VOXEL_UNITS, Ids, Kind, SurfaceDistances, bounding_box
+from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.labels import Tissue
 
 _UNITS = {"lesion_hd95": "mm", "lesion_tp": "lesions", "lesion_fp": "lesions", "lesion_fn": "lesions"}
 
@@ -49,10 +47,10 @@ def score(prediction: Segmentation, reference: Segmentation, profile: Profile) -
 
     Raises CaseError (E-GRID) when the shapes differ, GliomasegError (E-EXTRA) without scipy.
     """
-    return Comparison(prediction, reference).score(profile)
+    return SegmentationPair(prediction, reference).score(profile)
 
 
-class Comparison:
+class SegmentationPair:
     """A prediction beside its reference, to be scored by any number of profiles."""
 
     def __init__(self, prediction: Segmentation, reference: Segmentation) -> None:
@@ -105,12 +103,12 @@ class Comparison:
 class _Part:
     """One part of a case under one profile."""
 
-    def __init__(self, comparison: Comparison, profile: Profile, part: str) -> None:
+    def __init__(self, pair: SegmentationPair, profile: Profile, part: str) -> None:
         self.profile, self.part = profile, part
-        self.shape = comparison.shape
-        self.pair = comparison.pair(profile.parts[part])
+        self.shape = pair.shape
+        self.pair = pair.pair(profile.parts[part])
         self.rule = profile.lesion_rule(part)
-        self.groupings = comparison.groupings(profile, part, self.rule) if self.rule else None
+        self.groupings = pair.groupings(profile, part, self.rule) if self.rule else None
 
     def scores(self) -> Iterator[Score]:
         """Yield the scores that the profile names, in its order."""

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.results import morphology, surface
-from gliomaseg.results.metrics import Overlap, check_shapes
-from gliomaseg.results.surface import Ids, Kind, Spacing, SurfaceDistances, SurfacePair
+from gliomaseg.evaluation import morphology, surface
+from gliomaseg.evaluation.metrics import Overlap, check_shapes
+from gliomaseg.evaluation.surface import Ids, Kind, Spacing, SurfaceDistances, SurfacePair
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int32]

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.results.morphology import best_pairs
-from gliomaseg.results.pair import Components, Mask, MaskPair, joint
-from gliomaseg.results.surface import Ids, Spacing
+from gliomaseg.evaluation.mask_pair import Components, Mask, MaskPair, joint
+from gliomaseg.evaluation.morphology import best_pairs
+from gliomaseg.evaluation.surface import Ids, Spacing
 
 Grouping = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]

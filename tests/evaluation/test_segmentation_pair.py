@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import CaseError, SettingsError
+from gliomaseg.evaluation.rules import PROFILES, find_profile
+from gliomaseg.evaluation.segmentation_pair import Score, SegmentationPair, score
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024_PED, MSD, LabelScheme, Tissue
-from gliomaseg.results.profiles import PROFILES, Comparison, Score, find_profile, score
 
 SHAPE = (30, 20, 16)
 ALL_TASKS = [name for name in PROFILES if name.startswith(("brats2023", "brats2024"))]
@@ -97,7 +98,7 @@ def test_tissues_are_compared_and_not_integers(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_one_comparison_serves_all_profiles(name: str) -> None:
-    comparison = Comparison(tumour(2), tumour())
+    comparison = SegmentationPair(tumour(2), tumour())
     for other in PROFILES.values():
         comparison.score(other)
     alone = {(s.region, s.metric): s.value for s in score(tumour(2), tumour(), find_profile(name))}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gliomaseg.errors import CaseError
-from gliomaseg.results import metrics
-from gliomaseg.results.metrics import dice, iou, mean_iou_with_background
+from gliomaseg.evaluation import metrics
+from gliomaseg.evaluation.metrics import dice, iou, mean_iou_with_background
 
 VALUES = (1, 2, 4)
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, max_side=5)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gliomaseg.errors import CaseError
+from gliomaseg.evaluation.prediction import find_predictions
+from gliomaseg.evaluation.scores import Pair
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.layouts import parse_name
 from gliomaseg.imaging.nifti import missing_file
 from gliomaseg.labels import LabelScheme, Region
-from gliomaseg.results.prediction import find_predictions
-from gliomaseg.results.scores import Pair
 
 #: How QU-BraTS calls the uncertainty map of each region: ``<case>_unc_whole.nii.gz``, 0 to 100.
 UNCERTAINTY_NAMES: Mapping[str, str] = {

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import GliomasegError
+from gliomaseg.evaluation.prediction import read_noting, read_prediction
+from gliomaseg.evaluation.scores import Evaluation, Pair
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
@@ -31,8 +33,6 @@ from gliomaseg.results.planes import (
     window_of,
     zoom_on,
 )
-from gliomaseg.results.prediction import read_noting, read_prediction
-from gliomaseg.results.scores import Evaluation, Pair
 
 #: Okabe-Ito: in both, only in the prediction, only in the reference (hatched: colour is not the only cue).
 TRUE_POSITIVE = Mark((60, 160, 230), 0.5)

@@ -19,9 +19,9 @@ import pytest
 
 from gliomaseg.cli import main
 from gliomaseg.errors import GliomasegError
-from gliomaseg.results.evaluation import evaluate
-from gliomaseg.results.rules import PROFILES
-from gliomaseg.results.workers import count_workers, run_jobs
+from gliomaseg.evaluation.evaluation import evaluate
+from gliomaseg.evaluation.rules import PROFILES
+from gliomaseg.evaluation.workers import count_workers, run_jobs
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., None]
