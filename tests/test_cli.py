@@ -110,13 +110,6 @@ def test_the_same_again_is_unchanged_and_another_is_refused(run: Run, exam: Path
     assert set(np.unique(np.asarray(nib.load(seg).dataobj))) <= {0, 1, 2, 3}
 
 
-def test_a_damaged_result_is_done_again_only_when_asked(run: Run, exam: Path, tmp_path: Path) -> None:
-    run("segment", exam, "-o", tmp_path / "out")
-    (tmp_path / "out" / exam.name / "seg.nii.gz").unlink()
-    assert run("segment", exam, "-o", tmp_path / "out")[0] == 1
-    assert run("segment", exam, "-o", tmp_path / "out", "--overwrite")[0] == 0
-
-
 def test_four_named_files(run: Run, exam: Path, tmp_path: Path) -> None:
     names = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
     options = [a for m, old in names.items() for a in (f"--{m}", exam / f"{exam.name}_{old}.nii.gz")]

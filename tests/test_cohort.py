@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from gliomaseg import files
 from gliomaseg import segmenter as segmenters
-from gliomaseg.cohort import Outcome, segment_cases
+from gliomaseg.cohort import Outcome, segment_cases, summary_csv
 from gliomaseg.errors import OutputError
 from gliomaseg.imaging.case import Case, find_cases
+from gliomaseg.labels import Modality
 from gliomaseg.segmenter import Segmenter
 
 
@@ -71,15 +74,81 @@ def test_the_old_result_stays_where_the_new_one_fails(
     result = segmenter.segment(cases[0])
     folder = result.save(tmp_path / "out")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    rename = Path.rename
+    replace = Path.replace
 
     def fail(self: Path, target: Path) -> Path:
-        if Path(target) == folder and self.parent.name.startswith(".tmp-") and self.name == "A":
+        if Path(target) == folder and self.parent.name == "new":
             raise OSError(28, "No space left on device")
-        return rename(self, target)
+        return replace(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError, match="E-DISK"):
         result.save(tmp_path / "out", overwrite=True)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("seg.nii.gz", "A done"),
+        ("run.json", "A done"),
+        ("notes.txt", "A unchanged"),
+        (None, "A unchanged"),
+    ],
+)
+def test_what_is_whole_is_left_and_what_is_not_is_done_again(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path, name: str | None, state: str
+) -> None:
+    folder = segmenter.segment(cases[0]).save(tmp_path / "out")
+    whole = (folder / "seg.nii.gz").read_bytes()
+    if name == "notes.txt":
+        (folder / name).write_text("mine")
+    elif name:
+        (folder / name).unlink()
+    assert states(list(segment_cases(cases[:1], segmenter, tmp_path / "out"))) == [state]
+    assert (folder / "seg.nii.gz").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["seg.nii.gz", "measurements.json", "notes.txt"])
+def test_what_someone_edited_is_never_replaced_unasked(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path, name: str
+) -> None:
+    folder = segmenter.segment(cases[0]).save(tmp_path / "out")
+    (folder / name).write_bytes(b"corrected by hand")
+    if name == "notes.txt":
+        (folder / "run.json").unlink()
+    again = list(segment_cases(cases[:1], segmenter, tmp_path / "out"))
+    assert states(again) == ["A failed E-EXISTS"]
+    assert (folder / name).read_bytes() == b"corrected by hand"
+    assert states(list(segment_cases(cases[:1], segmenter, tmp_path / "out", overwrite=True))) == ["A done"]
+
+
+def test_another_process_at_the_same_case(segmenter: Segmenter, cases: list[Case], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with files.claim(tmp_path / "out" / "A"):
+        outcomes = list(segment_cases(cases, segmenter, tmp_path / "out"))
+    assert states(outcomes) == ["A failed E-LOCKED", "B done"]
+    assert states(list(segment_cases(cases, segmenter, tmp_path / "out"))) == ["A done", "B unchanged"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["A", "B"]
+
+
+def test_what_is_written_does_not_tell_where_files_lie_or_whose_they_are(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path
+) -> None:
+    secret = tmp_path / "Doe^John 1970"
+    secret.mkdir()
+    images = {m: path.rename(secret / f"john_doe_{m}.nii.gz") for m, path in cases[0].images.items()}
+    images[Modality.T2W].write_bytes(images[Modality.T2W].read_bytes()[:-100])
+    sound = {m: path for m, path in images.items() if m != Modality.T2W} | {
+        Modality.T2W: cases[1].images[Modality.T2W]
+    }
+    named = [Case("pseudonym-1", images), Case("pseudonym-2", sound)]
+    outcomes = list(segment_cases(named, segmenter, secret / "out"))
+    assert states(outcomes) == ["pseudonym-1 failed E-TRUNCATED", "pseudonym-2 done"]
+    written = [p.read_text() for p in (secret / "out").rglob("*.json")]
+    written += [summary_csv(outcomes), json.dumps([o.as_dict() for o in outcomes])]
+    assert "the t2w image ends too early" in written[-1]
+    for text in written:
+        assert "ohn" not in text
+        assert str(tmp_path) not in text

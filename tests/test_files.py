@@ -235,3 +235,90 @@ def test_machines_of_any_name_find_their_own_drafts(
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc" * 100_000)
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "case"
+    for content in ("old", "new"):
+        with files.open_folder(target) as folder:
+            files.write_text(folder / "a.txt", content)
+            assert not target.exists() or (target / "a.txt").read_text() == "old"
+        assert names(tmp_path) == ["case"]
+        assert (target / "a.txt").read_text() == content
+    with pytest.raises(Crash), files.open_folder(target) as folder:  # noqa: PT012
+        files.write_text(folder / "a.txt", "half")
+        raise Crash
+    assert (target / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["case"]
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_a_kill_between_two_folders_keeps_one_of_them(tmp_path: Path, moment: int) -> None:
+    """Killed before the old folder is moved aside, or right after."""
+    code = (
+        "import os, pathlib, signal, sys; from gliomaseg import files\n"
+        "target, count, replace = pathlib.Path(sys.argv[1]), [0], pathlib.Path.replace\n"
+        "def kill(self, to):\n"
+        "    count[0] += self == target or pathlib.Path(to) == target\n"
+        "    count[0] == int(sys.argv[2]) and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return replace(self, to)\n"
+        "pathlib.Path.replace = kill\n"
+        "with files.open_folder(target) as folder:\n"
+        "    files.write_text(folder / 'a.txt', 'new')\n"
+    )
+    with files.open_folder(tmp_path / "case") as folder:
+        files.write_text(folder / "a.txt", "old")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "case"), str(moment)], check=False)
+    assert (moment == 1) == (tmp_path / "case").exists()
+    files.clear_leftovers(tmp_path)
+    assert names(tmp_path) == ["case"]
+    assert (tmp_path / "case" / "a.txt").read_text() == "old"
+
+
+def test_a_claim_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> None:
+    target = tmp_path / "case"
+    with files.claim(target), pytest.raises(OutputError, match="E-LOCKED") as caught, files.claim(target):
+        pass
+    assert f"process {os.getpid()}" in caught.value.what
+    assert names(tmp_path) == []
+    code = (
+        "import os, pathlib, signal, sys; from gliomaseg import files\n"
+        "with files.claim(pathlib.Path(sys.argv[1])):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert names(tmp_path) == [".lock-case"]
+    with files.claim(target):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_where_files_can_not_be_locked_the_work_is_done_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", fail(errno.ENOLCK))
+    with files.claim(tmp_path / "case"):
+        assert names(tmp_path) == [".lock-case"]
+    assert names(tmp_path) == []
+    with pytest.raises(OutputError), files.claim(tmp_path / "no" / "case"):
+        pass
+
+
+def test_a_lock_that_was_removed_meanwhile_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tries = tmp_path / ".lock-case", []
+
+    def flock(*_: object) -> None:
+        tries.append(path.exists())
+        if len(tries) == 1:
+            path.unlink()  # as by its owner, who has just finished
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with files.claim(tmp_path / "case"):
+        assert len(tries) == 2
+
+
+def test_a_disk_without_room_is_found_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"E-DISK: .* has room for"):
+        files.make_folder(tmp_path / "out", room=1 << 60)

@@ -11,7 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 #: Which files may import a library; nibabel's geometry helpers are used wherever axes are turned.
 DOORS = {
     "isal": {"imaging/nifti.py"},
-    "nibabel": {"imaging/header.py", "imaging/prepare.py", "results/planes.py"},
+    "nibabel": {"imaging/header.py", "imaging/place.py", "imaging/prepare.py", "results/planes.py"},
     "openvino": {"inference/engine.py"},
     "pydantic": {"config.py"},
     "yaml": {"config.py"},

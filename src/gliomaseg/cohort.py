@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gliomaseg import files
-from gliomaseg.errors import GliomasegError, as_coded
+from gliomaseg import files, finished
+from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import BRATS2021, LabelScheme
-from gliomaseg.segmenter import Segmenter, already_there
-
-#: What decides whether a result that is there is the one that would be made now.
-_IDENTITY = ("schema_version", "gliomaseg", "scheme", "model", "precision", "inputs", "settings")
+from gliomaseg.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Outcome:
     folder: Path | None = None
     measurements: dict[str, Any] | None = None
     error: GliomasegError | None = None
+    warnings: tuple[Note, ...] = ()
 
     def volume_ml(self, region: str) -> float | None:
         """Return the volume of a region, None for a failed case."""
@@ -52,9 +51,10 @@ class Outcome:
         return {
             "case": self.case_id,
             "state": self.state,
-            "folder": str(self.folder) if self.folder else None,
+            "folder": self.folder.name if self.folder else None,
             "measurements": self.measurements,
             "error": self.error.as_dict() if self.error else None,
+            "warnings": [note._asdict() for note in self.warnings],
         }
 
 
@@ -70,9 +70,10 @@ def segment_cases(
     """Segment each case into its folder under ``output`` and yield what became of it.
 
     A case whose folder holds the very same result (inputs, model, settings by hash) is left as it
-    is. Raises OutputError when ``output`` can't be written, before any work.
+    is; one that another process is working on fails with E-LOCKED. Raises OutputError when ``output``
+    can't be written, before any work.
     """
-    files.make_folder(output)
+    files.make_folder(output, room=_ROOM * len(cases))
     files.clear_leftovers(output)
     for number, case in enumerate(cases):
         where = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
@@ -83,9 +84,11 @@ def segment_cases(
         try:
             yield _segment_case(case, segmenter, output, scheme=scheme, overwrite=overwrite, tell=tell)
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
-            yield Outcome(case.id, "failed", error=as_coded(error))
+            yield _failure(case, error, output)
 
 
+#: What a result takes on the disk in bytes: 0.8 MB for a BraTS case, most of it the picture.
+_ROOM = 2_000_000
 #: How much of a case's time has passed when a stage begins, from the seconds in docs/speed.md.
 _SHARE = {"prepare": 0.1, "compile": 0.3, "infer": 0.4, "label": 0.85, "hash": 0.87, "save": 0.88}
 
@@ -101,25 +104,27 @@ def _segment_case(
 ) -> Outcome:
     folder = output / case.id
     tell("check")
-    if folder.exists() and not overwrite:
-        case.require(segmenter.settings.network.modalities)
-        if not _is_unchanged(folder, segmenter.describe(case, scheme)):
-            raise already_there(folder)
-        return Outcome(case.id, "unchanged", folder, _read(folder / "measurements.json"))
-    result = segmenter.segment(case, scheme=scheme, stage=tell)
-    tell("save")
-    result.save(output, overwrite=overwrite)
-    return Outcome(case.id, "done", folder, _read(folder / "measurements.json"))
+    with files.claim(folder):
+        if folder.exists() and not overwrite:
+            case.require(segmenter.settings.network.modalities)
+            if finished.compare(folder, segmenter.describe(case, scheme)) == "unchanged":
+                return _outcome(case, "unchanged", folder)
+        result = segmenter.segment(case, scheme=scheme, stage=tell)
+        tell("save")
+        result.save(output, overwrite=True)
+    return _outcome(case, "done", folder)
 
 
-def _is_unchanged(folder: Path, wanted: dict[str, Any]) -> bool:
-    try:
-        found = _read(folder / "run.json")
-    except (OSError, ValueError):
-        return False
-    whole = all((folder / name).is_file() for name in ("seg.nii.gz", "overview.png", "measurements.json"))
-    plain = json.loads(json.dumps(wanted))
-    return whole and all(found.get(key) == plain[key] for key in _IDENTITY)
+def _failure(case: Case, error: Exception, output: Path) -> Outcome:
+    def shorten(text: str) -> str:
+        return case.anonymous(text).replace(f"{output}{os.sep}", "")
+
+    return Outcome(case.id, "failed", error=as_coded(error).reworded(shorten))
+
+
+def _outcome(case: Case, state: Literal["done", "unchanged"], folder: Path) -> Outcome:
+    notes = tuple(Note(**note) for note in finished.read_record(folder).get("warnings", ()))
+    return Outcome(case.id, state, folder, _read(folder / "measurements.json"), warnings=notes)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,10 +10,15 @@
     ├── SettingsError     a setting or preset is misspelled or out of range
     └── TrainingError     a training can't start or can't go on
 
-Each says what was given, what was expected and what to do next. ``CODES`` is the one list of codes.
+Each says what was given, what was expected and what to do next. ``CODES`` is the one list of their codes.
+A ``Note`` is a warning, with a code of ``WARNINGS``: the work went on.
 """
 
 from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import NamedTuple
 
 CODES: dict[str, str] = {
     "E-USAGE": "the command was called in a way that can't be carried out",
@@ -34,6 +39,7 @@ CODES: dict[str, str] = {
     "E-SPACING": "a voxel size is missing or impossible",
     "E-AFFINE": "the place of an image in space is undefined",
     "E-GRID": "images of one case lie on different grids",
+    "E-CHANGED": "a file changed while it was read",
     "E-DUPLICATE": "two sequences of a case are the same image",
     "E-MODALITY": "a sequence that the model needs is missing",
     "E-NOCASE": "no case was found",
@@ -44,6 +50,7 @@ CODES: dict[str, str] = {
     "E-LABEL": "a label map has values that are not whole numbers",
     "E-OUTPUT": "the output folder can't be used",
     "E-EXISTS": "the output folder already holds a result",
+    "E-LOCKED": "another process is writing the same result",
     "E-DISK": "there is no room left on the disk",
     "E-MEM": "there is not enough memory",
     "E-MODEL": "a model bundle is missing, incomplete or damaged",
@@ -55,6 +62,37 @@ CODES: dict[str, str] = {
     "E-FEWCASES": "there are too few cases for the wanted split",
     "E-INTERNAL": "something went wrong that gliomaseg does not know how to name",
 }
+
+WARNINGS: dict[str, str] = {
+    "W-EXT": "a file's name does not say how it is stored",
+    "W-TRAILING": "bytes follow the data of an image",
+    "W-NDIM": "a file with four dimensions and one volume was taken as three-dimensional",
+    "W-SCALE": "the header's scaling is not a number and was left out",
+    "W-VALUES": "voxels that were not numbers were replaced",
+    "W-RANGE": "an image has negative or very large intensities",
+    "W-SPACING": "the voxels are not the 1 mm that the shipped model knows",
+    "W-ORIENT": "a header does not say how the image lies: left and right are not certain",
+    "W-AFFINE": "the header places the image in two slightly different ways",
+    "W-GRID": "an image was resampled to the grid of another",
+    "W-ALIGN": "the sequences seem not to be registered to each other",
+    "W-CONTRAST": "the T1 with contrast shows no more enhancement than the T1 without",
+    "W-EDGE": "the brain touches the edge of the image",
+    "W-FORCED": "a refusal was overridden with --force",
+    "W-NOTUMOUR": "no tumour was found: all volumes are 0",
+    "W-EMPTYREF": "a reference holds no tumour",
+    "W-OUTSIDE": "part of a reference lies outside the brain",
+}
+
+
+class Note(NamedTuple):
+    """A warning: what was noticed, and what was done or can be done about it."""
+
+    code: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.what}; {self.remedy}"
 
 
 class GliomasegError(Exception):
@@ -75,6 +113,14 @@ class GliomasegError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.code, self.what, self.expected, self.remedy))
+
+    def reworded(self, change: Callable[[str], str]) -> GliomasegError:
+        """Return the same error with ``change`` applied to its sentences."""
+        again = type(self)(
+            self.code, change(self.what), expected=change(self.expected), remedy=change(self.remedy)
+        )
+        again.__cause__ = self
+        return again
 
     def as_dict(self) -> dict[str, str]:
         """Return the error as plain strings, for ``--json``."""
@@ -130,6 +176,8 @@ def as_coded(error: Exception) -> GliomasegError:
         return error
     if isinstance(error, MemoryError):
         coded = GliomasegError("E-MEM", "the memory ran out", remedy="close other programs")
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        coded = GliomasegError("E-DISK", f"no room left: {error}", remedy="free some space on the disk")
     elif isinstance(error, OSError):
         what = f"{error.filename or 'a file'}: {error.strerror or error}"
         coded = GliomasegError(

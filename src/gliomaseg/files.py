@@ -10,10 +10,12 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from gliomaseg.errors import GliomasegError, OutputError
 
@@ -43,17 +45,120 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def open_folder(target: Path) -> Iterator[Path]:
+    """Give a new folder that takes the place of ``target`` only when the block ends without an error.
+
+    What was there before is moved aside first, and moved back if the new folder can't take its place; a
+    kill in between leaves it to ``clear_leftovers``. Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=draft_prefix(), dir=target.parent) as draft:
+            folder, before = Path(draft, "new", target.name), Path(draft, _BEFORE, target.name)
+            folder.mkdir(parents=True)
+            before.parent.mkdir()
+            yield folder
+            if target.exists():
+                target.replace(before)
+            try:
+                folder.replace(target)
+            except OSError:
+                if not target.exists():
+                    before.replace(target)
+                raise
+            _sync_folder(target.parent)
+    except OSError as error:
+        raise output_error(error, target) from error
+
+
+#: Where a draft keeps the folder that it is about to replace.
+_BEFORE = "before"
+
+
+@contextlib.contextmanager
+def claim(target: Path) -> Iterator[None]:
+    """Keep every other process from working on ``target`` during the block.
+
+    The lock is the kernel's (flock) on ``.lock-NAME`` beside the target, so that it ends with its
+    process, however that ends: a file left by a killed process is no lock. Where a file system or Windows
+    knows no such lock the block runs without: results still appear whole, at worst they are made twice.
+    Raises OutputError (E-LOCKED).
+    """
+    path = target.with_name(f".lock-{target.name}")
+    try:
+        stream = _lock(path)
+    except OSError as error:
+        raise output_error(error, path) from error
+    if stream is None:
+        raise _locked(target, path)
+    with stream:
+        holder = f"process {os.getpid()} on {_machine()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+            stream.truncate(0)
+            os.write(stream.fileno(), holder.encode())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # while it is locked: nobody else can hold this very file
+                path.unlink()
+
+
+def _lock(path: Path) -> TextIO | None:
+    """Return the locked file, or None if another process holds it."""
+    while True:
+        stream = path.open("a", encoding="utf-8")
+        try:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file_at(stream, path):
+                return stream
+        except BlockingIOError:
+            stream.close()
+            return None
+        except OSError:  # this file system has no locks
+            return stream
+        stream.close()  # its owner finished and removed it just now: try again
+
+
+def _is_file_at(stream: TextIO, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    return False
+
+
+def _locked(target: Path, path: Path) -> OutputError:
+    try:
+        holder = path.read_text(encoding="utf-8") or "another process"
+    except OSError:
+        holder = "another process"
+    return OutputError(
+        "E-LOCKED",
+        f"{target} is being written by {holder}",
+        expected="one process at a time for a case",
+        remedy="wait until it has ended, then give the same command again",
+    )
+
+
 def draft_prefix() -> str:
     """Return how the names of this process's unfinished files begin: with its number and its machine."""
     return f".tmp-{os.getpid()}-{_machine()}-"
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what killed processes of this machine left unfinished in ``folder``; others are left alone."""
+    """Remove what killed processes of this machine left unfinished in ``folder``; others are left alone.
+
+    A folder that was moved aside by a process killed before it could put the new one there is put back.
+    """
     for path in folder.glob(".tmp-*"):
         match = re.fullmatch(r"\.tmp-(\d{1,9})-(?:(\w*)-)?[^-]*", path.name, re.ASCII)
-        if match and match[2] in (None, _machine()) and not _is_alive(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        if not match or match[2] not in (None, _machine()) or _is_alive(int(match[1])):
+            continue
+        for before in path.glob(f"{_BEFORE}/*"):
+            if not (folder / before.name).exists():
+                before.replace(folder / before.name)
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _machine() -> str:
@@ -94,8 +199,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def make_folder(path: Path) -> Path:
-    """Create a folder for results and prove that it can be written to, before any work is done.
+def make_folder(path: Path, *, room: int = 0) -> Path:
+    """Create a folder for results and prove that ``room`` bytes can be written, before any work is done.
 
     Raises OutputError (E-OUTPUT, E-PERM, E-DISK).
     """
@@ -103,8 +208,16 @@ def make_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=draft_prefix(), dir=path):
             pass
+        free = shutil.disk_usage(path).free
     except OSError as error:
         raise output_error(error, path) from error
+    if free < room:
+        raise OutputError(
+            "E-DISK",
+            f"{path} has room for {free / 1e6:,.0f} MB",
+            expected=f"about {room / 1e6:,.0f} MB for the results",
+            remedy="free some space or choose another folder with -o; nothing was written",
+        )
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from gliomaseg.results.measure import Measurements, measure
 from gliomaseg.results.picture import overview_png
 from gliomaseg.results.segment import label_regions
 
-RUN_SCHEMA = 1
+RUN_SCHEMA = 2
 _LIBRARIES = ("numpy", "nibabel", "isal", "openvino", "pillow")
 
 Stage = Callable[[str], None]
@@ -65,21 +64,15 @@ class Result:
     def save(self, output: str | Path, *, overwrite: bool = False) -> Path:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
-        The folder holds seg.nii.gz, overview.png, measurements.json and run.json.
+        The folder holds seg.nii.gz, overview.png, measurements.json and, written last, run.json.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
         kept when the new one can't be written).
         """
         target = files.make_folder(Path(output)) / self.case.id
         if target.exists() and not overwrite:
             raise already_there(target)
-        try:
-            with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=target.parent) as draft:
-                folder = Path(draft) / self.case.id
-                folder.mkdir()
-                self._write(folder)
-                _swap(folder, target)
-        except OSError as error:
-            raise files.output_error(error, target) from error
+        with files.open_folder(target) as folder:
+            self._write(folder)
         return target
 
     def _write(self, folder: Path) -> None:
@@ -91,7 +84,8 @@ class Result:
             note = self.provenance["note"]
             picture = overview_png(self.images, self.segmentation, title=self.case.id, note=note)
             files.write_bytes(folder / "overview.png", picture)
-        files.write_json(folder / "run.json", self._record())
+        outputs = {path.name: files.sha256_of(path) for path in sorted(folder.iterdir())}
+        files.write_json(folder / "run.json", {**self._record(), "outputs": outputs})
 
     def _measured(self) -> dict[str, object]:
         about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
@@ -102,6 +96,7 @@ class Result:
             **self.provenance,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "peak_memory_mb": peak_memory_mb(),
+            "warnings": [note._asdict() for note in self.images.notes],
         }
 
 
@@ -174,12 +169,18 @@ class Segmenter:
             "model": {"name": self.bundle.name, "sha256": self.bundle.sha256},
             "seen_in_training": case.id in self.bundle.about["trained_on"],
             "precision": self.engine.precision,
-            "inputs": {m: {"file": p.name, "sha256": files.sha256_of(p)} for m, p in inputs.items()},
+            "inputs": {m: _describe_input(case, path) for m, path in inputs.items()},
             "settings": {
                 section: getattr(self.settings, section).model_dump(mode="json")
                 for section in ("prepare", "network", "inference", "segment")
             },
         }
+
+
+def _describe_input(case: Case, path: Path) -> dict[str, str]:
+    """Return the hash of a file, and its name where that tells no more than the case's id does."""
+    named = {"file": path.name} if path.name.startswith(case.id) else {}
+    return {**named, "sha256": files.sha256_of(path)}
 
 
 def synthetic_note(case: Case) -> str:
@@ -205,19 +206,6 @@ def peak_memory_mb() -> float | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
-
-
-def _swap(draft: Path, target: Path) -> None:
-    """Put ``draft`` in the place of ``target``, which may exist and is kept if that fails."""
-    before = draft.with_name("replaced")
-    if target.exists():
-        target.rename(before)
-    try:
-        draft.rename(target)
-    except OSError:
-        if before.exists():
-            before.rename(target)
-        raise
 
 
 @contextmanager

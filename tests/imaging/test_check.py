@@ -88,10 +88,10 @@ def test_types_are_joined_without_loss(make_case: MakeCase, kinds: str, common: 
 
 
 def test_other_shapes_are_refused_naming_both(make_case: MakeCase) -> None:
-    case = make_case(t2w=(noise(shape=(6, 7, 9)), AFFINE))
+    case = make_case(t2w=(noise(shape=(6, 7, 5)), AFFINE))
     error = refused(case, "E-GRID")
-    assert "case x: t2w (6 x 7 x 9 voxels" in error.what
-    assert "grid of t1n (6 x 7 x 8 voxels" in error.what
+    assert "case x: t2w (6 x 7 x 5 voxels" in error.what
+    assert "grid of t1c (6 x 7 x 8 voxels" in error.what
     assert isinstance(error, CaseError)
 
 
@@ -101,7 +101,7 @@ def test_a_shift_of_one_millimetre_is_refused_naming_both(make_case: MakeCase, a
     affine[axis, 3] += 1
     error = refused(make_case(t2f=(noise(), affine)), "E-GRID")
     assert f"t2f (6 x 7 x 8 voxels, origin {name} mm)" in error.what
-    assert "t1n (6 x 7 x 8 voxels, origin 90, 126, -72 mm)" in error.what
+    assert "t1c (6 x 7 x 8 voxels, origin 90, 126, -72 mm)" in error.what
 
 
 def test_other_spacing_or_orientation_on_the_same_shape_is_refused(make_case: MakeCase) -> None:
@@ -115,6 +115,79 @@ def test_differences_of_rounding_are_no_difference(make_case: MakeCase) -> None:
     affine = AFFINE + np.array([[1e-6, 0, 0, 0.9 * GRID_TOLERANCE_MM]] + [[0] * 4] * 3)
     volume = read_case(make_case(t2f=(noise(), affine)), tuple(Modality))
     np.testing.assert_array_equal(volume.grid.affine, AFFINE)
+
+
+def test_a_larger_field_of_view_is_cut_to_that_of_t1c_and_noted(make_case: MakeCase) -> None:
+    wide = noise(shape=(8, 9, 12))
+    affine = AFFINE.copy()
+    affine[:3, 3] -= AFFINE[:3, :3] @ (1, 1, 2)
+    volume = read_case(make_case(t1n=(wide, affine)), tuple(Modality))
+    np.testing.assert_array_equal(volume.array[0], wide[1:7, 1:8, 2:10])
+    np.testing.assert_array_equal(volume.grid.affine, AFFINE)
+    assert [note.code for note in volume.notes] == ["W-GRID"]
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "ASR", "PIL"])
+def test_another_orientation_of_the_same_brain_is_brought_to_the_grid_of_t1c(
+    phantom: Phantom, tmp_path: Path, codes: str
+) -> None:
+    import nibabel as nib
+
+    paths = {m: tmp_path / f"x-{m}.nii.gz" for m in Modality}
+    for index, (modality, path) in enumerate(paths.items()):
+        image = nib.Nifti1Image(phantom.images.array[index], phantom.images.grid.affine)
+        if modality == T2F:
+            start = nib.orientations.io_orientation(image.affine)
+            image = image.as_reoriented(
+                nib.orientations.ornt_transform(start, nib.orientations.axcodes2ornt(codes))
+            )
+        nib.save(image, path)
+    volume = read_case(Case("x", paths), tuple(Modality))
+    np.testing.assert_allclose(volume.array, phantom.images.array, atol=1e-2)
+    assert ("W-GRID" in {note.code for note in volume.notes}) == (codes != "LPS")
+
+
+def test_few_voxels_that_are_no_numbers_are_replaced_and_counted(make_case: MakeCase) -> None:
+    image = noise("f4")
+    image[0, 0, 0], image[1, 1, 1], image[2, 2, 2], image[5, 6, 7] = np.nan, np.inf, -np.inf, np.nan
+    others = {m: (noise() + index, AFFINE) for index, m in enumerate(("t1n", "t2w", "t2f"))}
+    for array, _ in others.values():
+        array[5, 6, 7] = 0  # background of all sequences
+    volume = read_case(make_case(t1c=(image, AFFINE), **others), tuple(Modality))
+    sound = image[np.isfinite(image)]
+    assert volume.array[1][0, 0, 0] == np.median(sound)
+    assert volume.array[1][1, 1, 1] == sound.max()
+    assert volume.array[1][2, 2, 2] == sound.min()
+    assert volume.array[1][5, 6, 7] == 0
+    (note,) = (note for note in volume.notes if note.code == "W-VALUES")
+    assert "x-t1c.nii.gz has 4 voxels" in note.what
+    assert "3 of them inside" in note.remedy
+
+
+def test_a_background_of_nan_is_one_of_0(make_case: MakeCase) -> None:
+    others = {m: noise() + index for index, m in enumerate(("t1n", "t2w", "t2f"))}
+    image = noise("f4")
+    for array in (*others.values(), image):
+        array[:, :, 4:] = 0
+    image[:, :, 4:] = np.nan
+    placed = {name: (array, AFFINE) for name, array in others.items()}
+    volume = read_case(make_case(t1c=(image, AFFINE), **placed), tuple(Modality))
+    assert not volume.array[1][:, :, 4:].any()
+
+
+def test_too_many_voxels_that_are_no_numbers_are_refused(make_case: MakeCase) -> None:
+    image = noise("f4")
+    image[:, :, 0] = np.nan
+    assert "42 voxels of the brain" in refused(make_case(t1c=(image, AFFINE)), "E-VALUES").what
+    refused(make_case(t1c=(np.full(SHAPE, np.nan, np.float32), AFFINE)), "E-VALUES")
+
+
+def test_notes_do_not_tell_where_the_files_lie(make_case: MakeCase, tmp_path: Path) -> None:
+    case = make_case(t1c=(noise("f4") - 50, AFFINE))
+    patient = Case("pseudonym", case.images)
+    (note,) = read_case(patient, tuple(Modality)).notes
+    assert note.code == "W-RANGE"
+    assert note.what.startswith("the t1c image has intensities")
 
 
 def test_the_same_image_twice_is_refused_naming_both(make_case: MakeCase, tmp_path: Path) -> None:

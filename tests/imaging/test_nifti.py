@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -240,14 +241,37 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path, monkeypatch: pytes
     assert [p.name for p in tmp_path.iterdir()] == ["seg.nii.gz"]
 
 
-def test_read_grid_reads_the_header_alone(tmp_path: Path) -> None:
-    content = nifti(affine=OBLIQUE)
+def test_read_grid_reads_the_header_and_the_end_alone(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 30000, SHAPE)
     for name in ("a.nii", "a.nii.gz"):
-        path = store(tmp_path, content, name)
+        path = store(tmp_path, nifti(noise, affine=OBLIQUE), name)
         assert read_grid(path).matches(read_image(path)[1], 0)
-        path.write_bytes(path.read_bytes()[:-30])
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 1  # in the middle of the data: only reading all of it finds that
+        path.write_bytes(content)
         assert read_grid(path).matches(Grid(SHAPE, OBLIQUE), 1e-3)
-        refused(path, "E-TRUNCATED")
+        path.write_bytes(content[:-30])
+        with pytest.raises(ImageError, match="E-TRUNCATED"):
+            read_grid(path)
+
+
+def test_a_foreign_end_is_no_damage_for_read_grid(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(nifti()) + bytes(512))
+    assert read_grid(path).shape == SHAPE
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, stat = store(tmp_path, nifti()), os.fstat
+
+    def grow(descriptor: int) -> os.stat_result:
+        found = stat(descriptor)
+        with path.open("ab") as stream:
+            stream.write(b"more")
+        return found
+
+    monkeypatch.setattr("gliomaseg.imaging.nifti.os.fstat", grow)
+    refused(path, "E-CHANGED")
 
 
 def test_header_extensions_are_skipped(tmp_path: Path) -> None:

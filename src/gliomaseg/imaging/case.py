@@ -48,6 +48,19 @@ class Case:
             remedy="use find_cases() for a folder of cases",
         )
 
+    def anonymous(self, text: str) -> str:
+        """Return ``text`` with no more of the paths of the case's files than its id tells.
+
+        A folder or file may be named after the patient: what is written down must not repeat it.
+        """
+        paths: dict[str, Path] = {modality.value: path for modality, path in self.images.items()}
+        if self.reference:
+            paths["reference"] = self.reference
+        for part, path in paths.items():
+            name = path.name if path.name.startswith(self.id) else f"the {part} image"
+            text = text.replace(str(path), name).replace(path.name, name)
+        return text
+
     def require(self, modalities: Iterable[Modality]) -> Case:
         """Return the case, proven to have all of ``modalities``; raises CaseError (E-MODALITY)."""
         missing = [m for m in modalities if m not in self.images]

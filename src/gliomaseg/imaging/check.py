@@ -1,4 +1,7 @@
-"""What is wrong with this case, in words, before any work is done."""
+"""The sequences of one case, read together: proven to belong together, repaired where that is safe.
+
+What was repaired is a note of the volume, never silent; the rest is refused in words before any work.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +11,91 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.errors import CaseError, ImageError
+from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import read_image
+from gliomaseg.imaging.nifti import LARGEST, is_finite, read_grid, read_voxels
+from gliomaseg.imaging.resample import as_one_grid
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
 
 #: Sequences of one case may differ by this much, in mm, at the corners of their grids.
 GRID_TOLERANCE_MM = 0.1
 
+#: Part of a sequence's brain that may be replaced because its voxels are no numbers.
+_MOST_REPLACED = 0.05
+#: Voxel sizes, in mm, that need no warning: the shipped model saw 1 mm only.
+_USUAL_MM = (0.8, 1.25)
+
+_Array = npt.NDArray[np.generic]
+
 
 def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     """Return the sequences (channel, x, y, z) of a case, proven to belong together.
 
-    Files are inflated side by side. Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and ImageError.
+    Files are inflated side by side. A sequence on another grid is resampled to that of t1c (or the
+    first) where the brains then cover each other; voxels that are no numbers are replaced where they
+    are few. Both are noted in the volume.
+    Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and ImageError.
     """
     case.require(modalities)
+    notes: list[Note] = []
     with ThreadPoolExecutor(len(modalities)) as pool:
-        images = list(pool.map(read_image, [case.images[m] for m in modalities]))
-    grids = {m: grid for m, (_, grid) in zip(modalities, images, strict=True)}
+        images = list(pool.map(lambda m: read_voxels(case.images[m], notes), modalities))
     arrays = {m: array for m, (array, _) in zip(modalities, images, strict=True)}
-    check_grids(case, grids)
+    grids = {m: grid for m, (_, grid) in zip(modalities, images, strict=True)}
     check_contents(case, arrays)
+    target = Modality.T1C if Modality.T1C in grids else modalities[0]
+    for modality in modalities:
+        if not is_finite(arrays[modality]):
+            arrays[modality] = _replace_bad(case, arrays, modality, notes)
+        if not grids[modality].matches(grids[target], GRID_TOLERANCE_MM):
+            pair = ((arrays[modality], grids[modality]), (arrays[target], grids[target]))
+            arrays[modality] = as_one_grid(case.id, (modality, target), *pair, notes)
+    _note_values(case, arrays, notes)
+    _note_spacing(case, grids[target], notes)
     common = np.result_type(*[array.dtype for array in arrays.values()])
     kind = common if common.itemsize <= 4 else np.dtype(np.float32)
     stack = np.stack(list(arrays.values()), dtype=kind, casting="same_kind")
-    return Volume(stack, grids[modalities[0]], tuple(modalities))
+    return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes))
 
 
-def check_grids(case: Case, grids: dict[Modality, Grid]) -> None:
-    """Raise CaseError (E-GRID) unless all sequences lie on one grid."""
-    first, *others = grids
-    for other in others:
-        if grids[other].matches(grids[first], GRID_TOLERANCE_MM):
-            continue
-        raise CaseError(
-            "E-GRID",
-            f"case {case.id}: {other} ({_describe(grids[other])}) does not lie on the grid of "
-            f"{first} ({_describe(grids[first])})",
-            expected="all sequences co-registered on one grid",
-            remedy="register and resample them to one sequence first",
-        )
+def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:
+    """Return the warnings of a case's headers: no voxel is read unless a file's end looks wrong.
+
+    Raises CaseError (E-MODALITY, E-GRID) and ImageError as ``read_case`` does, as far as headers tell.
+    """
+    case.require(modalities)
+    notes: list[Note] = []
+    grids = {m: read_grid(case.images[m], notes) for m in modalities}
+    target = grids[Modality.T1C if Modality.T1C in grids else modalities[0]]
+    for modality, grid in grids.items():
+        if not grid.matches(target, GRID_TOLERANCE_MM):
+            what = f"case {case.id}: {modality} lies on another grid"
+            notes.append(Note("W-GRID", what, "it will be resampled if the brains then cover each other"))
+    _note_spacing(case, target, notes)
+    if case.reference is not None:
+        check_reference(case, target, read_grid(case.reference, notes))
+    return anonymous(case, notes)
 
 
-def check_contents(case: Case, arrays: dict[Modality, npt.NDArray[np.generic]]) -> None:
+def check_reference(case: Case, grid: Grid, reference: Grid) -> None:
+    """Raise CaseError (E-GRID) unless a reference lies on the grid of its case."""
+    if reference.matches(grid, GRID_TOLERANCE_MM):
+        return
+    raise CaseError(
+        "E-GRID",
+        f"the reference of case {case.id} lies on another grid than its images",
+        expected=f"{grid.shape} with the same affine",
+        remedy="give the label map that belongs to these images: a reference is never resampled",
+    )
+
+
+def anonymous(case: Case, notes: Sequence[Note]) -> tuple[Note, ...]:
+    """Return each note once, without the paths of the case's files."""
+    return tuple(dict.fromkeys(note._replace(what=case.anonymous(note.what)) for note in sorted(notes)))
+
+
+def check_contents(case: Case, arrays: dict[Modality, _Array]) -> None:
     """Raise CaseError (E-DUPLICATE) for an image given twice, ImageError (E-CONSTANT) for an empty one."""
     for modality, array in arrays.items():
         if array.min() == array.max():
@@ -73,7 +117,47 @@ def check_contents(case: Case, arrays: dict[Modality, npt.NDArray[np.generic]]) 
                 )
 
 
-def _describe(grid: Grid) -> str:
-    shape = " x ".join(map(str, grid.shape))
-    origin = ", ".join(f"{v:g}" for v in grid.affine[:3, 3])
-    return f"{shape} voxels, origin {origin} mm"
+def _replace_bad(case: Case, arrays: dict[Modality, _Array], modality: Modality, notes: list[Note]) -> _Array:
+    """Return a float32 copy whose voxels are all numbers.
+
+    NaN becomes 0, but where another sequence on the same grid shows brain it becomes the median of this
+    one's; what is infinite or beyond float32 becomes the largest or smallest number there is.
+    """
+    array = arrays[modality]
+    with np.errstate(over="ignore", invalid="ignore"):
+        image = array.astype(np.float32)
+        sound = np.isfinite(image)
+    brain = sound & (image != 0)
+    others = [a for m, a in arrays.items() if m != modality and a.shape == array.shape]
+    inside = ~sound & np.logical_or.reduce([(a != 0) & (a == a) for a in others] or [~sound])
+    count, most = int(np.count_nonzero(inside)), int(np.count_nonzero(brain))
+    if not most or count > _MOST_REPLACED * (most + count):
+        raise ImageError(
+            "E-VALUES",
+            f"{case.images[modality]} has {count:,} voxels of the brain that are NaN, infinite or beyond "
+            f"{LARGEST:.1g}",
+            expected=f"an ordinary number in at least {1 - _MOST_REPLACED:.0%} of the brain's voxels",
+            remedy="export the image again: too much of it is missing to be replaced",
+        )
+    values = image[brain]
+    image[np.isposinf(image)], image[np.isneginf(image)] = values.max(), values.min()
+    image[np.isnan(image) & inside] = np.median(values)
+    image[np.isnan(image)] = 0
+    what = f"{case.images[modality]} has {int(np.count_nonzero(~sound)):,} voxels that are no numbers"
+    notes.append(Note("W-VALUES", what, f"they were replaced, {count:,} of them inside the brain"))
+    return image
+
+
+def _note_values(case: Case, arrays: dict[Modality, _Array], notes: list[Note]) -> None:
+    for modality, array in arrays.items():
+        low, high = float(array.min()), float(array.max())
+        if low < 0 or high > 1e6:
+            what = f"{case.images[modality]} has intensities from {low:.4g} to {high:.4g}"
+            notes.append(Note("W-RANGE", what, "the brain's are clipped to their 0.1 and 99.9 percentiles"))
+
+
+def _note_spacing(case: Case, grid: Grid, notes: list[Note]) -> None:
+    if not all(_USUAL_MM[0] <= spacing <= _USUAL_MM[1] for spacing in grid.spacing):
+        size = " x ".join(f"{spacing:.3g}" for spacing in grid.spacing)
+        what = f"case {case.id} has voxels of {size} mm"
+        notes.append(Note("W-SPACING", what, "the shipped model saw 1 mm only: look at the result closely"))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 import io
 import math
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,32 +19,56 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from gliomaseg import files
-from gliomaseg.errors import ImageError
-from gliomaseg.imaging.header import header_length, make_header, parse_header, truncated
+from gliomaseg.errors import ImageError, Note
+from gliomaseg.imaging.header import header_length, parse_header, truncated
+from gliomaseg.imaging.place import make_header
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 
 #: Intensities beyond this can't be held as float32.
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
 
 #: What may follow the data without being called a bomb, in bytes.
 _SLACK = 1 << 16
+#: How much of a file is read for its header.
+_FIRST = 1 << 12
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits 15, plus 16 for gzip framing (zlib manual, inflateInit2)
 
 
-def read_grid(path: Path) -> Grid:
-    """Return the grid of a NIfTI file from its header alone; raises ImageError."""
-    return _Source(path, first=1 << 16).layout.grid
+def read_grid(path: Path, notes: list[Note] | None = None) -> Grid:
+    """Return the grid of a NIfTI file from its header alone; raises ImageError.
+
+    A compressed file whose last four bytes don't tell the length that the header announces is read whole:
+    so a file that was cut is found without inflating the others. Warnings are added to ``notes``.
+    """
+    source = _Source(path, [] if notes is None else notes, first=_FIRST)
+    if not _ends_well(path, source):
+        _Source(path, []).read_data()
+    return source.layout.grid
 
 
 def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
-    """Return the voxels (x, y, z) and the grid of a .nii or .nii.gz file.
+    """Return the voxels (x, y, z) and the grid of a .nii or .nii.gz file, every voxel a finite number.
 
     Voxels keep their type on disk unless the header scales them (then float32). Four-dimensional
     files with one volume are taken as three-dimensional. Raises ImageError, see ``errors.CODES``.
     """
-    source = _Source(path)
+    array, grid = read_voxels(path, [])
+    count = 0 if is_finite(array) else int(np.count_nonzero(~(np.abs(array) <= LARGEST)))
+    if count:
+        raise ImageError(
+            "E-VALUES",
+            f"{path} has {count} voxels that are NaN, infinite or beyond {LARGEST:.1g}",
+            expected="an ordinary number in every voxel",
+            remedy="replace them by 0 and save the image again",
+        )
+    return array, grid
+
+
+def read_voxels(path: Path, notes: list[Note]) -> tuple[npt.NDArray[np.generic], Grid]:
+    """Do what ``read_image`` does, but leave voxels in that are no numbers, and add warnings to ``notes``."""
+    source = _Source(path, notes)
     layout = source.layout
     body = source.read_data()
     array = np.frombuffer(body, layout.dtype, math.prod(layout.grid.shape), layout.offset - source.start)
@@ -50,10 +76,14 @@ def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
     if not layout.dtype.isnative:
         array = array.astype(layout.dtype.newbyteorder("="))
     if (layout.slope, layout.intercept) != (1.0, 0.0):
-        with np.errstate(over="ignore", invalid="ignore"):  # _check_values tells it in words
+        with np.errstate(over="ignore", invalid="ignore"):  # who reads is told in words
             array = (array * np.float64(layout.slope) + layout.intercept).astype(np.float32)
-    _check_values(path, array)
     return array, layout.grid
+
+
+def is_finite(array: npt.NDArray[np.generic]) -> bool:
+    """Return whether every voxel is a number that float32 holds."""
+    return array.dtype.kind != "f" or bool(-LARGEST <= array.min() <= array.max() <= LARGEST)
 
 
 def read_labels(path: Path, scheme: LabelScheme) -> Segmentation:
@@ -86,14 +116,19 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
 class _Source:
     """One file, opened: its header parsed, its data still to be inflated."""
 
-    def __init__(self, path: Path, *, first: int = -1) -> None:
+    def __init__(self, path: Path, notes: list[Note], *, first: int = -1) -> None:
         self._path = path
+        self._notes = notes
         raw = _read_raw(path, first)
-        self._stream = _Gzip(path, raw) if _GZIP_MAGIC.startswith(raw[:2]) else io.BytesIO(raw)
+        self.is_compressed = _GZIP_MAGIC.startswith(raw[:2])
+        self._stream = _Gzip(path, raw) if self.is_compressed else io.BytesIO(raw)
         block = self._stream.read(348)
         block += self._stream.read(header_length(block) - 348)
         self.start = len(block)
-        self.layout = parse_header(path, block)
+        self.layout = parse_header(path, block, notes)
+        if self.is_compressed != (path.suffix.lower() == ".gz"):
+            what = "compressed" if self.is_compressed else "not compressed"
+            notes.append(Note("W-EXT", f"{path} is {what}, unlike its name", "it was read by its content"))
 
     def read_data(self) -> bytes:
         """Return everything behind the header, proven to be whole."""
@@ -104,6 +139,9 @@ class _Source:
         is_cut = isinstance(self._stream, _Gzip) and not self._stream.ended
         if len(data) < expected or is_cut:
             raise truncated(self._path, len(data) + self.start, self.layout.size)
+        if len(data) > expected or (isinstance(self._stream, _Gzip) and self._stream.has_more):
+            what = f"{self._path} goes on behind its data"
+            self._notes.append(Note("W-TRAILING", what, "what follows was left out"))
         return data
 
 
@@ -119,6 +157,11 @@ class _Gzip:
     def ended(self) -> bool:
         """Return whether the last member's checksum was reached."""
         return self._inflater.eof
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether bytes follow the last member that are not one."""
+        return bool(self._inflater.unused_data.strip(b"\0"))
 
     def read(self, count: int) -> bytes:
         """Return the next ``count`` bytes, fewer at the end."""
@@ -137,17 +180,24 @@ class _Gzip:
         return b"".join(blocks)
 
 
+def _ends_well(path: Path, source: _Source) -> bool:
+    """Return whether a file is as long as its header says, by its size or by what gzip wrote last."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        if not source.is_compressed:
+            return size >= source.layout.size
+        stream.seek(max(0, size - 4))
+        return int.from_bytes(stream.read(4), "little") == source.layout.size % (1 << 32)
+
+
 def _read_raw(path: Path, first: int) -> bytes:
     try:
-        if path.is_dir():
-            raise ImageError(
-                "E-NOFILE",
-                f"{path} is a folder, not a file",
-                expected="a .nii or .nii.gz file",
-                remedy="name the file inside it",
-            )
+        if path.exists() and not path.is_file():
+            raise _no_file(path)
         with path.open("rb") as stream:
+            before = os.fstat(stream.fileno())
             raw = stream.read(first)
+            after = os.fstat(stream.fileno())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_file(path) from error
     except OSError as error:
@@ -157,6 +207,13 @@ def _read_raw(path: Path, first: int) -> bytes:
             expected="a readable file",
             remedy="check its permissions and the disk",
         ) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageError(
+            "E-CHANGED",
+            f"{path} changed while it was read",
+            expected="a file that nothing is writing to",
+            remedy="wait until it is copied or saved, then try again",
+        )
     if not raw:
         raise ImageError(
             "E-EMPTY",
@@ -167,8 +224,27 @@ def _read_raw(path: Path, first: int) -> bytes:
     return raw
 
 
+def _no_file(path: Path) -> ImageError:
+    inside = sorted(p.name for p in path.glob("*.nii*"))[:5] if path.is_dir() else []
+    return ImageError(
+        "E-NOFILE",
+        f"{path} is a folder, not a file" if path.is_dir() else f"{path} is a pipe or device, not a file",
+        expected="a .nii or .nii.gz file",
+        remedy=f"name the file inside it: {', '.join(inside)}"
+        if inside
+        else "save the image as a file first",
+    )
+
+
 def missing_file(path: Path) -> ImageError:
     """Return the E-NOFILE error for ``path``, naming what lies nearest to it."""
+    if re.match(r"[a-z0-9]+:/|-$", str(path), re.IGNORECASE):
+        return ImageError(
+            "E-NOFILE",
+            f"{path} is no file on this computer",
+            expected="a path: gliomaseg uses no network and reads no stream",
+            remedy="download or save the images first, then name their folder",
+        )
     try:
         near = [p.name for p in path.parent.iterdir() if p.name != path.name]  # itself: a broken link
     except OSError:
@@ -179,18 +255,6 @@ def missing_file(path: Path) -> ImageError:
         f"{path} does not exist",
         expected="an existing file",
         remedy=f"did you mean {', '.join(close)}?" if close else "check the spelling of the path",
-    )
-
-
-def _check_values(path: Path, array: npt.NDArray[np.generic]) -> None:
-    if array.dtype.kind != "f" or -_LARGEST <= array.min() <= array.max() <= _LARGEST:
-        return
-    count = int(np.count_nonzero(~(np.abs(array) <= _LARGEST)))
-    raise ImageError(
-        "E-VALUES",
-        f"{path} has {count} voxels that are NaN, infinite or beyond {_LARGEST:.1g}",
-        expected="an ordinary number in every voxel",
-        remedy="replace them by 0 and save the image again",
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from gliomaseg.errors import Note
 from gliomaseg.labels import LabelScheme, Region, Tissue
 
 Affine = npt.NDArray[np.float64]
@@ -50,11 +51,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Volume:
-    """A stack of images on one grid: ``array`` is (channel, x, y, z)."""
+    """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` what was odd about it."""
 
     array: npt.NDArray[np.generic]
     grid: Grid
     channels: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from gliomaseg import files
 from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, TrainingError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import GRID_TOLERANCE_MM, read_case
+from gliomaseg.imaging.check import check_reference, read_case
 from gliomaseg.imaging.nifti import missing_file, read_labels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
@@ -112,13 +112,7 @@ def _key(case: Case, settings: Settings) -> str:
 def _write_case(case: Case, settings: Settings, folder: Path) -> int:
     volume = read_case(case, settings.network.modalities)
     reference = read_labels(Path(str(case.reference)), case.scheme)
-    if not reference.grid.matches(volume.grid, GRID_TOLERANCE_MM):
-        raise CaseError(
-            "E-GRID",
-            f"the reference of case {case.id} lies on another grid than its images",
-            expected=f"{volume.grid.shape} with the same affine",
-            remedy="give the label map that belongs to these images: a reference is never resampled",
-        )
+    check_reference(case, volume.grid, reference.grid)
     prepared = prepare(volume, settings.prepare)
     stored = np.zeros_like(reference.labels)
     for region, tissue in REGION_SHELL.items():
