@@ -13,6 +13,7 @@ DOORS = {
     "isal": {"imaging/nifti.py"},
     "nibabel": {"imaging/header.py", "imaging/place.py", "imaging/prepare.py", "results/planes.py"},
     "openvino": {"inference/engine.py"},
+    "nncf": {"learning/quantise.py"},
     "pydantic": {"config.py"},
     "yaml": {"config.py"},
     "typer": {"cli.py"},

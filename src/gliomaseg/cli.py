@@ -29,7 +29,10 @@ app = typer.Typer(
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if need be.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 Image = Annotated[Path | None, typer.Option(help="This sequence's file, instead of PATH.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: all cores.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one for each core.")]
+Precision = Annotated[
+    str, typer.Option(help="int8, bf16 or fp32; auto: the fastest that loses next to nothing here.")
+]
 Model = Annotated[str, typer.Option(help="Folder of a bundle; default: the shipped model.")]
 Scheme = Annotated[
     str | None,
@@ -68,6 +71,7 @@ def segment(
     labels: Annotated[str, typer.Option(help="Label scheme of the result.")] = "brats2021",
     model: Model = "shipped",
     threads: Threads = 0,
+    precision: Precision = "auto",
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out cases that the model was trained on.")
     ] = False,
@@ -81,7 +85,7 @@ def segment(
 
     scheme = find_scheme(labels)
     cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
-    segmenter = Segmenter.load(model, threads=threads)
+    segmenter = Segmenter.load(model, threads=threads, precision=precision)
     if held_out:
         cases = segmenter.held_out(cases)
     with console.progress() as progress, console.resumable():
@@ -145,11 +149,27 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the run's.")] = None,
     card: Annotated[Path | None, typer.Option(help="A model card to put in, instead of a short one.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Add the network in 8-bit numbers; needs the run's prepared cases.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the run's prepared cases; default: RUN/cache.")
+    ] = None,
 ) -> None:
     """Turn a trained run into a model bundle for segment."""
     text = card.read_text(encoding="utf-8") if card else ""
-    bundle = _learning("export").export(_learning("run").load_run(run), output, name=name, card=text)
+    with console.progress() as progress:
+        bundle = _learning("export").export(
+            _learning("run").load_run(run),
+            output,
+            name=name,
+            card=text,
+            int8=(cache or run / "cache") if int8 else None,
+            progress=progress,
+        )
     console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
+    if bundle.has_int8:
+        console.say(show.int8_verdict(bundle))
     console.say(f"next: gliomaseg segment CASE --model {output}")
 
 

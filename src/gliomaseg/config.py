@@ -130,10 +130,10 @@ class TrainingSettings(_Section):
 class InferenceSettings(_Section):
     """How a trained network is used."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto is bf16 where the CPU computes it natively, else fp32."""
+    precision: Literal["auto", "int8", "bf16", "fp32"] = "auto"
+    """auto is int8 where the bundle and the CPU are fit for it, else bf16 where the CPU is, else fp32."""
     threads: int = Field(0, ge=0)
-    """CPU threads of the network; 0 uses all cores."""
+    """CPU threads of the network; 0: one for each core."""
     window_voxels: Natural = 12_000_000
     """Largest window in voxels; larger brains are tiled (a BraTS brain has about 4 million)."""
 

@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import __version__, console, files
+from gliomaseg.config import parse_settings
 from gliomaseg.errors import CaseError, OutputError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
@@ -24,7 +26,7 @@ from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.engine import Engine
-from gliomaseg.inference.window import compile_shape, infer
+from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Region, Tissue
 from gliomaseg.results.measure import Measurements, measure
 from gliomaseg.results.picture import overview_png
@@ -103,19 +105,21 @@ class Result:
 class Segmenter:
     """A trained model, ready to segment cases: ``Segmenter.load().segment(case).save("out")``."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, **options: object) -> None:
+        """Take the settings of the bundle, with ``options`` in place of some of inference."""
         self.bundle = bundle
-        inference = bundle.settings.inference.model_copy(update={"threads": threads})
-        self.settings = bundle.settings.model_copy(update={"inference": inference})
-        self.engine = Engine(bundle, inference)
+        tree = bundle.settings.model_dump(mode="json")
+        self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
+        self.engine = Engine(bundle, self.settings.inference)
 
     @classmethod
-    def load(cls, model: str | Path = "shipped", *, threads: int = 0) -> Segmenter:
+    def load(cls, model: str | Path = "shipped", *, threads: int = 0, precision: str = "auto") -> Segmenter:
         """Return a segmenter for the shipped model or the bundle in a folder.
 
-        ``threads`` is the number of CPU threads of the network, 0 for all. Raises ModelError.
+        ``threads`` is the number of CPU threads of the network, 0 for one on each core; ``precision`` is
+        auto, int8, bf16 or fp32. Raises ModelError, SettingsError.
         """
-        return cls(Bundle.load(model), threads=threads)
+        return cls(Bundle.load(model), threads=threads, precision=precision)
 
     def held_out(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
@@ -138,12 +142,14 @@ class Segmenter:
         Raises CaseError and ImageError for the case's files, ModelError for the network.
         """
         seconds: dict[str, float] = {}
-        with _stage("read", stage, seconds):
-            images = read_case(case, self.settings.network.modalities)
-        with _stage("prepare", stage, seconds):
-            prepared = prepare(images, self.settings.prepare)
-        with _stage("compile", stage, seconds):
-            self.engine.prepare_for(compile_shape(prepared.image, self.settings))
+        with ThreadPoolExecutor(1) as background:
+            compiling = background.submit(self.engine.compile)
+            with _stage("read", stage, seconds):
+                images = read_case(case, self.settings.network.modalities)
+            with _stage("prepare", stage, seconds):
+                prepared = prepare(images, self.settings.prepare)
+            with _stage("compile", stage, seconds):
+                compiling.result()
         with _stage("infer", stage, seconds):
             probabilities = infer(prepared.image, self.engine, self.settings)
         with _stage("label", stage, seconds):
@@ -171,7 +177,7 @@ class Segmenter:
             "precision": self.engine.precision,
             "inputs": {m: _describe_input(case, path) for m, path in inputs.items()},
             "settings": {
-                section: getattr(self.settings, section).model_dump(mode="json")
+                section: getattr(self.bundle.settings, section).model_dump(mode="json")
                 for section in ("prepare", "network", "inference", "segment")
             },
         }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gliomaseg.cohort import Outcome
     from gliomaseg.evaluation.comparison import Comparison
     from gliomaseg.evaluation.scores import Evaluation
+    from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme
 
 
@@ -54,6 +55,16 @@ def _count(outcomes: Iterable[Outcome]) -> None:
         console.say(
             ", ".join(f"{states.count(s)} {s}" for s in ("done", "unchanged", "failed") if s in states)
         )
+
+
+def int8_verdict(bundle: Bundle) -> str:
+    """Return in words what the network loses in 8-bit numbers, and whether they are used unasked."""
+    change = bundle.about["int8"]["dice_change"]
+    if not change:
+        return "int8: not measured, for want of held-out cases; used only with --precision int8"
+    points = ", ".join(f"{region.upper()} {100 * value:+.2f}" for region, value in change.items())
+    used = "used where the CPU is fit for it" if bundle.int8_is_as_good else "used only with --precision int8"
+    return f"int8: Dice changes by {points} points on {bundle.about['int8']['cases']} held-out cases; {used}"
 
 
 def report_scores(

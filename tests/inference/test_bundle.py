@@ -11,7 +11,7 @@ import pytest
 
 from gliomaseg.config import load_settings
 from gliomaseg.errors import ModelError
-from gliomaseg.inference.bundle import MEMBERS, Bundle, seal
+from gliomaseg.inference.bundle import INT8, MEMBERS, Bundle, seal
 
 
 def change_record(bundle: Bundle, **changes: Any) -> None:
@@ -24,7 +24,27 @@ def test_what_is_sealed_is_loaded(hollow: Bundle) -> None:
     assert Bundle.load(str(hollow.folder)) == hollow
     assert hollow.name == "hollow"
     assert hollow.settings == load_settings()
-    assert hollow.model == hollow.folder / "model.xml"
+    assert hollow.network("bf16") == hollow.folder / "model.xml"
+
+
+def test_a_network_in_int8_is_sealed_too(hollow: Bundle) -> None:
+    with pytest.raises(ModelError, match=r"E-MODEL.*no network in int8"):
+        hollow.network("int8")
+    for name in INT8:
+        (hollow.folder / name).write_text(name)
+    with_int8 = seal(hollow.folder, {**hollow.about, "int8": {"cases": 2, "dice_change": {"wt": -0.001}}})
+    assert with_int8.sha256 != hollow.sha256
+    assert with_int8.network("int8") == hollow.folder / "int8.xml"
+    assert with_int8.int8_is_as_good
+    (hollow.folder / "int8.bin").write_text("other")
+    with pytest.raises(ModelError, match=r"E-MODEL.*int8.bin is not the file"):
+        Bundle.load(hollow.folder)
+
+
+def test_the_shipped_model() -> None:
+    bundle = Bundle.load()
+    assert bundle.int8_is_as_good
+    assert sum(path.stat().st_size for path in bundle.folder.iterdir()) < 20e6
 
 
 def test_the_hash_names_the_content(hollow: Bundle) -> None:

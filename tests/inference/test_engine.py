@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,25 +64,21 @@ def test_a_view_gives_the_same_as_its_copy(unet3d: Bundle) -> None:
     assert np.array_equal(engine.run(view), engine.run(np.ascontiguousarray(view)))
 
 
-def test_one_shape_is_compiled_at_a_time(unet3d: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(unet3d, EXACT)
-    compiled: list[list[int]] = []
-    core = engines._core()
+def test_it_is_compiled_once_for_all_shapes(unet3d: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, compiled = Engine(unet3d, EXACT), []
+    core = engines.core()
 
     class Watched:
-        def read_model(self, path: Path) -> object:
-            return core.read_model(path)
+        def compile_model(self, path: Path, *rest: object) -> object:
+            compiled.append(path.name)
+            return core.compile_model(path, *rest)
 
-        def compile_model(self, model: object, *rest: object) -> object:
-            assert engine._compiled is None  # the last one was let go before
-            compiled.append(list(model.inputs[0].shape))  # type: ignore[attr-defined]
-            return core.compile_model(model, *rest)
-
-    monkeypatch.setattr(engines, "_core", Watched)
-    for size in (32, 32, 48, 48, 32):
-        engine.prepare_for((1, 4, size, 32, 32))
+    monkeypatch.setattr(engines, "core", Watched)
+    with ThreadPoolExecutor(2) as pool:  # as when a case is read meanwhile
+        list(pool.map(lambda _: engine.compile(), range(4)))
+    for size in (32, 48, 32):
         engine.run(noise(1, 4, size, 32, 32))
-    assert [shape[2] for shape in compiled] == [32, 48, 32]
+    assert compiled == ["model.xml"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -92,18 +89,49 @@ def test_precision_as_asked(unet3d: Bundle, precision: str) -> None:
     assert np.abs(engine.run(window) - Engine(unet3d, EXACT).run(window)).max() < 0.05
 
 
-@pytest.mark.parametrize(("able", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32"], "fp32")])
-def test_auto_is_what_the_processor_can(
-    hollow: Bundle, able: list[str], precision: str, monkeypatch: pytest.MonkeyPatch
+VNNI = frozenset({"avx2", "avx512_vnni"})
+
+
+@pytest.mark.parametrize(
+    ("able", "flags", "change", "precision"),
+    [
+        (["FP32", "BF16"], VNNI, None, "bf16"),
+        (["FP32"], VNNI, None, "fp32"),
+        (["FP32", "BF16"], VNNI, {"wt": -0.001, "et": 0.01}, "int8"),
+        (["FP32"], {"avx_vnni"}, {"wt": -0.002}, "int8"),
+        (["FP32", "BF16"], VNNI, {"wt": -0.003, "et": 0.01}, "bf16"),
+        (["FP32", "BF16"], {"avx2"}, {"wt": 0.0}, "bf16"),
+        (["FP32"], frozenset(), {"wt": 0.0}, "fp32"),
+    ],
+)
+def test_auto_is_the_fastest_that_loses_nothing(
+    hollow: Bundle,
+    able: list[str],
+    flags: set[str],
+    change: dict[str, float] | None,
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = Engine(hollow, InferenceSettings())
-    monkeypatch.setattr(engines, "_core", type("Core", (), {"get_property": lambda *_: able}))
-    assert engine.precision == precision
+    about = hollow.about if change is None else {**hollow.about, "int8": {"cases": 3, "dice_change": change}}
+    monkeypatch.setattr(engines, "core", type("Core", (), {"get_property": lambda *_: able}))
+    monkeypatch.setattr(engines, "cpu_flags", lambda: flags)
+    assert Engine(replace(hollow, about=about), InferenceSettings()).precision == precision
+
+
+def test_an_unmeasured_int8_is_used_only_when_asked_for(hollow: Bundle) -> None:
+    bundle = replace(hollow, about={**hollow.about, "int8": {"cases": 0, "dice_change": None}})
+    assert Engine(bundle, InferenceSettings()).precision != "int8"
+    assert Engine(bundle, InferenceSettings(precision="int8")).precision == "int8"
+
+
+def test_int8_where_there_is_none(unet3d: Bundle) -> None:
+    with pytest.raises(ModelError, match=r"E-MODEL.*tiny has no network in int8"):
+        Engine(unet3d, InferenceSettings(precision="int8")).compile()
 
 
 def test_a_window_that_does_not_fit(unet3d: Bundle) -> None:
     engine = Engine(unet3d, EXACT)
-    with pytest.raises(ModelError, match=r"E-MODEL.*can't be prepared for"):
+    with pytest.raises(ModelError, match=r"E-MODEL.*can't run a window of"):
         engine.run(noise(1, 3, 32, 32, 32))
     assert engine.run(noise(1, 4, 32, 32, 32)).shape == (1, 3, 32, 32, 32)
 

@@ -7,7 +7,8 @@ network and write to the home folder.
 from __future__ import annotations
 
 import sys
-from functools import cache, cached_property
+from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,15 @@ import numpy.typing as npt
 from gliomaseg.config import InferenceSettings
 from gliomaseg.errors import ModelError
 from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.machine import cpu_flags
 
 Array = npt.NDArray[np.float32]
+
+#: What Linux calls the instructions that multiply 8-bit numbers; without them int8 is hardly faster.
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+
+_one_core: list[Any] = []
+_lock = Lock()
 
 
 def load_openvino() -> Any:
@@ -28,63 +36,80 @@ def load_openvino() -> Any:
     return openvino
 
 
-@cache
-def _core() -> Any:
+def core() -> Any:
     """Return OpenVINO's one Core of this process, which lives as long as the process.
 
     Its CPU plugin puts a signal stack of its own in place, and the previous one back when it goes. When
     the first of two Cores goes first, the process is left with a stack that is gone, and the next signal
     with a Python handler, such as Ctrl-C, ends it with a segmentation fault (seen in OpenVINO 2026.4).
     """
-    return load_openvino().Core()
+    with _lock:
+        if not _one_core:
+            _one_core.append(load_openvino().Core())
+        return _one_core[0]
 
 
 class Engine:
-    """A bundle's network, ready to run windows of any shape.
+    """A bundle's network on the CPU, ready to run windows of any shape.
 
-    It is compiled for the shape of the last window only: its buffers take about 0.1 GB per million voxels,
-    and the brains of many cases have many shapes.
+    It is compiled once, with open sizes: a window of a new shape then costs no more processor time than one
+    seen before, where compiling for each shape adds a fifth of a second (docs/speed.md).
     """
 
     def __init__(self, bundle: Bundle, settings: InferenceSettings) -> None:
         self._bundle = bundle
         self._settings = settings
-        self._shape: tuple[int, ...] | None = None
-        self._compiled: Any = None
+        self._compiling = Lock()
 
     @cached_property
     def precision(self) -> str:
-        """Return the number format of the computation: bf16 or fp32."""
+        """Return the number format of the computation: int8, bf16 or fp32.
+
+        ``auto`` is int8 where the processor has instructions for it and the bundle was measured to lose
+        next to nothing by it, else bf16 where the processor has that, else fp32.
+        """
         if self._settings.precision != "auto":
             return self._settings.precision
-        return "bf16" if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
+        if self._bundle.int8_is_as_good and _VNNI & cpu_flags():
+            return "int8"
+        return "bf16" if _has_bf16() else "fp32"
 
-    def prepare_for(self, shape: tuple[int, ...]) -> None:
-        """Compile the network for windows of ``shape`` (batch, modality, *space); raises ModelError."""
-        if shape == self._shape:
-            return
-        self._shape = self._compiled = None
+    def compile(self) -> None:
+        """Get ready for windows of any shape, once; raises ModelError."""
+        with self._compiling:
+            self._compiled  # noqa: B018 (kept from now on)
+
+    @cached_property
+    def _compiled(self) -> Any:
+        # int8 leaves some layers in floating point: they are computed in the faster format
+        short = self.precision == "bf16" or (self.precision == "int8" and _has_bf16())
         options = {
-            "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._settings.threads,
         }
         try:
-            model = _core().read_model(self._bundle.model)
-            model.reshape(list(shape))
-            self._compiled = _core().compile_model(model, "CPU", options)
+            return core().compile_model(self._bundle.network(self.precision), "CPU", options)
         except RuntimeError as error:
-            raise ModelError(
-                "E-MODEL",
-                f"the network of {self._bundle.name} can't be prepared for {shape}: "
-                f"{str(error).strip().splitlines()[-1]}",
-                expected="a network exported by gliomaseg",
-                remedy="install gliomaseg again, or export the model again",
-            ) from error
-        self._shape = shape
+            raise self._error("can't be prepared", error) from error
 
     def run(self, window: Array) -> Array:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
-        self.prepare_for(window.shape)
-        outputs = self._compiled({0: window}, share_inputs=True)
+        self.compile()
+        try:
+            outputs = self._compiled({0: window}, share_inputs=True)
+        except RuntimeError as error:
+            raise self._error(f"can't run a window of {window.shape}", error) from error
         return np.asarray(outputs[self._compiled.output(0)], dtype=np.float32)
+
+    def _error(self, what: str, error: RuntimeError) -> ModelError:
+        return ModelError(
+            "E-MODEL",
+            f"the network of {self._bundle.name} {what}: {str(error).strip().splitlines()[-1]}",
+            expected="a network exported by gliomaseg",
+            remedy="install gliomaseg again, or export the model again",
+        )
+
+
+def _has_bf16() -> bool:
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

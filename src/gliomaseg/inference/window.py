@@ -42,14 +42,6 @@ def infer(image: Array, engine: Runs, settings: Settings) -> Array:
     return _by_windows(image, engine, window, len(settings.network.regions))
 
 
-def compile_shape(image: Array, settings: Settings) -> tuple[int, ...]:
-    """Return the shape (batch, modality, *space) that ``infer`` will run for this image."""
-    if settings.network.dimensions == 2:
-        return (_SLICES, *image.shape[:3])
-    window = window_shape(image.shape[1:], settings.inference.window_voxels, settings.prepare.multiple)
-    return (1, image.shape[0], *window)
-
-
 def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int, ...]:
     """Return the largest window of at most ``limit`` voxels: the longest axis is halved until it fits.
 

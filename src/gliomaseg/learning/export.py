@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gliomaseg.errors import ModelError, OutputError
 from gliomaseg.inference.bundle import Bundle, seal
 from gliomaseg.inference.engine import Engine, load_openvino
 from gliomaseg.learning.network import build_network, count_parameters
+from gliomaseg.learning.quantise import add_int8
 from gliomaseg.learning.run import Run, averaged_weights, load_weights
 
 #: Largest difference of a probability between the exported network (weights stored as fp16,
@@ -35,19 +37,22 @@ class _Probabilities(nn.Module):
         return torch.sigmoid(self.network(image)[0])
 
 
-def export(run: Run, folder: Path, *, name: str | None = None, card: str = "") -> Bundle:
+def export(
+    run: Run,
+    folder: Path,
+    *,
+    name: str | None = None,
+    card: str = "",
+    int8: Path | None = None,
+    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
+) -> Bundle:
     """Write the averaged network of ``run`` as a bundle into a new ``folder``.
 
-    Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch.
+    ``int8`` is the folder of the run's prepared cases; when given, the network is added in 8-bit numbers.
+    Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch, and what
+    ``quantise.add_int8`` raises.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise OutputError(
-            "E-EXISTS",
-            f"{folder} is there already and is no empty folder",
-            expected="a new folder for the bundle",
-            remedy="choose another folder with -o, or remove it",
-        )
-    files.make_folder(folder.parent)
+    _require_new(folder)
     network = build_network(run.settings.network)
     load_weights(network, averaged_weights(run))
     network.eval()
@@ -59,11 +64,25 @@ def export(run: Run, folder: Path, *, name: str | None = None, card: str = "") -
         files.write_json(draft / "settings.json", run.settings.model_dump(mode="json"))
         files.write_text(draft / "card.md", card or _card(about))
         about["difference_from_pytorch"] = _compare(network, run, draft, about)
+        if int8:
+            unsealed = Bundle(draft, run.settings, "", about | {"int8": {}})
+            about["int8"] = add_int8(unsealed, run.read_split(), int8, progress=progress)
         seal(draft, about)
         if folder.exists():
             folder.rmdir()
         draft.rename(folder)
     return Bundle.load(folder)
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(
+            "E-EXISTS",
+            f"{folder} is there already and is no empty folder",
+            expected="a new folder for the bundle",
+            remedy="choose another folder with -o, or remove it",
+        )
+    files.make_folder(folder.parent)
 
 
 def _write_network(network: nn.Module, run: Run, folder: Path) -> None:
