@@ -76,6 +76,7 @@ def segment(
         bool, typer.Option("--held-out", help="Leave out cases that the model was trained on.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on where images don't look right.")] = False,
     json: Json = False,
 ) -> None:
     """Label every voxel of a case, or of each case in a folder, and draw a picture."""
@@ -85,7 +86,7 @@ def segment(
 
     scheme = find_scheme(labels)
     cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
-    segmenter = Segmenter.load(model, threads=threads, precision=precision)
+    segmenter = Segmenter.load(model, threads=threads, precision=precision, force=force)
     if held_out:
         cases = segmenter.held_out(cases)
     with console.progress() as progress, console.resumable():

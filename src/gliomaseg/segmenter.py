@@ -18,9 +18,10 @@ import numpy as np
 
 from gliomaseg import __version__, console, files
 from gliomaseg.config import parse_settings
-from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.errors import CaseError, Note, OutputError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.content import check_content
 from gliomaseg.imaging.nifti import write_segmentation
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
@@ -52,6 +53,14 @@ class Result:
     def measurements(self) -> Measurements:
         """Return voxels and millilitres of each label and region."""
         return measure(self.segmentation)
+
+    @property
+    def warnings(self) -> tuple[Note, ...]:
+        """Return what was odd about the images, and whether no tumour was found."""
+        if self.measurements.volume_ml(Region.WT) > 0:
+            return self.images.notes
+        what = f"no tumour was found in case {self.case.id}"
+        return (*self.images.notes, Note("W-NOTUMOUR", what, "the label map is empty, all volumes are 0"))
 
     def volumes_ml(self) -> dict[str, float]:
         """Return the volume of each tissue and region in ml: ncr, ed, et, wt, tc."""
@@ -98,28 +107,37 @@ class Result:
             **self.provenance,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "peak_memory_mb": peak_memory_mb(),
-            "warnings": [note._asdict() for note in self.images.notes],
+            "warnings": [note._asdict() for note in self.warnings],
         }
 
 
 class Segmenter:
     """A trained model, ready to segment cases: ``Segmenter.load().segment(case).save("out")``."""
 
-    def __init__(self, bundle: Bundle, **options: object) -> None:
+    def __init__(self, bundle: Bundle, *, force: bool = False, **options: object) -> None:
         """Take the settings of the bundle, with ``options`` in place of some of inference."""
         self.bundle = bundle
+        self.force = force
         tree = bundle.settings.model_dump(mode="json")
         self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
         self.engine = Engine(bundle, self.settings.inference)
 
     @classmethod
-    def load(cls, model: str | Path = "shipped", *, threads: int = 0, precision: str = "auto") -> Segmenter:
+    def load(
+        cls,
+        model: str | Path = "shipped",
+        *,
+        threads: int = 0,
+        precision: str = "auto",
+        force: bool = False,
+    ) -> Segmenter:
         """Return a segmenter for the shipped model or the bundle in a folder.
 
         ``threads`` is the number of CPU threads of the network, 0 for one on each core; ``precision`` is
-        auto, int8, bf16 or fp32. Raises ModelError, SettingsError.
+        auto, int8, bf16 or fp32. With ``force`` images that don't look like what they should be are
+        segmented all the same. Raises ModelError, SettingsError.
         """
-        return cls(Bundle.load(model), threads=threads, precision=precision)
+        return cls(Bundle.load(model), threads=threads, precision=precision, force=force)
 
     def held_out(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
@@ -146,6 +164,7 @@ class Segmenter:
             compiling = background.submit(self.engine.compile)
             with _stage("read", stage, seconds):
                 images = read_case(case, self.settings.network.modalities)
+                images = check_content(images, case.id, force=self.force)
             with _stage("prepare", stage, seconds):
                 prepared = prepare(images, self.settings.prepare)
             with _stage("compile", stage, seconds):

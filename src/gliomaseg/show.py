@@ -42,6 +42,8 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
         console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
         console.say(f"pictures: {output}/*/overview.png; table: {output / 'summary.csv'}")
     for outcome in outcomes:
+        for note in outcome.warnings:
+            console.say(str(note))
         if outcome.error:
             console.say(f"\n{outcome.case_id} failed")
             console.show_error(outcome.error)

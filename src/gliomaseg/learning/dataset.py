@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gliomaseg import files
+from gliomaseg import console, files
 from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import check_reference, read_case
+from gliomaseg.imaging.content import check_content, check_reference_content
 from gliomaseg.imaging.nifti import missing_file, read_labels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
@@ -110,9 +111,11 @@ def _key(case: Case, settings: Settings) -> str:
 
 
 def _write_case(case: Case, settings: Settings, folder: Path) -> int:
-    volume = read_case(case, settings.network.modalities)
+    volume = check_content(read_case(case, settings.network.modalities), case.id)
     reference = read_labels(Path(str(case.reference)), case.scheme)
     check_reference(case, volume.grid, reference.grid)
+    for note in (*volume.notes, *check_reference_content(volume, reference, case.id)):
+        console.say(str(note))
     prepared = prepare(volume, settings.prepare)
     stored = np.zeros_like(reference.labels)
     for region, tissue in REGION_SHELL.items():

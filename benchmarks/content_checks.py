@@ -1,0 +1,254 @@
+"""Measure the content checks on real cases and on copies spoilt on purpose; write docs/content-checks.md.
+
+    python benchmarks/content_checks.py ../shared/data/brats          # measure, write the page
+    python benchmarks/content_checks.py ../shared/data/brats --fit    # fit assets/appearance.json first
+
+For the order of the sequences the model is fitted without the case that is judged (leave one out).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gliomaseg.errors import GliomasegError
+from gliomaseg.imaging import appearance, content
+from gliomaseg.imaging.case import find_cases
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.labels import Modality
+
+ROOT = Path(__file__).parents[1]
+ASSET = ROOT / "src" / "gliomaseg" / "assets" / "appearance.json"
+PAGE = ROOT / "docs" / "content-checks.md"
+RNG = np.random.default_rng(0)
+
+Array = np.ndarray
+
+
+def with_array(volume: Volume, array: Array) -> Volume:
+    """Return the same case with other voxels."""
+    return replace(volume, array=array)
+
+
+def one_changed(volume: Volume, index: int, change: Callable[[Array], Array]) -> Volume:
+    """Return a copy with one sequence changed."""
+    array = volume.array.copy()
+    array[index] = change(array[index])
+    return with_array(volume, array)
+
+
+def rotated(image: Array, degrees: float) -> Array:
+    """Return ``image`` turned about its z axis, by nearest neighbour."""
+    from scipy.ndimage import rotate
+
+    return rotate(image, degrees, (0, 1), reshape=False, order=0)
+
+
+def noisy_copy(volume: Volume) -> Volume:
+    """Return a case whose T1 with contrast is the T1 once more: rescaled, bent, noisy."""
+    t1n = volume.array[0].astype(np.float32)
+    spread = np.subtract(*np.percentile(t1n[t1n > 0], (75, 25)))
+    copy = 1.3 * t1n**1.1 + RNG.normal(0, 0.1 * spread, t1n.shape)
+    return one_changed(volume, 1, lambda _: np.where(t1n > 0, np.clip(copy, 1, 32767), 0))
+
+
+def scalp(volume: Volume, background: bool) -> Volume:
+    """Return a case with a bright shell of 15 mm around the brain, on noise or on 0."""
+    from scipy.ndimage import binary_dilation
+
+    brain = volume.array.any(axis=0)
+    shell = binary_dilation(brain[::3, ::3, ::3], iterations=5).repeat(3, 0).repeat(3, 1).repeat(3, 2)
+    shell = shell[tuple(slice(0, n) for n in brain.shape)] & ~brain
+    array = volume.array.astype(np.int32)
+    for image in array:
+        image[shell] = RNG.normal(1.5, 0.3, np.count_nonzero(shell)) * np.median(image[brain])
+        if background:
+            outside = ~brain & ~shell
+            image[outside] = RNG.integers(1, 1 + np.median(image[brain]) // 10 + 1, np.count_nonzero(outside))
+    return with_array(volume, np.clip(array, 0, 32767).astype(np.int16))
+
+
+def shuffled(volume: Volume) -> Volume:
+    """Return a case whose brain holds the same intensities at random places, the same in all sequences."""
+    array = volume.array.copy()
+    brain = array.any(axis=0)
+    for image in array:
+        image[brain] = RNG.permutation(image[brain])
+    return with_array(volume, array)
+
+
+def inverted(volume: Volume) -> Volume:
+    """Return a case that is dark where it was bright, as a CT window or another kind of image might be."""
+    array = volume.array.copy()
+    for index in (1, 2):
+        brain = array[index] > 0
+        array[index][brain] = array[index].max() + 1 - array[index][brain]
+    return with_array(volume, array)
+
+
+def spoilt(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
+    """Yield (what was done, the code that should tell, the copy)."""
+    for order in itertools.permutations(range(4)):
+        if order != (0, 1, 2, 3):
+            name = "T1 and T1c swapped" if order == (1, 0, 2, 3) else "T2 and FLAIR swapped"
+            known = order in ((1, 0, 2, 3), (0, 1, 3, 2))
+            yield (
+                name if known else "another order",
+                "E-MODALITY-ORDER",
+                with_array(volume, volume.array[list(order)]),
+            )
+    for index, modality in enumerate(Modality):
+        copy = one_changed(volume, index, lambda _, i=index: volume.array[(i + 1) % 4] // 2 + 1)
+        yield "a sequence given twice, once rescaled", "E-DUPLICATE", copy
+        for name, change in MOVES.items():
+            yield f"{name} ({modality})", "W-ALIGN", one_changed(volume, index, change)
+    yield "T1c is the T1 again, with noise", "W-CONTRAST", noisy_copy(volume)
+    yield "skull left on, noisy background", "E-SKULL", scalp(volume, True)
+    yield "skull left on, background 0", "E-SKULL", scalp(volume, False)
+    yield "intensities at random places", "E-NOTBRAIN", shuffled(volume)
+    yield "T1c and T2 inverted", "E-NOTBRAIN", inverted(volume)
+    yield (
+        "a quarter of the brain",
+        "E-NOTBRAIN",
+        with_array(volume, np.where(QUARTER(volume), volume.array, 0)),
+    )
+    yield "cut off at the top", "W-EDGE", Volume(volume.array[..., :100], volume.grid, volume.channels)
+
+
+MOVES: dict[str, Callable[[Array], Array]] = {
+    "moved by 4 mm": lambda image: np.roll(image, 4, 0),
+    "moved by 6 mm": lambda image: np.roll(image, 6, 1),
+    "moved by 10 mm": lambda image: np.roll(image, 10, 0),
+    "turned by 5 degrees": lambda image: rotated(image, 5),
+    "turned by 10 degrees": lambda image: rotated(image, 10),
+}
+
+
+def QUARTER(volume: Volume) -> Array:  # noqa: N802
+    """Return where the first quarter of the brain's voxels lies along x."""
+    counts = np.cumsum(volume.array.any(axis=0).sum(axis=(1, 2)))
+    return (counts < counts[-1] / 4)[:, None, None]
+
+
+def codes_of(volume: Volume) -> set[str]:
+    """Return what is said about a case."""
+    try:
+        return {note.code for note in content.check_content(volume, "x").notes}
+    except GliomasegError as error:
+        return {error.code}
+
+
+def main() -> None:
+    """Measure and write the page."""
+    cases = find_cases(sys.argv[1])
+    print(f"{len(cases)} cases", file=sys.stderr)
+    rows = [appearance.features(appearance.pair_features(look_at(case).channels)) for case in cases]
+    if "--fit" in sys.argv:
+        model = appearance.fit(np.array(rows))
+        stored = {
+            "source": f"benchmarks/content_checks.py --fit on {len(cases)} BraTS cases (2018, 2019, 2021)",
+            "mean": model.mean.round(5).tolist(),
+            "precision": model.precision.round(4).tolist(),
+        }
+        ASSET.write_text(json.dumps(stored) + "\n", encoding="utf-8")
+    hits: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    false: list[str] = []
+    seconds: list[float] = []
+    ranges: dict[str, list[float]] = defaultdict(list)
+    for number, case in enumerate(cases):
+        without = appearance.fit(np.array(rows[:number] + rows[number + 1 :]))
+        appearance._shipped = lambda without=without: without  # noqa: SLF001
+        measure(case, hits, false, seconds, ranges)
+        print(number + 1, case.id, false[-1:] or "", file=sys.stderr)
+    PAGE.write_text(page(len(cases), hits, false, seconds, ranges), encoding="utf-8")
+
+
+def look_at(case: object) -> object:
+    """Return the coarse view of a case."""
+    return content._look(read_case(case, tuple(Modality)), "x")  # noqa: SLF001
+
+
+def measure(case: object, hits: dict, false: list, seconds: list, ranges: dict) -> None:
+    """Judge one case and its spoilt copies."""
+    volume = read_case(case, tuple(Modality))
+    reference = read_labels(case.reference, case.scheme)
+    started = time.perf_counter()
+    said = codes_of(volume)
+    seconds.append(time.perf_counter() - started)
+    said |= reference_codes(volume, reference)
+    if said:
+        false.append(f"{case.id}: {', '.join(sorted(said))}")
+    look = content._look(volume, "x")  # noqa: SLF001
+    found = appearance.likeness(look.channels)
+    ranges["distance from the other cases, as given"].append(found.as_given)
+    ranges["the same minus that in the best order"].append(found.as_given - found.best)
+    ranges["rank correlation of T1 and T1c"].append(
+        float(np.tanh(appearance.pair_features(look.channels)[0, 0, 1]))
+    )
+    ranges["alignment ratio, worst sequence"].append(min(content.alignment(look.channels, look.grid)))
+    ranges["ml that are not 0"].append(np.count_nonzero(look.brain) * look.grid.voxel_ml)
+    for name, wanted, copy in spoilt(volume):
+        hits[name, wanted].append(wanted in codes_of(copy))
+    for axis, name in enumerate(("left-right", "front-back", "top-bottom")):
+        mirrored = replace(reference, labels=np.flip(reference.labels, axis))
+        hits[f"reference mirrored {name}", "E-FLIP"].append("E-FLIP" in reference_codes(volume, mirrored))
+    moved = replace(reference, labels=np.roll(reference.labels, 100, 0))
+    hits["reference moved by 100 voxels", "W-OUTSIDE or E-FLIP"].append(bool(reference_codes(volume, moved)))
+
+
+def reference_codes(volume: Volume, reference: Segmentation) -> set[str]:
+    """Return what is said about a reference."""
+    try:
+        return {note.code for note in content.check_reference_content(volume, reference, "x")}
+    except GliomasegError as error:
+        return {error.code}
+
+
+def page(count: int, hits: dict, false: list, seconds: list, ranges: dict) -> str:
+    """Return the page."""
+    lines = [
+        "# Content checks, measured",
+        "",
+        "What headers can't tell is looked for in the voxels: bad-inputs.md lists the codes.",
+        f"Measured on {count} BraTS cases (2018, 2019, 2021) and on copies of them spoilt in memory, with",
+        "",
+        "    python benchmarks/content_checks.py BRATS_FOLDER",
+        "",
+        "For the order of the sequences and for what is no brain, the model is fitted without the case that is",
+        "judged. The copies are made by arithmetic: how often a check finds such a fault in the wild is not known.",
+        "",
+        f"**False alarms: {len(false)} of {count} real cases.** "
+        f"Time: {1000 * np.median(seconds):.0f} ms a case (median).",
+        *[f"- {line}" for line in false],
+        "",
+        "| what was done to a copy | should say | found |",
+        "|---|---|---|",
+    ]
+    for (name, wanted), found in merged(hits).items():
+        lines.append(f"| {name} | {wanted} | {sum(found)} of {len(found)} ({np.mean(found):.1%}) |")
+    lines += ["", "| measured on the real cases | least | median | most |", "|---|---|---|---|"]
+    for name, values in ranges.items():
+        lines.append(f"| {name} | {min(values):.3g} | {np.median(values):.3g} | {max(values):.3g} |")
+    return "\n".join([*lines, ""])
+
+
+def merged(hits: dict) -> dict:
+    """Return the counts with the four sequences of a move together."""
+    result: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for (name, wanted), found in hits.items():
+        result[name.split(" (t")[0], wanted] += found
+    return result
+
+
+if __name__ == "__main__":
+    main()

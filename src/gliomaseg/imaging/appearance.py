@@ -1,0 +1,94 @@
+"""How alike the four sequences of a case are to those of real ones, in the order given and in any other.
+
+Three numbers are taken of each pair of sequences: how the ranks of their intensities go together, and how
+lopsided their difference is, far out and less so (what is bright in one only: CSF in T2, vessels after
+contrast). Their mean and spread over real cases lie in ``assets/appearance.json``; the distance from these
+(Mahalanobis, squared, per number) is computed for each order. Ignorant of files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_Array = npt.NDArray[np.floating]
+
+#: At most this many voxels are looked at.
+_VOXELS = 20_000
+_PAIRS = np.triu_indices(4, 1)
+#: The percentiles of a difference between which lopsidedness is measured.
+_TAILS = (0.2, 2.0, 50.0, 98.0, 99.8)
+
+Order = tuple[int, int, int, int]
+AS_GIVEN: Order = (0, 1, 2, 3)
+
+
+class Likeness(NamedTuple):
+    """Distance from real cases as given and in the best order; ``order[k]`` is what looks like number k."""
+
+    as_given: float
+    best: float
+    order: Order
+
+
+class Model(NamedTuple):
+    """Mean (18) and inverse covariance (18, 18) of the features over real cases."""
+
+    mean: _Array
+    precision: _Array
+
+
+def likeness(channels: npt.NDArray[np.generic], model: Model | None = None) -> Likeness:
+    """Return how alike t1n, t1c, t2w, t2f (channel, x, y, z) are to real sequences; 1 is ordinary."""
+    mean, precision = model or _shipped()
+    pairs = pair_features(channels)
+    found: dict[Order, float] = {}
+    for a, b, c, d in itertools.permutations(range(4)):
+        away = features(pairs, (a, b, c, d)) - mean
+        found[a, b, c, d] = float(away @ precision @ away) / len(mean)
+    best = min(found, key=lambda order: found[order])
+    return Likeness(found[AS_GIVEN], found[best], best)
+
+
+def pair_features(channels: npt.NDArray[np.generic]) -> _Array:
+    """Return (3, 4, 4): rank correlation (Fisher's z), and lopsidedness far out and less far."""
+    brain = np.all(channels != 0, axis=0)
+    values = channels[:, brain].astype(np.float32)
+    values = values[:, :: max(1, values.shape[1] // _VOXELS)]
+    low, middle, high = np.percentile(values, (25, 50, 75), axis=1)[..., None]
+    scaled = np.clip((values - middle) / (high - low + 1e-6), -6, 6)
+    ranks = values.argsort(axis=1, kind="stable").argsort(axis=1).astype(np.float32)
+    result = np.zeros((3, 4, 4))
+    with np.errstate(invalid="ignore"):
+        result[0] = np.arctanh(np.clip(np.nan_to_num(np.corrcoef(ranks)), -0.99, 0.99))
+    for one, other in zip(*_PAIRS, strict=True):
+        p = np.percentile(scaled[other] - scaled[one], _TAILS)
+        far = np.log((p[4] - p[2] + 0.1) / (p[2] - p[0] + 0.1))
+        near = np.log((p[3] - p[2] + 0.1) / (p[2] - p[1] + 0.1))
+        result[1:, one, other], result[1:, other, one] = (far, near), (-far, -near)
+    return result
+
+
+def features(pairs: _Array, order: Order = AS_GIVEN) -> _Array:
+    """Return the 18 numbers of ``pair_features`` with the sequences in another order."""
+    return np.concatenate([part[np.ix_(order, order)][_PAIRS] for part in pairs])
+
+
+def fit(rows: _Array) -> Model:
+    """Return the model of features (case, 18); off the diagonal the covariance is shrunk by 0.4."""
+    covariance = np.cov(rows.T)
+    covariance = 0.4 * np.diag(np.diag(covariance)) + 0.6 * covariance + 1e-3 * np.eye(rows.shape[1])
+    return Model(rows.mean(axis=0), np.linalg.inv(covariance))
+
+
+@cache
+def _shipped() -> Model:
+    path = resources.files("gliomaseg") / "assets" / "appearance.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return Model(np.array(stored["mean"]), np.array(stored["precision"]))

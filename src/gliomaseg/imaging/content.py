@@ -1,0 +1,222 @@
+"""What the images of a case show: a brain alone, each sequence in its place, the reference on its side.
+
+Headers can't tell that. Every limit was measured on 51 BraTS cases and on copies of them that were spoilt
+on purpose: docs/content-checks.md has the ranges. Ignorant of files.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.errors import CaseError, GliomasegError, Note
+from gliomaseg.imaging.align import alignment
+from gliomaseg.imaging.appearance import AS_GIVEN, likeness, pair_features
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.labels import Modality, Region
+
+#: Images are looked at in steps of about this many mm.
+_STEP_MM = 3.0
+#: Voxels that are not 0, in ml, and the part of their bounding box that they fill: real ones 1172 to
+#: 1747 and 0.38 to 0.49.
+_BRAIN_ML = (500.0, 2200.0)
+_LARGEST_FILL = 0.7
+#: Rank correlation of two sequences (as Fisher's z): real at most 1.4 (0.88).
+_SAME_Z, _NO_CONTRAST_Z = np.arctanh(0.985), np.arctanh(0.94)
+#: Distance from real sequences beyond which it is no brain, and by which another order must be nearer.
+_NO_BRAIN, _BETTER_ORDER = 6.0, 0.5
+#: Least ratio of ``alignment``: real at least 1.39.
+_LEAST_ALIGNED = 1.15
+#: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0.
+_EDGE_MM2 = 200.0
+#: Least part of a reference that lies in the brain: real at least 0.998.
+_LEAST_INSIDE = 0.9
+#: How much darker (in quartile distances) T2 and FLAIR are in a reference than in its mirror image before it
+#: is taken for mirrored: real ones are brighter, by 0.4 at least.
+_DARKER, _FEWEST = 0.3, 30
+
+
+class _Look(NamedTuple):
+    """Every few voxels of a case: ``channels`` (t1n, t1c, t2w, t2f; x, y, z) on their coarse ``grid``."""
+
+    case_id: str
+    channels: npt.NDArray[np.generic]
+    grid: Grid
+
+    @property
+    def brain(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(np.any(self.channels != 0, axis=0))
+
+
+def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volume:
+    """Return ``volume`` with what was noticed added to its notes.
+
+    Raises CaseError (E-SKULL, E-NOTBRAIN, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these become
+    notes. The sequences are compared with each other only if all four are there.
+    """
+    look = _look(volume, case_id)
+    checks = [_check_head, *([_check_sequences] if volume.channels == tuple(Modality) else [])]
+    notes: list[Note] = []
+    for check in checks:
+        try:
+            notes += check(look)
+        except GliomasegError as error:
+            if not force:
+                raise
+            notes.append(Note("W-FORCED", f"{error.code}: {error.what}", "it went on because of --force"))
+    return replace(volume, notes=(*volume.notes, *notes, *_edge_notes(volume, case_id)))
+
+
+def check_reference_content(volume: Volume, reference: Segmentation, case_id: str) -> tuple[Note, ...]:
+    """Return what is odd about a reference; raises CaseError (E-FLIP) if its mirror image fits better."""
+    mask = reference.mask(Region.WT)
+    if not mask.any():
+        return (Note("W-EMPTYREF", f"the reference of case {case_id} is empty", "it counts as no tumour"),)
+    look, steps = _look(volume, case_id), _steps(volume.grid)
+    coarse = mask[tuple(steps)]
+    brain = look.brain
+    for axis, gain in enumerate(_mirror_gains(volume, look, coarse)):
+        if gain > _DARKER:
+            direction = ("left-right", "front-back", "top-bottom")[_world_axis(volume.grid, axis)]
+            raise CaseError(
+                "E-FLIP",
+                f"the reference of case {case_id} seems to be mirrored {direction}: T2 and FLAIR are "
+                f"brighter in its mirror image by {gain:.1f} quartile distances",
+                expected="a reference that lies on the lesion",
+                remedy="compare it with its images in a viewer; mirror it back, or leave the case out",
+            )
+    inside = int(np.count_nonzero(coarse & brain)) / max(1, int(np.count_nonzero(coarse)))
+    if coarse.any() and inside < _LEAST_INSIDE:
+        what = f"{1 - inside:.0%} of the reference of case {case_id} lies outside the brain"
+        return (Note("W-OUTSIDE", what, "compare it with its images in a viewer"),)
+    return ()
+
+
+def _steps(grid: Grid) -> list[slice]:
+    steps = [max(1, round(_STEP_MM / spacing)) for spacing in grid.spacing]
+    return [slice((step - 1) // 2, None, step) for step in steps]
+
+
+def _look(volume: Volume, case_id: str) -> _Look:
+    steps = _steps(volume.grid)
+    channels = np.ascontiguousarray(volume.array[(slice(None), *steps)])
+    affine = volume.grid.affine.copy()
+    affine[:3, :3] *= [step.step for step in steps]
+    x, y, z = channels.shape[1:]
+    return _Look(case_id, channels, Grid((x, y, z), affine))
+
+
+def _check_head(look: _Look) -> list[Note]:
+    brain = look.brain
+    ml = np.count_nonzero(brain) * look.grid.voxel_ml
+    spans = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    box = math.prod(int(s[-1] - s[0]) + 1 if s.size else 0 for s in spans)
+    fill = int(np.count_nonzero(brain)) / max(1, box)
+    if ml > _BRAIN_ML[1] or fill > _LARGEST_FILL:
+        raise CaseError(
+            "E-SKULL",
+            f"case {look.case_id} shows {ml:,.0f} ml that are not 0, {fill:.0%} of their box",
+            expected=f"a skull-stripped brain on a background of 0: at most {_BRAIN_ML[1]:,.0f} ml, "
+            f"{_LARGEST_FILL:.0%} of its box",
+            remedy="remove the skull first, for example with HD-BET or SynthStrip, or go on with --force",
+        )
+    if ml < _BRAIN_ML[0]:
+        raise CaseError(
+            "E-NOTBRAIN",
+            f"case {look.case_id} shows {ml:,.0f} ml that are not 0",
+            expected=f"a human brain of at least {_BRAIN_ML[0]:,.0f} ml, whole",
+            remedy="check which files were given and their voxel size, or go on with --force",
+        )
+    return []
+
+
+def _check_sequences(look: _Look) -> list[Note]:
+    similar = pair_features(look.channels)[0]
+    names = list(Modality)
+    for one in range(4):
+        for other in range(one):
+            if similar[one, other] > _SAME_Z:
+                raise CaseError(
+                    "E-DUPLICATE",
+                    f"case {look.case_id}: {names[other]} and {names[one]} are the same image, scaled",
+                    expected="a different sequence in each file",
+                    remedy="check which files were given, or go on with --force",
+                )
+    found = likeness(look.channels)
+    if found.best > _NO_BRAIN:
+        raise CaseError(
+            "E-NOTBRAIN",
+            f"case {look.case_id} is unlike a brain's sequences: distance {found.best:.1f}, real cases 1",
+            expected=f"T1, T1 with contrast, T2 and FLAIR of a brain (distance at most {_NO_BRAIN:g})",
+            remedy="check which files were given, or go on with --force",
+        )
+    if found.order != AS_GIVEN and found.as_given - found.best > _BETTER_ORDER:
+        pairs = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
+        raise CaseError(
+            "E-MODALITY-ORDER",
+            f"case {look.case_id}: the sequences seem to be swapped: {', '.join(pairs)}",
+            expected="each sequence under its own name",
+            remedy="rename the files or name them with --t1n --t1c --t2w --t2f, or go on with --force",
+        )
+    return _weak_notes(look, float(similar[0, 1]))
+
+
+def _weak_notes(look: _Look, similar: float) -> list[Note]:
+    notes = []
+    if similar > _NO_CONTRAST_Z:
+        what = f"case {look.case_id}: t1c is nearly the image that t1n is"
+        notes.append(Note("W-CONTRAST", what, "without contrast agent, enhancing tumour is not reliable"))
+    for modality, ratio in zip(Modality, alignment(look.channels, look.grid), strict=True):
+        if ratio < _LEAST_ALIGNED:
+            what = (
+                f"case {look.case_id}: {modality} seems not to lie on the other sequences (ratio {ratio:.2f})"
+            )
+            notes.append(Note("W-ALIGN", what, "look at it in a viewer, and register it if that is so"))
+    return notes
+
+
+def _edge_notes(volume: Volume, case_id: str) -> list[Note]:
+    """Return a note when the image ends within the brain, but below: many BraTS images end there."""
+    faces = []
+    for axis in range(3):
+        others = [a for a in range(3) if a != axis]
+        area = volume.grid.spacing[others[0]] * volume.grid.spacing[others[1]]
+        world = _world_axis(volume.grid, axis)
+        upward = volume.grid.affine[world, axis] > 0
+        for place in (0, -1):
+            if world == 2 and (place == 0) == upward:
+                continue
+            face = np.take(volume.array, place, axis=axis + 1).any(axis=0)
+            if np.count_nonzero(face) * area > _EDGE_MM2:
+                side = (("left", "right"), ("back", "front"), ("bottom", "top"))[world]
+                faces.append(side[int((place == -1) == upward)])
+    if not faces:
+        return []
+    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of the image"
+    return [Note("W-EDGE", what, "what lies beyond is not measured")]
+
+
+def _world_axis(grid: Grid, axis: int) -> int:
+    return int(np.argmax(np.abs(grid.affine[:3, axis])))
+
+
+def _mirror_gains(volume: Volume, look: _Look, mask: npt.NDArray[np.bool_]) -> list[float]:
+    """Return for each axis how much brighter T2 and FLAIR are where only the mirrored reference lies."""
+    wanted = [m for m in (Modality.T2F, Modality.T2W) if m in volume.channels]
+    brain = np.all(look.channels != 0, axis=0)
+    bright = np.zeros(mask.shape)
+    for modality, weight in zip(wanted, (1.0, 0.5), strict=False):
+        image = look.channels[volume.channels.index(modality)].astype(np.float32)
+        low, middle, high = np.percentile(image[brain], (25, 50, 75)) if brain.any() else (0, 0, 1)
+        bright += weight * np.clip((image - middle) / (high - low + 1e-6), -5, 5)
+    gains = []
+    for axis in range(3):
+        mirrored = np.flip(mask, axis)
+        here, there = mask & ~mirrored & brain, mirrored & ~mask & brain
+        few = min(np.count_nonzero(here), np.count_nonzero(there)) < _FEWEST
+        gains.append(0.0 if few else float(bright[there].mean() - bright[here].mean()))
+    return gains
