@@ -224,8 +224,8 @@ def page(count: int, hits: dict, false: list, seconds: list, ranges: dict) -> st
         "",
         "    python benchmarks/content_checks.py BRATS_FOLDER",
         "",
-        "For the order of the sequences and for what is no brain, the model is fitted without the case that is",
-        "judged. The copies are made by arithmetic: how often a check finds such a fault in the wild is not known.",
+        "For the order of the sequences and for what is no brain, the model is fitted without the judged",
+        "case. The copies are made by arithmetic: how often it would be found in the wild is unknown.",
         "",
         f"**False alarms: {len(false)} of {count} real cases.** "
         f"Time: {1000 * np.median(seconds):.0f} ms a case (median).",
