@@ -16,7 +16,7 @@ DOORS = {
     "nncf": {"learning/quantise.py"},
     "pydantic": {"config.py"},
     "yaml": {"config.py"},
-    "typer": {"cli.py"},
+    "typer": {"cli.py", "cli_checks.py"},
     "rich": {"console.py"},
     "PIL": {"results/picture.py"},
     "monai": {"learning/network.py", "learning/loss.py"},

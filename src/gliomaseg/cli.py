@@ -1,18 +1,19 @@
 """The command line: one function per verb, each a few calls of the Python API. Door: typer.
 
 Only what a verb needs is imported, inside the verb. Exit codes: 0 ok, 1 a problem with data,
-2 wrong usage, 130 interrupted.
+2 wrong usage, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gliomaseg import __version__, console, show
+from gliomaseg import __version__, cli_checks, console, show
 from gliomaseg.errors import SettingsError, UsageError, as_coded
 
 if TYPE_CHECKING:
@@ -52,8 +53,15 @@ def _root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
     _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    log: Annotated[Path | None, typer.Option("--log", help="Add tracebacks of errors to this file.")] = None,
 ) -> None:
     """Outline brain tumours in MRI. Research use only: not a medical device."""
+    if log:
+        console.keep_log(log)
+
+
+for _verb in (cli_checks.check, cli_checks.explain, cli_checks.doctor):
+    app.command()(_verb)
 
 
 @app.command()
@@ -132,11 +140,13 @@ def train(
     """Train a network; the same command again goes on where it was stopped."""
     from gliomaseg.config import load_settings
     from gliomaseg.imaging.case import find_cases
+    from gliomaseg.survey import require_sound
 
     named = {"training.fold": fold, "training.hours": hours}
     given = [f"{name}={value}" for name, value in named.items() if value is not None]
     settings = load_settings(preset, [*(changes or []), *given])
     cases = find_cases(data, scheme=_scheme(scheme))
+    require_sound(cases, settings.network.modalities)
     with console.progress() as progress, console.resumable():
         run = _learning("training").train(cases, output, settings, cache=cache, progress=progress)
     console.show_table(run.summary(), title=f"Run {output}")
@@ -257,11 +267,14 @@ def _learning(module: str) -> Any:
 
 def main() -> None:
     """Run the command line: errors in three lines, no traceback unless --debug."""
+    for stream in (sys.stdout, sys.stderr):  # ids and paths may hold what the terminal's locale does not
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except Exception as error:  # noqa: BLE001 (nobody is to meet a traceback: --debug shows it)
         coded = as_coded(error)
         if "--json" in sys.argv:
-            console.show_json({"error": coded.as_dict()})
+            console.show_json({"error": coded.reworded(console.unplaced).as_dict()})
         console.show_error(coded)
         raise SystemExit(coded.exit_code) from None

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from gliomaseg import files
 from gliomaseg.errors import GliomasegError
 
 #: Seconds between plain progress lines where there is no terminal.
@@ -27,10 +32,43 @@ def say(text: str) -> None:
 
 
 def show_error(error: GliomasegError) -> None:
-    """Write an error in three lines: what, expected, remedy; with --debug the traceback before them."""
+    """Write an error in three lines: what, expected, remedy; with --debug the traceback before them.
+
+    With --log FILE the traceback is added to that file, without the folders of what was given.
+    """
     if "--debug" in sys.argv:
         traceback.print_exception(error)
+    if _log:
+        when = time.strftime("%Y-%m-%d %H:%M:%S")
+        with contextlib.suppress(OSError), _log[0].open("a", encoding="utf-8") as stream:
+            stream.write(f"{when}\n{unplaced(''.join(traceback.format_exception(error)))}\n")
     say(str(error))
+
+
+_log: list[Path] = []
+
+
+def keep_log(path: Path) -> None:
+    """Add the tracebacks of errors to a file from now on; raises OutputError if it can't be written."""
+    try:
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise files.output_error(error, path) from error
+    _log[:] = [path]
+
+
+def unplaced(text: str) -> str:
+    """Return ``text`` without the folders that tell whose computer this is, or who the patient is.
+
+    They are those of what the command line names, of the program and of the user.
+    """
+    given = [argument.rpartition("=")[2] for argument in sys.argv[1:]]
+    folders = {str(Path(name).parent) for name in given if Path(name).is_absolute()}
+    program = {str(Path(__file__).parents[1]), str(Path(json.__file__).parents[1]), sys.prefix}
+    for folder in sorted(folders | program | {str(Path.cwd()), str(Path.home())}, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder + os.sep, "")
+    return text
 
 
 def show_json(content: object) -> None:
@@ -60,12 +98,28 @@ def _is_number(cell: str) -> bool:
 
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
-    """Say, when the user interrupts, that nothing is lost."""
+    """Say, when the user interrupts or the system ends the process, that nothing is lost.
+
+    SIGTERM ends the block as Ctrl-C does, so that it cleans up behind itself; then the exit code is 143.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if is_main else None
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         say("stopped; what is finished is kept: the same command again goes on from there")
         raise
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(SystemExit):
+    """The system asked the process to end."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated(128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager

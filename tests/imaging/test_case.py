@@ -405,9 +405,9 @@ def test_duplicate_ids_in_a_list(tmp_path: Path) -> None:
     assert str(tmp_path / "b") in error.what
 
 
-def test_an_image_given_as_list_is_refused(tmp_path: Path, phantom_case: Case) -> None:
+def test_an_image_given_as_a_case_is_refused(tmp_path: Path, phantom_case: Case) -> None:
     shutil.copyfile(phantom_case.images[T1N], tmp_path / "a.nii.gz")
-    refused("E-MANIFEST", tmp_path / "a.nii.gz")
+    refused("E-NOCASE", tmp_path / "a.nii.gz")
 
 
 # On disk

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gliomaseg import console
 from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.evaluation import metrics, segmentation_pair
 from gliomaseg.evaluation.calibration import Reliability, count_reliability
@@ -68,7 +69,7 @@ def score_pair(job: Job) -> Scored:
     except GliomasegError as error:
         if error.code == "E-EXTRA":  # no other case will fare better
             raise
-        return Scored(pair.case_id, error=error.as_dict())
+        return Scored(pair.case_id, error=error.reworded(console.unplaced).as_dict())
     except MemoryError:
         full = GliomasegError("E-MEM", f"the memory ran out at {pair.case_id}", remedy="use --jobs 1")
         return Scored(pair.case_id, error=full.as_dict())

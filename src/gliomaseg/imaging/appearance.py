@@ -44,10 +44,9 @@ class Model(NamedTuple):
     precision: _Array
 
 
-def likeness(channels: npt.NDArray[np.generic], model: Model | None = None) -> Likeness:
-    """Return how alike t1n, t1c, t2w, t2f (channel, x, y, z) are to real sequences; 1 is ordinary."""
-    mean, precision = model or _shipped()
-    pairs = pair_features(channels)
+def likeness(pairs: _Array) -> Likeness:
+    """Return how alike sequences with these ``pair_features`` are to real ones; 1 is ordinary."""
+    mean, precision = _shipped()
     found: dict[Order, float] = {}
     for a, b, c, d in itertools.permutations(range(4)):
         away = features(pairs, (a, b, c, d)) - mean
@@ -57,7 +56,10 @@ def likeness(channels: npt.NDArray[np.generic], model: Model | None = None) -> L
 
 
 def pair_features(channels: npt.NDArray[np.generic]) -> _Array:
-    """Return (3, 4, 4): rank correlation (Fisher's z), and lopsidedness far out and less far."""
+    """Return (3, 4, 4) of t1n, t1c, t2w, t2f (channel, x, y, z).
+
+    They are the rank correlation (Fisher's z), and the lopsidedness of each difference far out and less far.
+    """
     brain = np.all(channels != 0, axis=0)
     values = channels[:, brain].astype(np.float32)
     values = values[:, :: max(1, values.shape[1] // _VOXELS)]

@@ -58,7 +58,8 @@ class Case:
             paths["reference"] = self.reference
         for part, path in paths.items():
             name = path.name if path.name.startswith(self.id) else f"the {part} image"
-            text = text.replace(str(path), name).replace(path.name, name)
+            text = text.replace(str(path), name)
+            text = text.replace(path.name, name) if path.suffix else text
         return text
 
     def require(self, modalities: Iterable[Modality]) -> Case:
@@ -83,6 +84,8 @@ def find_cases(path: str | Path, *, scheme: LabelScheme | None = None) -> list[C
     path = Path(path)
     if not path.exists():
         raise missing_file(path)
+    if path.name.lower().endswith((".nii", ".nii.gz")) and not path.is_dir():
+        raise _one_image(path)
     if path.is_file():
         cases = _read_manifest(path)
     else:
@@ -177,6 +180,15 @@ def _assemble(case_id: str, parts: list[tuple[Part, Path]]) -> Case:
             )
     images = {m: found[m] for m in Modality if m in found}
     return Case(case_id, images, found.get(None), parts[0][0].scheme)
+
+
+def _one_image(path: Path) -> CaseError:
+    return CaseError(
+        "E-NOCASE",
+        f"{path} is one image, not a case",
+        expected="a folder with a case's sequences, or a CSV list",
+        remedy=f"give its folder {path.parent}, or name the four with --t1n --t1c --t2w --t2f",
+    )
 
 
 def _nothing_found(path: Path) -> CaseError:

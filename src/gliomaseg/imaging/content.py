@@ -28,7 +28,7 @@ _LARGEST_FILL = 0.7
 #: Rank correlation of two sequences (as Fisher's z): real at most 1.4 (0.88).
 _SAME_Z, _NO_CONTRAST_Z = np.arctanh(0.985), np.arctanh(0.94)
 #: Distance from real sequences beyond which it is no brain, and by which another order must be nearer.
-_NO_BRAIN, _BETTER_ORDER = 6.0, 0.5
+_NO_BRAIN, _BETTER_ORDER = 4.0, 0.5
 #: Least ratio of ``alignment``: real at least 1.39.
 _LEAST_ALIGNED = 1.15
 #: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0.
@@ -135,7 +135,8 @@ def _check_head(look: _Look) -> list[Note]:
 
 
 def _check_sequences(look: _Look) -> list[Note]:
-    similar = pair_features(look.channels)[0]
+    pairs = pair_features(look.channels)
+    similar = pairs[0]
     names = list(Modality)
     for one in range(4):
         for other in range(one):
@@ -146,7 +147,7 @@ def _check_sequences(look: _Look) -> list[Note]:
                     expected="a different sequence in each file",
                     remedy="check which files were given, or go on with --force",
                 )
-    found = likeness(look.channels)
+    found = likeness(pairs)
     if found.best > _NO_BRAIN:
         raise CaseError(
             "E-NOTBRAIN",
@@ -158,7 +159,7 @@ def _check_sequences(look: _Look) -> list[Note]:
         pairs = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
         raise CaseError(
             "E-MODALITY-ORDER",
-            f"case {look.case_id}: the sequences seem to be swapped: {', '.join(pairs)}",
+            f"case {look.case_id}: the sequences seem to be swapped: {', '.join(swaps)}",
             expected="each sequence under its own name",
             remedy="rename the files or name them with --t1n --t1c --t2w --t2f, or go on with --force",
         )
@@ -167,10 +168,18 @@ def _check_sequences(look: _Look) -> list[Note]:
 
 def _weak_notes(look: _Look, similar: float) -> list[Note]:
     notes = []
+    ratios = alignment(look.channels, look.grid)
+    if max(ratios) < _LEAST_ALIGNED:
+        raise CaseError(
+            "E-NOTBRAIN",
+            f"case {look.case_id}: no two of its images have anything in common",
+            expected="four sequences of one brain, registered to each other",
+            remedy="check which files were given, or go on with --force",
+        )
     if similar > _NO_CONTRAST_Z:
         what = f"case {look.case_id}: t1c is nearly the image that t1n is"
         notes.append(Note("W-CONTRAST", what, "without contrast agent, enhancing tumour is not reliable"))
-    for modality, ratio in zip(Modality, alignment(look.channels, look.grid), strict=True):
+    for modality, ratio in zip(Modality, ratios, strict=True):
         if ratio < _LEAST_ALIGNED:
             what = (
                 f"case {look.case_id}: {modality} seems not to lie on the other sequences (ratio {ratio:.2f})"
@@ -190,7 +199,8 @@ def _edge_notes(volume: Volume, case_id: str) -> list[Note]:
         for place in (0, -1):
             if world == 2 and (place == 0) == upward:
                 continue
-            face = np.take(volume.array, place, axis=axis + 1).any(axis=0)
+            index = tuple(place if a == axis else slice(None) for a in range(3))
+            face = volume.array[(slice(None), *index)].any(axis=0)
             if np.count_nonzero(face) * area > _EDGE_MM2:
                 side = (("left", "right"), ("back", "front"), ("bottom", "top"))[world]
                 faces.append(side[int((place == -1) == upward)])

@@ -100,6 +100,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
         known, members, _ = record["format"], set(dict(record["files"])), dict(record["about"])
     except FileNotFoundError:
         raise _bad(f"there is no model bundle in {folder} (no bundle.json)") from None
+    except NotADirectoryError:
+        raise _bad(f"{folder} is a file, not a folder: a bundle is never packed") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise _bad(f"{path} can't be read: {error}") from error
     if known != FORMAT:

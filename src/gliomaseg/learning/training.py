@@ -245,13 +245,22 @@ def _stop_on_signal() -> Iterator[threading.Event]:
         yield stop
         return
     kept = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        stop.set()
+
     for kind in kept:
-        signal.signal(kind, lambda *_: stop.set())
+        signal.signal(kind, note)
     try:
         yield stop
     finally:
         for kind, handler in kept.items():
             signal.signal(kind, handler)
+        handler = kept.get(signal.Signals(received[0])) if received else None
+        if callable(handler):  # now that all is saved, the signal does what it would have done
+            handler(received[0], None)
 
 
 def keep_freed_memory() -> None:

@@ -1,0 +1,74 @@
+"""``gliomaseg check``: what is wrong with each of many cases, before any work is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gliomaseg.errors import GliomasegError, Note, as_coded
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import anonymous, check_reference, read_case, read_headers
+from gliomaseg.imaging.content import check_content, check_reference_content
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.labels import Modality
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one case."""
+
+    case_id: str
+    warnings: tuple[Note, ...] = ()
+    error: GliomasegError | None = None
+
+    @property
+    def state(self) -> Literal["pass", "warn", "fail"]:
+        """Return fail for an error, warn for warnings, else pass."""
+        return "fail" if self.error else "warn" if self.warnings else "pass"
+
+    def rows(self) -> list[list[str]]:
+        """Return one row for each remark: id, state, code, reason, remedy."""
+        found = [(note.code, note.what, note.remedy) for note in self.warnings]
+        if self.error:
+            found.insert(0, (self.error.code, self.error.what, self.error.remedy))
+        return [[self.case_id, self.state, *remark] for remark in found or [("", "", "")]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {
+            "case": self.case_id,
+            "state": self.state,
+            "error": self.error.as_dict() if self.error else None,
+            "warnings": [note._asdict() for note in self.warnings],
+        }
+
+
+def survey(
+    cases: Sequence[Case], *, deep: bool = False, modalities: Sequence[Modality] = tuple(Modality)
+) -> Iterator[Finding]:
+    """Yield what is wrong with each case by its headers; with ``deep`` all voxels are read and looked at."""
+    for case in cases:
+        try:
+            yield Finding(case.id, (_look_at if deep else read_headers)(case, modalities))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other cases are looked at)
+            yield Finding(case.id, error=as_coded(error).reworded(case.anonymous))
+
+
+def require_sound(cases: Sequence[Case], modalities: Sequence[Modality]) -> None:
+    """Raise what is wrong with the first bad case by its headers, and say how many others are bad."""
+    errors = [found.error for found in survey(cases, modalities=modalities) if found.error]
+    if len(errors) > 1:
+        more = f" ({len(errors) - 1} other cases are bad too: gliomaseg check lists them)"
+        raise errors[0].reworded(lambda text: text + more if text == errors[0].what else text)
+    if errors:
+        raise errors[0]
+
+
+def _look_at(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:
+    volume = check_content(read_case(case, modalities), case.id)
+    if case.reference is None:
+        return volume.notes
+    reference = read_labels(case.reference, case.scheme)
+    check_reference(case, volume.grid, reference.grid)
+    return anonymous(case, (*volume.notes, *check_reference_content(volume, reference, case.id)))
