@@ -503,6 +503,14 @@ def too_small(exam: Exam) -> None:
 
 
 @row(44, "E-NOTBRAIN", "unlike a brain's sequences")
+def one_sequence_four_times(exam: Exam) -> None:
+    t1, affine = exam.image("t1")
+    for seed, name in enumerate(("t1", "t1ce", "t2", "flair")):
+        noise = np.random.default_rng(seed).normal(0, 15, t1.shape)
+        exam.save(np.where(t1 > 0, np.clip(t1 + noise, 1, None), 0), affine, name, "i2")
+
+
+@row(44, "E-NOTBRAIN", "anything in common")
 def no_brain(exam: Exam) -> None:
     def shuffle(array: Array) -> Array:
         brain = array > 0

@@ -44,8 +44,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-def test_the_errors_page_is_the_table() -> None:
-    spec = importlib.util.spec_from_file_location("errors_page", ROOT / "tools" / "errors_page.py")
+@pytest.mark.parametrize("tool", ["errors_page", "bad_inputs_page"])
+def test_a_generated_page_is_its_table(tool: str) -> None:
+    spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

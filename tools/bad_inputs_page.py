@@ -16,8 +16,8 @@ def text() -> str:
         "",
         "Each row but the open ones is built from the synthetic exam and proven by a test",
         "([test_bad_inputs.py](../tests/test_bad_inputs.py)): the code, the exit code, no traceback, inputs",
-        "untouched, nothing left behind, bounded memory. `gliomaseg explain E-TRUNCATED` prints what is known of",
-        "one code. Rows about DICOM (73 to 78) come with DICOM.",
+        "untouched, nothing left behind, bounded memory. `gliomaseg explain E-TRUNCATED` prints what is",
+        "known of one code. Rows about DICOM (73 to 78) come with DICOM.",
         "",
         f"{len(ROWS)} rows: "
         + ", ".join(f"{counts[a]} {a}" for a in ("refused", "warned", "repaired", "works", "open"))

@@ -2,24 +2,38 @@
 
 from pathlib import Path
 
-from gliomaseg.errors import CODES
+from gliomaseg.errors import CODES, WARNINGS
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 
 
 def text() -> str:
     """Return the page."""
-    rows = [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]
+    errors, warnings = (
+        [f"| `{code}` | {meaning} |" for code, meaning in sorted(table.items())]
+        for table in (CODES, WARNINGS)
+    )
     head = [
         "# Errors",
         "",
         "Each error says what was given, what was expected and what to do next. Its code never changes its",
         "meaning; `--json` gives all four. One bad case of a folder does not stop the others.",
+        "`gliomaseg explain CODE` says what leads to it, [bad inputs](bad-inputs.md) what each gets. Tracebacks are",
+        "shown by `gliomaseg --debug ...` and kept by `gliomaseg --log FILE ...`.",
         "",
         "| code | meaning |",
         "|---|---|",
     ]
-    return "\n".join([*head, *rows, ""])
+    more = [
+        "",
+        "# Warnings",
+        "",
+        "The work goes on. Warnings are shown at the end, and kept in `run.json`.",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+    ]
+    return "\n".join([*head, *errors, *more, *warnings, ""])
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def _check_sequences(look: _Look) -> list[Note]:
             remedy="check which files were given, or go on with --force",
         )
     if found.order != AS_GIVEN and found.as_given - found.best > _BETTER_ORDER:
-        pairs = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
+        swaps = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
         raise CaseError(
             "E-MODALITY-ORDER",
             f"case {look.case_id}: the sequences seem to be swapped: {', '.join(swaps)}",
