@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,50 @@ def test_what_is_written_does_not_tell_where_files_lie_or_whose_they_are(
     for text in written:
         assert "ohn" not in text
         assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("limit", [None, 1.0])
+def test_the_next_case_is_read_while_one_is_segmented(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float | None
+) -> None:
+    """By what happened in which order: B is opened before A is saved, unless memory is short."""
+    segmenter, told = Segmenter.load(max_memory_gb=limit), []
+    second = threading.Event()
+    whole_open, whole_label = segmenter.open, segmenter.label
+
+    def open_case(case: Case, **rest: object) -> object:
+        told.append(f"open {case.id}")
+        second.set() if case.id == "B" else None
+        return whole_open(case, **rest)  # type: ignore[arg-type]
+
+    def label(opened: object, **rest: object) -> object:
+        if limit is None:
+            assert second.wait(30)
+        told.append(f"label {opened.case.id}")  # type: ignore[attr-defined]
+        return whole_label(opened, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(segmenter, "open", open_case)
+    monkeypatch.setattr(segmenter, "label", label)
+    assert states(list(segment_cases(cases, segmenter, tmp_path / "out"))) == ["A done", "B done"]
+    overlapped = ["open A", "open B", "label A", "label B"]
+    assert told == (overlapped if limit is None else ["open A", "label A", "open B", "label B"])
+
+
+def test_a_cohort_that_is_left_early_frees_its_cases(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path
+) -> None:
+    outcomes = segment_cases(cases, segmenter, tmp_path / "out")
+    assert next(outcomes).state == "done"
+    outcomes.close()  # type: ignore[attr-defined]
+    assert not list((tmp_path / "out").glob(".lock-*"))
+
+
+def test_together_and_alone_give_the_same_bytes(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path
+) -> None:
+    list(segment_cases(cases, segmenter, tmp_path / "together"))
+    for case in cases:
+        list(segment_cases([case], segmenter, tmp_path / "alone"))
+        for name in ("seg.nii.gz", "overview.png", "measurements.json"):
+            one, two = (tmp_path / folder / case.id / name for folder in ("together", "alone"))
+            assert one.read_bytes() == two.read_bytes()

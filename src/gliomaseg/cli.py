@@ -80,6 +80,12 @@ def segment(
     model: Model = "shipped",
     threads: Threads = 0,
     precision: Precision = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu; cuda (needs PyTorch); auto: cuda if there is one.")
+    ] = "cpu",
+    max_memory: Annotated[
+        float | None, typer.Option(help="Most GB to take, by smaller windows; default: what is free.")
+    ] = None,
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Leave out cases that the model was trained on.")
     ] = False,
@@ -94,7 +100,8 @@ def segment(
 
     scheme = find_scheme(labels)
     cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
-    segmenter = Segmenter.load(model, threads=threads, precision=precision, force=force)
+    options = {"threads": threads, "precision": precision, "device": device, "max_memory_gb": max_memory}
+    segmenter = Segmenter.load(model, force=force, **options)
     if held_out:
         cases = segmenter.held_out(cases)
     with console.progress() as progress, console.resumable():

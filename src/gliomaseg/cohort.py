@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from gliomaseg import files, finished
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import BRATS2021, LabelScheme
-from gliomaseg.segmenter import Segmenter
+from gliomaseg.segmenter import Opened, Result, Segmenter
 
 
 @dataclass(frozen=True)
@@ -69,57 +72,127 @@ def segment_cases(
 ) -> Iterator[Outcome]:
     """Segment each case into its folder under ``output`` and yield what became of it.
 
-    A case whose folder holds the very same result (inputs, model, settings by hash) is left as it
-    is; one that another process is working on fails with E-LOCKED. Raises OutputError when ``output``
-    can't be written, before any work.
+    While the network works on one case, the next is read and the last one written: three are in memory at
+    most, and one with ``inference.max_memory_gb``. A case whose folder holds the very same result (inputs,
+    model, settings by hash) is left as it is; one that another process is working on fails with E-LOCKED.
+    Raises OutputError when ``output`` can't be written, before any work.
     """
     files.make_folder(output, room=_ROOM * len(cases))
     files.clear_leftovers(output)
+    jobs: list[_Job] = []
     for number, case in enumerate(cases):
         where = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
 
         def tell(stage: str, number: int = number, where: str = where) -> None:
-            progress((number + _SHARE.get(stage, 0)) / len(cases), f"{where}: {stage}")
+            if all(job.outcome for job in jobs[:number]):  # of the cases in work, the first is shown
+                progress((number + _SHARE.get(stage, 0)) / len(cases), f"{where}: {stage}")
 
-        try:
-            yield _segment_case(case, segmenter, output, scheme=scheme, overwrite=overwrite, tell=tell)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
-            yield _failure(case, error, output)
+        jobs.append(_Job(case, segmenter, output, scheme=scheme, overwrite=overwrite, tell=tell))
+    in_turn = segmenter.settings.inference.max_memory_gb is not None
+    return _overlapped(jobs, ahead=0 if in_turn else 1)
 
 
 #: What a result takes on the disk in bytes: 0.8 MB for a BraTS case, most of it the picture.
 _ROOM = 2_000_000
 #: How much of a case's time has passed when a stage begins, from the seconds in docs/speed.md.
-_SHARE = {"prepare": 0.1, "compile": 0.3, "infer": 0.4, "label": 0.85, "hash": 0.87, "save": 0.88}
+_SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "hash": 0.34, "save": 0.75}
 
 
-def _segment_case(
-    case: Case,
-    segmenter: Segmenter,
-    output: Path,
-    *,
-    scheme: LabelScheme,
-    overwrite: bool,
-    tell: Callable[[str], None],
-) -> Outcome:
-    folder = output / case.id
-    tell("check")
-    with files.claim(folder):
-        if folder.exists() and not overwrite:
-            case.require(segmenter.settings.network.modalities)
-            if finished.compare(folder, segmenter.describe(case, scheme)) == "unchanged":
-                return _outcome(case, "unchanged", folder)
-        result = segmenter.segment(case, scheme=scheme, stage=tell)
-        tell("save")
-        result.save(output, overwrite=True)
-    return _outcome(case, "done", folder)
+def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
+    """Open, label and save each job; yield outcomes in order.
+
+    ``ahead`` jobs are opened, and as many saved, by threads beside, while another one is labelled.
+    """
+    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    opening: deque[Future[None]] = deque()
+    saving: deque[Future[Outcome]] = deque()
+    try:
+        for number, job in enumerate(jobs):
+            for following in jobs[number + len(opening) : number + 1 + ahead]:
+                opening.append(reader.submit(following.open, beside=min(2 * ahead, len(jobs) - 1)))
+            opening.popleft().result()
+            job.label()
+            saving.append(writer.submit(job.save))
+            while len(saving) > ahead:
+                yield saving.popleft().result()
+        yield from (future.result() for future in saving)
+    finally:
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown(cancel_futures=True)
+        for job in jobs:
+            job.release()
 
 
-def _failure(case: Case, error: Exception, output: Path) -> Outcome:
-    def shorten(text: str) -> str:
-        return case.anonymous(text).replace(f"{output}{os.sep}", "")
+class _Job:
+    """One case on its way into its folder: opened, labelled, saved. Whatever goes wrong is its outcome."""
 
-    return Outcome(case.id, "failed", error=as_coded(error).reworded(shorten))
+    def __init__(
+        self,
+        case: Case,
+        segmenter: Segmenter,
+        output: Path,
+        *,
+        scheme: LabelScheme,
+        overwrite: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.outcome: Outcome | None = None
+        self._case, self._segmenter, self._output = case, segmenter, output
+        self._scheme, self._overwrite, self._tell = scheme, overwrite, tell
+        self._claim = contextlib.ExitStack()
+        self._opened: Opened | None = None
+        self._result: Result | None = None
+
+    def open(self, *, beside: int) -> None:
+        """Read and prepare the case, while ``beside`` others are in memory, unless its result is there."""
+        with self._caught():
+            folder = self._output / self._case.id
+            self._tell("check")
+            self._claim.enter_context(files.claim(folder))
+            if folder.exists() and not self._overwrite:
+                self._case.require(self._segmenter.settings.network.modalities)
+                wanted = self._segmenter.describe(self._case, self._scheme)
+                if finished.compare(folder, wanted) == "unchanged":
+                    self._end(_outcome(self._case, "unchanged", folder))
+                    return
+            self._opened = self._segmenter.open(
+                self._case, scheme=self._scheme, beside=beside, stage=self._tell
+            )
+
+    def label(self) -> None:
+        """Run the network."""
+        with self._caught():
+            if self._opened:
+                self._result = self._segmenter.label(self._opened, stage=self._tell)
+        self._opened = None
+
+    def save(self) -> Outcome:
+        """Write the result and return what became of the case."""
+        with self._caught():
+            if self._result:
+                self._tell("save")
+                folder = self._result.save(self._output, overwrite=True)
+                self._end(_outcome(self._case, "done", folder))
+        self._result = None
+        return cast("Outcome", self.outcome)  # one of the three has ended it
+
+    def release(self) -> None:
+        """Let other processes work on the case."""
+        self._claim.close()
+
+    def _end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.release()
+
+    @contextlib.contextmanager
+    def _caught(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
+            self._end(Outcome(self._case.id, "failed", error=as_coded(error).reworded(self._shorten)))
+
+    def _shorten(self, text: str) -> str:
+        return self._case.anonymous(text).replace(f"{self._output}{os.sep}", "")
 
 
 def _outcome(case: Case, state: Literal["done", "unchanged"], folder: Path) -> Outcome:

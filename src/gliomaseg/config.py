@@ -134,8 +134,12 @@ class InferenceSettings(_Section):
     """auto is int8 where the bundle and the CPU are fit for it, else bf16 where the CPU is, else fp32."""
     threads: int = Field(0, ge=0)
     """CPU threads of the network; 0: one for each core."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """cuda needs PyTorch; auto is cuda where there is an NVIDIA GPU and PyTorch for it, else cpu."""
     window_voxels: Natural = 12_000_000
     """Largest window in voxels; larger brains are tiled (a BraTS brain has about 4 million)."""
+    max_memory_gb: float | None = Field(None, gt=0)
+    """If given, windows are made small enough for the process to stay below it; else for what is free."""
 
 
 class SegmentSettings(_Section):

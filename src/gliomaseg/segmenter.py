@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +20,15 @@ from gliomaseg import __version__, console, files
 from gliomaseg.config import parse_settings
 from gliomaseg.errors import CaseError, Note, OutputError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.check import read_case, stored_size
 from gliomaseg.imaging.content import check_content
 from gliomaseg.imaging.nifti import write_segmentation
-from gliomaseg.imaging.prepare import prepare
+from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
-from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.device import choose_engine
+from gliomaseg.inference.machine import free_memory, peak_memory
+from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Region, Tissue
 from gliomaseg.results.measure import Measurements, measure
@@ -106,9 +108,22 @@ class Result:
         return {
             **self.provenance,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": round(peak / 1e6, 1) if (peak := peak_memory()) else None,
             "warnings": [note._asdict() for note in self.warnings],
         }
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One case read and prepared: what the network waits for, and the largest window, in voxels, for it."""
+
+    case: Case
+    images: Volume
+    prepared: Prepared
+    window: int
+    scheme: LabelScheme
+    provenance: Mapping[str, Any]
+    seconds: dict[str, float]
 
 
 class Segmenter:
@@ -120,24 +135,17 @@ class Segmenter:
         self.force = force
         tree = bundle.settings.model_dump(mode="json")
         self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
-        self.engine = Engine(bundle, self.settings.inference)
+        self.engine = choose_engine(bundle, self.settings.inference)
 
     @classmethod
-    def load(
-        cls,
-        model: str | Path = "shipped",
-        *,
-        threads: int = 0,
-        precision: str = "auto",
-        force: bool = False,
-    ) -> Segmenter:
+    def load(cls, model: str | Path = "shipped", *, force: bool = False, **options: object) -> Segmenter:
         """Return a segmenter for the shipped model or the bundle in a folder.
 
-        ``threads`` is the number of CPU threads of the network, 0 for one on each core; ``precision`` is
-        auto, int8, bf16 or fp32. With ``force`` images that don't look like what they should be are
-        segmented all the same. Raises ModelError, SettingsError.
+        ``options`` are settings of inference: ``threads`` (0: one for each core), ``precision`` (auto, int8,
+        bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto). With ``force`` images that don't look
+        like what they should be are segmented all the same. Raises ModelError, SettingsError.
         """
-        return cls(Bundle.load(model), threads=threads, precision=precision, force=force)
+        return cls(Bundle.load(model), force=force, **options)
 
     def held_out(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
@@ -157,26 +165,61 @@ class Segmenter:
     ) -> Result:
         """Label every voxel of ``case`` under ``scheme``; ``stage`` is told what is being done.
 
-        Raises CaseError and ImageError for the case's files, ModelError for the network.
+        Raises CaseError and ImageError for the case's files, ModelError for the network, and CaseError
+        (E-MEM) when the case asks for more memory than there is.
+        """
+        return self.label(self.open(case, scheme=scheme, stage=stage), stage=stage)
+
+    def open(
+        self,
+        case: Case,
+        *,
+        scheme: LabelScheme = BRATS2021,
+        beside: int = 0,
+        stage: Stage = lambda _: None,
+    ) -> Opened:
+        """Read and prepare a case while the network is compiled; ``label`` does the rest of ``segment``.
+
+        ``beside`` is the number of other cases that are in memory at the same time.
         """
         seconds: dict[str, float] = {}
+        limit = self._memory_limit()
         with ThreadPoolExecutor(1) as background:
             compiling = background.submit(self.engine.compile)
             with _stage("read", stage, seconds):
+                voxels, stored = stored_size(case, self.settings.network.modalities)
+                self._window(Demand(voxels, int(voxels * BRAIN), stored, beside), limit)
                 images = read_case(case, self.settings.network.modalities)
                 images = check_content(images, case.id, force=self.force)
             with _stage("prepare", stage, seconds):
                 prepared = prepare(images, self.settings.prepare)
+                window = self._window(Demand(voxels, prepared.image[0].size, stored, beside), limit)
             with _stage("compile", stage, seconds):
                 compiling.result()
-        with _stage("infer", stage, seconds):
-            probabilities = infer(prepared.image, self.engine, self.settings)
-        with _stage("label", stage, seconds):
-            labels = label_regions(probabilities, self.settings, scheme)
-            restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
         with _stage("hash", stage, seconds):
             provenance = self.describe(case, scheme)
-        return Result(case, images, Segmentation(restored, images.grid, scheme), provenance, seconds)
+        return Opened(case, images, prepared, window, scheme, provenance, seconds)
+
+    def label(self, opened: Opened, *, stage: Stage = lambda _: None) -> Result:
+        """Return the result of a case that was opened; raises ModelError."""
+        prepared, seconds = opened.prepared, opened.seconds
+        inference = self.settings.inference.model_copy(update={"window_voxels": opened.window})
+        settings = self.settings.model_copy(update={"inference": inference})
+        with _stage("infer", stage, seconds):
+            probabilities = infer(prepared.image, self.engine, settings)
+        with _stage("label", stage, seconds):
+            labels = label_regions(probabilities, settings, opened.scheme)
+            restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
+        segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
+        return Result(opened.case, opened.images, segmentation, opened.provenance, seconds)
+
+    def _memory_limit(self) -> float:
+        """Return how many bytes this process may use: as asked, or what is free on this machine."""
+        asked = self.settings.inference.max_memory_gb
+        return asked * 1e9 if asked else float(free_memory() or math.inf)
+
+    def _window(self, demand: Demand, limit: float) -> int:
+        return demand.fit(self.settings, limit, short=self.engine.precision != "fp32")
 
     def describe(self, case: Case, scheme: LabelScheme) -> dict[str, Any]:
         """Return what a result of ``case`` depends on: versions, model, inputs and settings."""
@@ -221,16 +264,6 @@ def already_there(target: Path) -> OutputError:
         expected="a case folder that is not there yet, or the same result",
         remedy="choose another folder with -o, or replace it with --overwrite",
     )
-
-
-def peak_memory_mb() -> float | None:
-    """Return the largest memory of this process so far in megabytes (10^6 bytes); None on Windows."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ What was repaired is a note of the volume, never silent; the rest is refused in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import LARGEST, is_finite, read_grid, read_voxels
+from gliomaseg.imaging.nifti import LARGEST, is_finite, read_grid, read_layout, read_voxels
 from gliomaseg.imaging.resample import as_one_grid
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
@@ -57,6 +58,16 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     kind = common if common.itemsize <= 4 else np.dtype(np.float32)
     stack = np.stack(list(arrays.values()), dtype=kind, casting="same_kind")
     return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes))
+
+
+def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:
+    """Return the voxels of a case's largest image and the bytes that all sequences take for one voxel.
+
+    From the headers alone. Raises CaseError (E-MODALITY) and ImageError.
+    """
+    case.require(modalities)
+    layouts = [read_layout(case.images[m]) for m in modalities]
+    return max(math.prod(x.grid.shape) for x in layouts), sum(x.dtype.itemsize for x in layouts)
 
 
 def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:

@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from gliomaseg import files
 from gliomaseg.errors import ImageError, Note
-from gliomaseg.imaging.header import header_length, parse_header, truncated
+from gliomaseg.imaging.header import Layout, header_length, parse_header, truncated
 from gliomaseg.imaging.place import make_header
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
@@ -34,6 +34,11 @@ _SLACK = 1 << 16
 _FIRST = 1 << 12
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits 15, plus 16 for gzip framing (zlib manual, inflateInit2)
+
+
+def read_layout(path: Path) -> Layout:
+    """Return what the header of a NIfTI file says, no voxel read; raises ImageError."""
+    return _Source(path, [], first=_FIRST).layout
 
 
 def read_grid(path: Path, notes: list[Note] | None = None) -> Grid:

@@ -7,6 +7,7 @@ Ignorant of files and networks.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -82,8 +83,9 @@ def prepare(volume: Volume, settings: PrepareSettings) -> Prepared:
     box = brain_box(channels)
     crops = [channel[box] for channel in channels]
     image, valid = padded(len(crops), crops[0].shape, settings)
-    for target, crop, name in zip(image, crops, volume.channels, strict=True):
-        normalise(crop, settings, name=name, out=target[valid])
+    with ThreadPoolExecutor(len(crops)) as pool:  # numpy lets go of the interpreter
+        rooms = [target[valid] for target in image]
+        list(pool.map(normalise, crops, volume.channels, rooms, [settings] * len(crops)))
     return Prepared(image, volume.grid, orientation, box, valid)
 
 
@@ -96,10 +98,11 @@ def padded(channels: int, shape: tuple[int, ...], settings: PrepareSettings) -> 
 
 def brain_box(channels: list[npt.NDArray[np.generic]]) -> Box:
     """Return the smallest box (x, y, z) around the voxels that are not 0 in any channel."""
+    xy = np.logical_or.reduce([channel.any(axis=2) for channel in channels])
+    yz = np.logical_or.reduce([channel.any(axis=0) for channel in channels])
     spans = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        filled = np.flatnonzero(np.logical_or.reduce([channel.any(axis=others) for channel in channels]))
+    for line in (xy.any(axis=1), xy.any(axis=0), yz.any(axis=0)):
+        filled = np.flatnonzero(line)
         if filled.size == 0:
             raise ImageError(
                 "E-CONSTANT",
@@ -111,7 +114,7 @@ def brain_box(channels: list[npt.NDArray[np.generic]]) -> Box:
     return spans[0], spans[1], spans[2]
 
 
-def normalise(crop: npt.NDArray[np.generic], settings: PrepareSettings, *, name: str, out: Image) -> None:
+def normalise(crop: npt.NDArray[np.generic], name: str, out: Image, settings: PrepareSettings) -> None:
     """Write the z-score of ``crop`` (x, y, z) inside the brain (not 0) to ``out``; outside stays 0."""
     brain = crop != 0
     values = crop[brain].astype(np.float32)

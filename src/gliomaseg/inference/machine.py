@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,11 @@ def cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Return whether there is an NVIDIA GPU, without asking its libraries: PyTorch takes seconds to load."""
+    return Path("/dev/nvidia0").exists() or bool(shutil.which("nvidia-smi"))
 
 
 def free_memory() -> int | None:

@@ -1,0 +1,48 @@
+"""What a network runs on: OpenVINO on the CPU, PyTorch on a GPU. PyTorch is loaded only to be used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.config import InferenceSettings
+from gliomaseg.errors import SettingsError
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.machine import has_gpu
+
+
+class Runner(Protocol):
+    """A network that is ready to run windows of any shape."""
+
+    @property
+    def precision(self) -> str:
+        """Return the number format of the computation."""
+
+    def compile(self) -> None:
+        """Get ready, once; raises ModelError."""
+
+    def run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
+
+
+def choose_engine(bundle: Bundle, settings: InferenceSettings) -> Runner:
+    """Return what runs the network on the wanted device; raises SettingsError (E-EXTRA), ModelError."""
+    if settings.device == "cpu" or (settings.device == "auto" and not has_gpu()):
+        return Engine(bundle, settings)
+    try:
+        torch_engine = import_module("gliomaseg.learning.torch_engine")
+    except ModuleNotFoundError as error:
+        if settings.device == "auto":
+            return Engine(bundle, settings)
+        raise SettingsError(
+            "E-EXTRA",
+            f"--device cuda needs {error.name}, which is not installed",
+            expected="PyTorch for CUDA",
+            remedy='pip install "gliomaseg[train]", or use --device cpu',
+        ) from error
+    engine: Runner = torch_engine.TorchEngine(bundle, settings)
+    return engine

@@ -1,0 +1,46 @@
+"""Memory foretold: windows shrink to fit, and what can't fit is refused before any work."""
+
+from __future__ import annotations
+
+import pytest
+
+from gliomaseg.config import load_settings
+from gliomaseg.errors import CaseError
+from gliomaseg.inference.memory import Demand
+
+BRATS = Demand(image=240 * 240 * 155, brain=144 * 176 * 144, stored=8)
+SETTINGS = load_settings()
+
+
+def test_a_brats_case_fits_whole_into_a_gigabyte() -> None:
+    assert BRATS.fit(SETTINGS, 1e9, short=True) == BRATS.brain
+    assert BRATS.inferring(SETTINGS, BRATS.brain, short=True) < 0.7e9
+    assert BRATS.inferring(SETTINGS, BRATS.brain, short=False) > BRATS.inferring(
+        SETTINGS, BRATS.brain, short=True
+    )
+
+
+def test_less_memory_gives_smaller_windows() -> None:
+    windows = [BRATS.fit(SETTINGS, gb * 1e9, short=True) for gb in (1, 0.55, 0.5, 0.45)]
+    assert windows == sorted(windows, reverse=True)
+    assert len(set(windows)) == 4
+    for gb, window in zip((1, 0.55, 0.5, 0.45), windows, strict=True):
+        assert BRATS.inferring(SETTINGS, window, short=True) <= gb * 1e9
+
+
+def test_other_cases_take_their_part() -> None:
+    alone, among = (Demand(BRATS.image, BRATS.brain, 8, n) for n in (0, 2))
+    assert among.fit(SETTINGS, 0.8e9, short=True) < alone.fit(SETTINGS, 0.8e9, short=True)
+    assert among.fit(SETTINGS, 0.5e9, short=True) < BRATS.brain  # not refused: the others may be done by then
+
+
+def test_the_setting_limits_the_window() -> None:
+    small = load_settings("unet3d", ["inference.window_voxels=1000000"])
+    assert BRATS.fit(small, float("inf"), short=True) == 1_000_000
+
+
+@pytest.mark.parametrize("demand", [BRATS, Demand(512**3, 512**3, 4), Demand(512**3, 10**6, 32)])
+def test_what_can_not_fit_is_refused(demand: Demand) -> None:
+    with pytest.raises(CaseError, match="E-MEM") as caught:
+        demand.fit(SETTINGS, 0.3e9, short=True)
+    assert "--max-memory" in caught.value.remedy
