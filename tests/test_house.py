@@ -18,7 +18,7 @@ DOORS = {
     "yaml": {"config.py"},
     "typer": {"cli.py", "cli_checks.py"},
     "rich": {"console.py"},
-    "PIL": {"results/picture.py"},
+    "PIL": {"results/picture.py", "results/closeup.py", "results/mosaic.py"},
     "monai": {"learning/network.py", "learning/loss.py"},
     "scipy": {"imaging/phantom.py", "imaging/tumour.py", "evaluation/morphology.py"},
     "safetensors": {"learning/run.py"},

@@ -294,18 +294,18 @@ def test_a_contour_is_the_outermost_ring_inside_the_mask() -> None:
     ring = mask.copy()
     ring[3:7, 4:8] = False
     solid = Stroke((1, 1, 1))
-    assert np.array_equal(picture._contour(mask, solid), ring)
-    assert picture._contour(np.ones((5, 4), dtype=bool), solid).sum() == 14, "closed at the picture's edge"
-    assert not picture._contour(np.zeros((5, 4), dtype=bool), solid).any()
+    assert np.array_equal(picture.contour(mask, solid), ring)
+    assert picture.contour(np.ones((5, 4), dtype=bool), solid).sum() == 14, "closed at the picture's edge"
+    assert not picture.contour(np.zeros((5, 4), dtype=bool), solid).any()
 
 
 def test_dashes_break_an_edge_of_any_direction_but_never_swallow_it() -> None:
     rows, columns = np.ogrid[-100:101, -100:101]
     disc = rows**2 + columns**2 <= 90**2
-    ring = picture._contour(disc, Stroke((1, 1, 1)))
+    ring = picture.contour(disc, Stroke((1, 1, 1)))
     sector = ((np.degrees(np.arctan2(rows, columns)) + 180) // 15 % 24).astype(int)
     for stroke in (STROKES[Region.TC], STROKES[Region.WT]):
-        dashed = picture._contour(disc, stroke)
+        dashed = picture.contour(disc, stroke)
         assert not (dashed & ~ring).any()
         share = [dashed[sector == part].sum() / ring[sector == part].sum() for part in range(24)]
         assert min(share) > 0.3

@@ -107,10 +107,13 @@ def write_image(path: Path, array: npt.NDArray[np.generic], grid: Grid) -> None:
     written. The same input gives the same bytes. Raises OutputError.
     """
     content = make_header(array, grid) + array.tobytes(order="F")
-    if path.suffix == ".gz":
-        packer = isal_zlib.compressobj(level=1, wbits=_GZIP)
-        content = packer.compress(content) + packer.flush()
-    files.write_bytes(path, content)
+    files.write_bytes(path, gzip_bytes(content) if path.suffix == ".gz" else content)
+
+
+def gzip_bytes(content: bytes) -> bytes:
+    """Return ``content`` as a gzip stream without a name or a date; the same input gives the same bytes."""
+    packer = isal_zlib.compressobj(level=1, wbits=_GZIP)
+    return bytes(packer.compress(content) + packer.flush())
 
 
 def write_segmentation(path: Path, segmentation: Segmentation) -> None:

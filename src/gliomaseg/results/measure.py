@@ -1,88 +1,95 @@
-"""How large each tissue and region is: voxels counted once, and millilitres.
+"""Measure a segmentation: volumes, lesions, shape, RANO lines, side. Ignorant of files.
 
-Enhancing tumour is both a tissue and a region, so the two stand in separate lists. Volumes come from the
-determinant of the affine: right for oblique and anisotropic grids. Ignorant of images and of files.
+Everything is computed in space: the same anatomy measures the same whatever the storage order, voxel size
+and tilt of its grid. Definitions are in docs/measurements.md, with the error of each number on bodies of
+known size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
-from gliomaseg.imaging.volume import Segmentation
-from gliomaseg.labels import REGION_TISSUES, REGION_TITLES, TISSUE_TITLES, Region, Tissue
+from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region
+from gliomaseg.results.components import label_components
+from gliomaseg.results.diameters import find_diameters
+from gliomaseg.results.measurements import (
+    Lesion,
+    Measurements,
+    Point,
+    RegionSize,
+    Shape,
+    TissueSize,
+)
+from gliomaseg.results.midline import Side, find_midline, find_side
+from gliomaseg.results.planes import turned_to_ras
+from gliomaseg.results.shape import longest_mm, sphericity, surface_mm2
 
-SCHEMA_VERSION = 1
+Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.uint8]
+Counted = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
+Box = tuple[slice, slice, slice]
 
-
-@dataclass(frozen=True)
-class TissueSize:
-    """How much of one tissue there is; ``value`` is its integer in the label map."""
-
-    value: int
-    tissue: Tissue
-    voxels: int
-    volume_ml: float
-
-
-@dataclass(frozen=True)
-class RegionSize:
-    """How much of one nested region there is."""
-
-    region: Region
-    voxels: int
-    volume_ml: float
-
-
-@dataclass(frozen=True)
-class Measurements:
-    """The sizes in one segmentation: tissues in the order of their label, regions outermost first."""
-
-    voxel_volume_ml: float
-    labels: tuple[TissueSize, ...]
-    regions: tuple[RegionSize, ...]
-
-    def volume_ml(self, part: Region | Tissue) -> float:
-        """Return the volume of a region or tissue; 0 for a tissue that the scheme doesn't have."""
-        if isinstance(part, Region):
-            return sum(size.volume_ml for size in self.regions if size.region is part)
-        return sum(size.volume_ml for size in self.labels if size.tissue is part)
-
-    def as_dict(self) -> dict[str, object]:
-        """Return everything as plain numbers, strings, lists and dicts, for JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "voxel_volume_ml": self.voxel_volume_ml,
-            "labels": [
-                {
-                    "value": size.value,
-                    "tissue": size.tissue.value,
-                    "title": TISSUE_TITLES[size.tissue],
-                    "voxels": size.voxels,
-                    "volume_ml": size.volume_ml,
-                }
-                for size in self.labels
-            ],
-            "regions": [
-                {
-                    "region": size.region.value,
-                    "title": REGION_TITLES[size.region],
-                    "voxels": size.voxels,
-                    "volume_ml": size.volume_ml,
-                }
-                for size in self.regions
-            ],
-        }
+#: The least lesion that counts, in ml: 50 voxels of 1 mm, as BraTS 2023 counts lesions.
+LEAST_LESION_ML = 0.05
+#: RANO 2010 (doi 10.1200/JCO.2009.26.3541): both diameters at least 10 mm, seen on two axial slices; at
+#: least twice the slice thickness where slices are thicker than 5 mm.
+MEASURABLE_MM, MEASURABLE_SLICES, THICK_MM = 10.0, 2, 5.0
+#: So many of the largest lesions get lines.
+MOST_LESIONS = 20
+#: A head is no brain, nor is a part of one.
+BRAIN_ML = (600.0, 2500.0)
 
 
-def measure(segmentation: Segmentation) -> Measurements:
-    """Count the voxels and millilitres of every tissue and region; zeros where there is none.
+def measure(
+    segmentation: Segmentation,
+    *,
+    images: Volume | None = None,
+    ranges: Mapping[Region, tuple[int, int]] | None = None,
+    across_necrosis: bool = True,
+) -> Measurements:
+    """Measure a label map, (x, y, z); zeros and empty lists where there is no tumour.
 
-    Raises LabelError (E-LABELS) when the label map, (x, y, z), holds a value outside its scheme.
+    ``images`` (skull-stripped: 0 outside) give the midline and the volume of the brain. ``ranges`` are
+    the least and most voxels of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
+    enhancing tumour surrounds; otherwise they stay in enhancing voxels. A resection cavity is never
+    crossed. Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
     """
+    labels, affine = turned_to_ras(segmentation.labels, segmentation.grid)
+    box = _box(labels)
+    crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
+    sizes = _volumes(crop.labels, segmentation, ranges or {})
+    regions, counted = [], {}
+    for size in sizes.regions:
+        counted[size.region], voxels = crop.lesions(size.region)
+        shape = crop.shape(counted[size.region] == 1) if len(voxels) else None
+        regions.append(replace(size, lesions=len(voxels), largest=shape))
+    enhancing = regions[-1].lesions > 0
+    found = counted[Region.TC if enhancing else Region.WT]
+    lesions = [crop.lesion(found == n, across_necrosis or not enhancing) for n in range(1, _most(found) + 1)]
+    side, brain = _locate(crop, counted[Region.WT], images)
+    return replace(
+        sizes,
+        regions=tuple(regions),
+        lesions=tuple(lesion for lesion in lesions if lesion and (lesion.enhancing_ml > 0 or not enhancing)),
+        enhancing=enhancing,
+        side=side,
+        brain_ml=brain,
+    )
+
+
+def _volumes(
+    labels: Labels, segmentation: Segmentation, ranges: Mapping[Region, tuple[int, int]]
+) -> Measurements:
+    """Count ``labels``, those of the segmentation that are not background."""
     scheme, voxel_ml = segmentation.scheme, segmentation.grid.voxel_ml
-    counts = np.bincount(segmentation.labels.ravel(order="K"), minlength=256)
+    counts = np.bincount(labels.ravel(), minlength=256)
     if not set(np.flatnonzero(counts).tolist()) <= scheme.allowed:
         scheme.check(segmentation.labels, "the segmentation")
     voxels = {tissue: int(counts[value]) for tissue, value in scheme.values.items()}
@@ -93,5 +100,103 @@ def measure(segmentation: Segmentation) -> Measurements:
     regions = []
     for region in Region:
         total = sum(voxels.get(tissue, 0) for tissue in REGION_TISSUES[region])
-        regions.append(RegionSize(region, total, total * voxel_ml))
-    return Measurements(voxel_ml, tuple(labels), tuple(regions))
+        low, high = ranges.get(region, (0, 0))
+        span = (low * voxel_ml, high * voxel_ml) if region in ranges else None
+        regions.append(RegionSize(region, total, total * voxel_ml, span))
+    return Measurements(voxel_ml, tuple(labels), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
+
+
+class _Crop:
+    """The labels around the tumour in RAS order, and where they lie."""
+
+    def __init__(self, labels: Labels, scheme: LabelScheme, affine: Floats, box: Box) -> None:
+        self.labels, self.scheme, self.box = labels, scheme, box
+        self.image_affine = affine
+        self.axes = affine[:3, :3]
+        self.affine = affine.copy()
+        self.affine[:3, 3] += self.axes @ np.array([part.start for part in box])
+        self.voxel_ml = abs(float(np.linalg.det(self.axes))) / 1000
+
+    def places(self, voxels: npt.NDArray[np.generic]) -> Floats:
+        """Return the mm (point, 3) of voxels of the crop (point, 3)."""
+        return np.asarray(voxels @ self.axes.T + self.affine[:3, 3])
+
+    def lesions(self, region: Region) -> tuple[Counted, npt.NDArray[np.int64]]:
+        """Return the lesion of each voxel, 1 the largest, and their voxels; those too small are left out."""
+        labels, count = label_components(self.scheme.mask(self.labels, region))
+        voxels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+        order = np.argsort(-voxels, kind="stable")
+        kept = order[voxels[order] * self.voxel_ml >= LEAST_LESION_ML * (1 - 1e-9)]
+        ranks = np.zeros(count + 1, dtype=np.int32)
+        ranks[kept + 1] = np.arange(1, len(kept) + 1)
+        return ranks[labels], voxels[kept]
+
+    def shape(self, mask: Mask) -> Shape:
+        """Return the shape of one lesion."""
+        box = _box(mask)
+        near = mask[box]
+        volume = float(np.count_nonzero(near) * self.voxel_ml)
+        surface = surface_mm2(near, self.axes)
+        centre = self.places(np.argwhere(near).mean(axis=0) + [part.start for part in box])
+        return Shape(
+            volume, surface, sphericity(volume * 1000, surface), _point(centre), longest_mm(near, self.axes)
+        )
+
+    def lesion(self, mask: Mask, across_necrosis: bool) -> Lesion | None:
+        """Return one lesion with its RANO lines; None where no line is allowed."""
+        enhancing = mask & self.scheme.mask(self.labels, Region.ET)
+        where = mask if across_necrosis else enhancing
+        if not where.any():
+            return None
+        box = _box(where)
+        found = find_diameters(where[box], self.axes)
+        if found is None:
+            return None
+        found = found.moved(tuple(part.start for part in box))
+        lines = (found.longest, found.perpendicular)
+        ends = [_point(self.places(np.array([*end, found.slice]))) for line in lines for end in line.ends]
+        slices = int(np.count_nonzero(where.any(axis=(0, 1))))
+        normal = np.linalg.cross(self.axes[:, 0], self.axes[:, 1])
+        thickness = abs(float(normal @ self.axes[:, 2])) / float(np.linalg.norm(normal))
+        least = max(MEASURABLE_MM, 2 * thickness if thickness > THICK_MM else 0.0)
+        large = min(found.longest.length_mm, found.perpendicular.length_mm) >= least - 1e-6
+        return Lesion(
+            float(np.count_nonzero(mask) * self.voxel_ml),
+            float(np.count_nonzero(enhancing) * self.voxel_ml),
+            slices,
+            found.moved(tuple(part.start for part in self.box)),
+            tuple(ends),
+            large and slices >= MEASURABLE_SLICES,
+        )
+
+
+def _locate(crop: _Crop, lesions: Counted, images: Volume | None) -> tuple[Side | None, float | None]:
+    """Return the side of the tumour and the volume of the brain in ml, where the images tell."""
+    if images is None or not len(images.array):
+        return None, None
+    brain_ml = float(np.count_nonzero(images.array[0]) * images.grid.voxel_ml)
+    if not BRAIN_ML[0] <= brain_ml <= BRAIN_ML[1]:
+        return None, None
+    midline = find_midline(turned_to_ras(images.array[0], images.grid)[0], crop.image_affine)
+    if midline is None or not lesions.any():
+        return None, brain_ml
+    right = midline.right_of(crop.affine, np.nonzero(lesions))
+    return find_side(right, lesions[lesions > 0], crop.voxel_ml), brain_ml
+
+
+def _box(mask: npt.NDArray[np.generic]) -> Box:
+    """Return the smallest box around what is not 0; of one voxel where all is."""
+    spans = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        spans.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1))
+    return cast("Box", tuple(spans))
+
+
+def _most(lesions: Counted) -> int:
+    return min(int(lesions.max(initial=0)), MOST_LESIONS)
+
+
+def _point(values: Floats) -> Point:
+    x, y, z = values.tolist()
+    return x, y, z

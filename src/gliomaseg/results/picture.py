@@ -22,7 +22,8 @@ from gliomaseg.errors import CaseError, UsageError
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, TISSUE_TITLES, Modality, Region, Tissue
-from gliomaseg.results.measure import Measurements, measure
+from gliomaseg.results.measure import measure
+from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.planes import (
     PLANES,
     VIEW,
@@ -67,38 +68,52 @@ STROKES: dict[Region | Tissue, Stroke] = {
 }
 
 
-def overview_png(images: Volume, segmentation: Segmentation, *, title: str, note: str = "") -> bytes:
+def overview_png(
+    images: Volume,
+    segmentation: Segmentation,
+    *,
+    title: str,
+    note: str = "",
+    sizes: Measurements | None = None,
+) -> bytes:
     """Return ``draw_overview`` as the bytes of a PNG file."""
     stream = io.BytesIO()
-    draw_overview(images, segmentation, title=title, note=note).save(stream, "PNG", compress_level=3)
+    draw_overview(images, segmentation, title=title, note=note, sizes=sizes).save(stream, "PNG", compress_level=3)
     return stream.getvalue()
 
 
-def draw_overview(images: Volume, segmentation: Segmentation, *, title: str, note: str = "") -> Image.Image:
+def draw_overview(
+    images: Volume,
+    segmentation: Segmentation,
+    *,
+    title: str,
+    note: str = "",
+    sizes: Measurements | None = None,
+) -> Image.Image:
     """Draw axial, coronal and sagittal planes (rows) of every modality (columns), outlined.
 
     Each plane cuts where the whole tumour is largest; without a tumour, through the middle of the brain.
-    Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
+    ``sizes`` spares measuring the volumes in the legend again. Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
     """
-    _require(images, segmentation)
-    order = _column_order(images.channels)
+    require(images, segmentation)
+    order = column_order(images.channels)
     turn = orientation_of(images.grid.affine)
     samples = [sample_of(images.array[channel], turn) for channel in order]
     view, windows = find_view(samples, segmentation), [window_of(sample) for sample in samples]
     width = max(len(order) * (PANEL + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
-    strips = [_paragraph(title, width, size=28), _paragraph(note, width, size=18, colour=CAUTION)]
+    strips = [paragraph(title, width, size=28), paragraph(note, width, size=18, colour=CAUTION)]
     strips.append(_side_by_side([_heading(images.channels[channel]) for channel in order], width))
     for plane in PLANES:
-        outlines = _outlines(segmentation, view, plane=plane)
+        edges = outlines(segmentation, view, plane=plane)
         panels = []
         for channel, window in zip(order, windows, strict=True):
             pixels = grey_levels(slice_ras(images.array[channel], view, plane=plane), window)
-            panels.append(_panel(pixels, outlines, plane=plane, size=view.size(plane)))
+            panels.append(_panel(pixels, edges, plane=plane, size=view.size(plane)))
         _annotate(panels[0], view, plane=plane)
         strips.append(_side_by_side(panels, width))
-    strips.append(_legend(measure(segmentation), width))
-    strips.append(_paragraph(CONVENTION + obliquity(images.grid), width, size=16, colour=FAINT))
-    strips.append(_paragraph(RESEARCH_USE, width, size=18))
+    strips.append(legend(sizes or measure(segmentation), width))
+    strips.append(paragraph(CONVENTION + obliquity(images.grid), width, size=16, colour=FAINT))
+    strips.append(paragraph(RESEARCH_USE, width, size=18))
     return _stack(strips, width)
 
 
@@ -133,7 +148,7 @@ def marked_png(pixels: Grey, marks: Sequence[tuple[Mark, Mask]], *, size: tuple[
     return stream.getvalue()
 
 
-def _require(images: Volume, segmentation: Segmentation) -> None:
+def require(images: Volume, segmentation: Segmentation) -> None:
     if not images.channels:
         raise UsageError("E-USAGE", "a picture was asked for without any image", remedy="give one or more")
     if not images.grid.matches(segmentation.grid):
@@ -146,18 +161,18 @@ def _require(images: Volume, segmentation: Segmentation) -> None:
         )
 
 
-def _outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tuple[Colour, Mask]]:
+def outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tuple[Colour, Mask]]:
     """Return the pixels (rows, columns) of each outline in a plane, in drawing order."""
     labels = slice_ras(segmentation.labels, view, plane=plane)
-    outlines = []
+    edges = []
     for part, stroke in STROKES.items():
         mask = segmentation.scheme.mask(labels, part).astype(np.uint8)
         large = Image.fromarray(mask).resize(view.size(plane), Image.Resampling.NEAREST)
-        outlines.append((stroke.colour, _contour(np.asarray(large, dtype=bool), stroke)))
-    return outlines
+        edges.append((stroke.colour, contour(np.asarray(large, dtype=bool), stroke)))
+    return edges
 
 
-def _contour(mask: Mask, stroke: Stroke) -> Mask:
+def contour(mask: Mask, stroke: Stroke) -> Mask:
     """Return the outermost pixels of ``mask`` (rows, columns), dashed; all false for an empty mask.
 
     Dashes are counted along columns where the edge lies level and along rows where it stands upright,
@@ -171,22 +186,29 @@ def _contour(mask: Mask, stroke: Stroke) -> Mask:
     return np.asarray(mask & ~(beside & above) & drawn)
 
 
+def enlarged(
+    pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, size: tuple[int, int]
+) -> Image.Image:
+    """Return grey levels (rows, columns) enlarged to (width, height), with outlines."""
+    grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
+    coloured = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
+    for colour, edge in edges:
+        coloured[edge] = colour
+    return Image.fromarray(coloured)
+
+
 def _panel(
-    pixels: Grey, outlines: Sequence[tuple[Colour, Mask]], *, plane: Plane, size: tuple[int, int]
+    pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, plane: Plane, size: tuple[int, int]
 ) -> Image.Image:
     """Enlarge grey levels (rows, columns) to (width, height), outline them, and letter the rim around."""
     width, height = size
-    grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
-    coloured = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
-    for colour, edge in outlines:
-        coloured[edge] = colour
     panel = Image.new("RGB", (PANEL, height + 2 * RIM))
     left, half, middle = (PANEL - width) // 2, RIM // 2, RIM + height // 2
-    panel.paste(Image.fromarray(coloured), (left, RIM))
+    panel.paste(enlarged(pixels, edges, size=size), (left, RIM))
     upright = (PANEL // 2, half), (PANEL // 2, RIM + height + half)
     level = (left - half, middle), (left + width + half, middle)
     for letter, spot in zip(plane.letters, upright + level, strict=True):
-        ImageDraw.Draw(panel).text(spot, letter, TEXT, _font(18), anchor="mm")
+        ImageDraw.Draw(panel).text(spot, letter, TEXT, font(18), anchor="mm")
     return panel
 
 
@@ -194,16 +216,16 @@ def _annotate(panel: Image.Image, view: View, *, plane: Plane) -> None:
     """Write the plane's name, its place in mm and a ruler of a round number of mm into the rim."""
     draw, level = ImageDraw.Draw(panel), panel.height - RIM // 2
     place = f"{plane.name}  {'xyz'[plane.axis]} = {round(view.centre_mm[plane.axis]):+d} mm"
-    draw.text((0, RIM // 2), place, TEXT, _font(16), anchor="lm")
+    draw.text((0, RIM // 2), place, TEXT, font(16), anchor="lm")
     length = max(mm for mm in (1, 2, 5, 10, 20, 50) if mm == 1 or mm * view.pixels_per_mm <= PANEL / 3)
     end = round(length * view.pixels_per_mm)
     draw.line((0, level, end, level), TEXT, 2)
     for tick in (0, end):
         draw.line((tick, level - 4, tick, level + 4), TEXT)
-    draw.text((end + 8, level), f"{length} mm", TEXT, _font(16), anchor="lm")
+    draw.text((end + 8, level), f"{length} mm", TEXT, font(16), anchor="lm")
 
 
-def _column_order(channels: Sequence[str]) -> list[int]:
+def column_order(channels: Sequence[str]) -> list[int]:
     """Return channel indices: the known modalities in their fixed order, then any others."""
     place = {modality.value: number for number, modality in enumerate(Modality)}
     return sorted(range(len(channels)), key=lambda channel: place.get(channels[channel], len(place)))
@@ -212,51 +234,51 @@ def _column_order(channels: Sequence[str]) -> list[int]:
 def _heading(channel: str) -> Image.Image:
     titles = {modality.value: title for modality, title in MODALITY_TITLES.items()}
     tile = Image.new("RGB", (PANEL, 26))
-    name = titles.get(channel, _plain(channel)[:24])
-    ImageDraw.Draw(tile).text((PANEL // 2, 18), name, TEXT, _font(20), anchor="mm")
+    name = titles.get(channel, plain(channel)[:24])
+    ImageDraw.Draw(tile).text((PANEL // 2, 18), name, TEXT, font(20), anchor="mm")
     return tile
 
 
-def _legend(sizes: Measurements, width: int) -> Image.Image:
+def legend(sizes: Measurements, width: int) -> Image.Image:
     """Draw a sample of each outline with its name and volume in ml, or say that there is no tumour."""
     strip = Image.new("RGB", (width, 40))
     draw, x, found = ImageDraw.Draw(strip), MARGIN, sizes.volume_ml(Region.WT) > 0
     if not found:
-        draw.text((x, 20), "no tumour found", CAUTION, _font(20), anchor="lm")
+        draw.text((x, 20), "no tumour found", CAUTION, font(20), anchor="lm")
         x += 220
     for part in (*Region, Tissue.CAVITY):
         volume = sizes.volume_ml(part)
         if volume == 0 and not (found and isinstance(part, Region)):
             continue
-        sample = _contour(np.ones((20, 45), dtype=bool), STROKES[part])
+        sample = contour(np.ones((20, 45), dtype=bool), STROKES[part])
         strip.paste(STROKES[part].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
         title = REGION_TITLES[part] if isinstance(part, Region) else TISSUE_TITLES[part]
         digits = ".2g" if 0 < volume < 1 else ".1f"
         words = f"{title} ({part.upper()})  {volume:{digits}} ml"
-        draw.text((x + 54, 20), words, TEXT, _font(18), anchor="lm")
-        x += round(_font(18).getlength(words)) + 88
+        draw.text((x + 54, 20), words, TEXT, font(18), anchor="lm")
+        x += round(font(18).getlength(words)) + 88
     return strip
 
 
-def _paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:
+def paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:
     """Draw ``text`` in lines as wide as the page; nothing, zero pixels high, for an empty text."""
-    words, font, step = " ".join(_plain(text).split()), _font(size), round(size * 1.4)
-    letters = 0.95 * (width - 2 * MARGIN) * len(words) / max(font.getlength(words), 1)
+    words, face, step = " ".join(plain(text).split()), font(size), round(size * 1.4)
+    letters = 0.95 * (width - 2 * MARGIN) * len(words) / max(face.getlength(words), 1)
     lines = textwrap.wrap(words, max(1, int(letters)))
     strip = Image.new("RGB", (width, step * len(lines)))
     for number, line in enumerate(lines):
-        ImageDraw.Draw(strip).text((MARGIN, step * number + step // 2), line, colour, font, anchor="lm")
+        ImageDraw.Draw(strip).text((MARGIN, step * number + step // 2), line, colour, face, anchor="lm")
     return strip
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return ``text`` in the letters that Pillow's own font has: no accents, ``?`` for other scripts."""
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     return "".join(letters).encode("ascii", "replace").decode("ascii")
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
 
 

@@ -126,6 +126,12 @@ def _ras(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
     return cast("Numbers", orientations.apply_orientation(array, turn))
 
 
+def turned_to_ras(array: Numbers, grid: Grid) -> tuple[Numbers, npt.NDArray[np.float64]]:
+    """Return a view of ``array``, stored (x, y, z) on ``grid``, with RAS axes, and its affine."""
+    turn = orientations.io_orientation(grid.affine)
+    return _ras(array, turn), grid.affine @ orientations.inv_ornt_aff(turn, grid.shape)
+
+
 def _stride(length: int) -> int:
     return max(1, length // 64)
 
@@ -161,9 +167,14 @@ def slice_ras(array: Numbers, view: View, *, plane: Plane) -> Numbers:
     return _ras(array, view.turn)[tuple(cut)].T[::-1, ::-1]
 
 
+def obliquity_degrees(grid: Grid) -> float:
+    """Return by how much the grid is tilted against the axes of space."""
+    return float(np.degrees(affines.obliquity(grid.affine).max()))
+
+
 def obliquity(grid: Grid) -> str:
     """Return a warning when the grid is oblique, else nothing."""
-    degrees = float(np.degrees(affines.obliquity(grid.affine).max()))
+    degrees = obliquity_degrees(grid)
     if degrees < OBLIQUE_DEGREES:
         return ""
     return f" Oblique scan, tilted by {degrees:.0f} degrees: letters name the nearest direction."

@@ -1,0 +1,129 @@
+"""The results of many cases as one table: read from a folder, the strangest first. Ignorant of HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gliomaseg.labels import MODALITY_TITLES, Modality
+from gliomaseg.report.content import Report
+
+#: A volume is an outlier when its logarithm is so many robust deviations from the cohort's median
+#: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.
+OUTLIER, LEAST_CASES = 3.5, 10
+_VOLUMES = ("wt_volume_ml", "tc_volume_ml", "et_volume_ml")
+_MAD = 0.6745  # median absolute deviation of a normal distribution with a standard deviation of 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case of a cohort: its numbers by column, why to look at it, where its page is (relative)."""
+
+    case_id: str
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    row: Mapping[str, str] = ()  # type: ignore[assignment]
+    missing: tuple[str, ...] = ()
+    seconds: float | None = None
+    page: str = ""
+    thumbnail: bytes = b""
+
+    def number(self, column: str) -> float | None:
+        """Return a number of the row; None where there is none."""
+        try:
+            return float(dict(self.row)[column])
+        except (KeyError, ValueError):
+            return None
+
+
+def entry_of(report: Report, page: str) -> Entry:
+    """Return the entry of a report whose page is at ``page``."""
+    about = report.about
+    return Entry(
+        report.case_id,
+        about["verdict"]["verdict"],
+        tuple(about["verdict"]["reasons"]),
+        {name: "" if value is None else str(value) for name, value in about["row"].items()},
+        tuple(about["missing"]),
+        _total(about["run"]),
+        page,
+        report.pictures.get("thumbnail", b""),
+    )
+
+
+def read_entry(folder: Path, page: str) -> Entry | None:
+    """Return the entry of a case's folder as ``segment`` writes it; None when it has no report."""
+    if not (folder / "report.html").is_file():
+        return None
+    try:
+        sizes = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        row = next(csv.DictReader(io.StringIO((folder / "measurements.csv").read_text(encoding="utf-8"))))
+        verdict = sizes["verdict"]
+        there = run["inputs"]
+        thumbnail = folder / "thumbnail.jpg"
+        return Entry(
+            folder.name,
+            str(verdict["verdict"]),
+            tuple(map(str, verdict["reasons"])),
+            {name: value or "" for name, value in row.items()},
+            tuple(MODALITY_TITLES[m] for m in Modality if m not in there),
+            _total(run),
+            page,
+            thumbnail.read_bytes() if thumbnail.is_file() else b"",
+        )
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return None
+
+
+def failed_cases(folder: Path) -> Iterator[Entry]:
+    """Yield the cases that summary.csv of a results folder lists as failed; none without that file."""
+    try:
+        rows = list(csv.DictReader(io.StringIO((folder / "summary.csv").read_text(encoding="utf-8"))))
+    except (OSError, ValueError, csv.Error):
+        return
+    for row in rows:
+        if row.get("state") == "failed" and row.get("case"):
+            words = f"{row.get('error') or ''}: {row.get('message') or ''}".strip(": ")
+            yield Entry(str(row["case"]), "failed", (words,) if words else ())
+
+
+def ordered(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with outliers of the cohort named, failed ones first, then those to look at."""
+    strange = _outliers(entries)
+    marked = [
+        replace(entry, verdict="look", reasons=(*entry.reasons, *strange[entry.case_id]))
+        if strange.get(entry.case_id)
+        else entry
+        for entry in entries
+    ]
+    rank = {"failed": 0, "look": 1}
+    return sorted(marked, key=lambda e: (rank.get(e.verdict, 2), -len(e.reasons), e.case_id))
+
+
+def _outliers(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for column in _VOLUMES:
+        logs = {e.case_id: math.log(v + 0.1) for e in entries if (v := e.number(column)) is not None}
+        if len(logs) < LEAST_CASES:
+            continue
+        middle = statistics.median(logs.values())
+        spread = statistics.median(abs(value - middle) for value in logs.values())
+        for case_id, value in logs.items():
+            if spread > 0 and abs(_MAD * (value - middle) / spread) > OUTLIER:
+                word = "small" if value < middle else "large"
+                name = column.partition("_")[0].upper()
+                found.setdefault(case_id, []).append(f"{name} is unusually {word} in this cohort.")
+    return found
+
+
+def _total(run: Mapping[str, Any]) -> float | None:
+    seconds = run.get("seconds")
+    return float(sum(seconds.values())) if isinstance(seconds, dict) and seconds else None

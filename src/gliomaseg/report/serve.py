@@ -1,0 +1,195 @@
+"""The local viewer: the same pages, served to one browser on this machine. Door: http.server.
+
+Only 127.0.0.1 is listened to. The address that is printed holds a token that works once and becomes a
+cookie; every request must bear it, name this server as its host, and come from this server's own pages.
+A path in a request is only looked up in the table of cases: it never reaches the disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from gliomaseg.errors import as_coded
+from gliomaseg.report import case_page, cohort_page
+from gliomaseg.report.cohort import Entry, entry_of, read_entry
+from gliomaseg.report.content import Report
+from gliomaseg.report.html import library, page, policy
+from gliomaseg.report.sources import Source
+
+_HTML, _BYTES, _SCRIPT = "text/html; charset=utf-8", "application/octet-stream", "text/javascript; charset=utf-8"
+_KEPT = 4  # reports in memory
+_ASKED_FROM = ("same-origin", "none")
+
+
+class Viewer(ThreadingHTTPServer):
+    """A server of the reports of some cases; ``address`` is what to open, once."""
+
+    daemon_threads = True
+
+    def __init__(self, sources: Sequence[Source], *, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.sources = {source.case_id: source for source in sources}
+        self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
+        self.session = secrets.token_urlsafe(32)
+        self._token: str | None = secrets.token_urlsafe(32)
+        self._reports: dict[str, Report] = {}
+        self._lock = Lock()
+
+    @property
+    def address(self) -> str:
+        """Return the address with the one-time token."""
+        return f"http://127.0.0.1:{self.server_port}/?token={self._token or 'used'}"
+
+    def redeem(self, token: str) -> bool:
+        """Return whether this is the token, which then works no more."""
+        with self._lock:
+            is_right = self._token is not None and secrets.compare_digest(token.encode(), self._token.encode())
+            if is_right:
+                self._token = None
+        return is_right
+
+    def report(self, case_id: str) -> Report:
+        """Return the report of a case in the table, every voxel of it; raises GliomasegError."""
+        with self._lock:
+            if case_id not in self._reports:
+                while len(self._reports) >= _KEPT:
+                    self._reports.pop(next(iter(self._reports)))
+                self._reports[case_id] = self.sources[case_id].report(limit=None)
+            return self._reports[case_id]
+
+    def entries(self) -> list[Entry]:
+        """Return the table of cases; one that can't be read says why."""
+        return [self._entry(source) for source in self.sources.values()]
+
+    def _entry(self, source: Source) -> Entry:
+        link = f"/case/{quote(source.case_id, safe='')}/"
+        stored = read_entry(source.stored.parent, link) if source.stored else None
+        if stored:
+            return stored
+        try:
+            return entry_of(self.report(source.case_id), link)
+        except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
+            return Entry(source.case_id, "failed", (as_coded(error).what,))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request: refused unless it is ours, then looked up."""
+
+    server: Viewer
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "gliomaseg", ""
+
+    def do_GET(self) -> None:
+        """Answer a request for a page, a volume or the library."""
+        parts = urlsplit(self.path)
+        if not self._is_ours():
+            self._refuse(HTTPStatus.FORBIDDEN, "This viewer answers only its own pages on this machine.")
+        elif "token" in parse_qs(parts.query):
+            self._enter(parse_qs(parts.query)["token"][0])
+        elif not self._has_session():
+            self._refuse(HTTPStatus.FORBIDDEN, "Open the address that gliomaseg view printed; it works once.")
+        else:
+            self._answer([unquote(part) for part in parts.path.strip("/").split("/")])
+
+    do_HEAD = do_GET
+
+    def _is_ours(self) -> bool:
+        origin = self.headers.get("Origin")
+        return (
+            self.headers.get("Host") in self.server.hosts
+            and (origin is None or origin in {f"http://{host}" for host in self.server.hosts})
+            and self.headers.get("Sec-Fetch-Site", "none") in _ASKED_FROM
+        )
+
+    def _has_session(self) -> bool:
+        try:
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie)
+        except CookieError:
+            return False
+        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self.server.session.encode())
+
+    @property
+    def _cookie(self) -> str:
+        return f"gliomaseg-{self.server.server_port}"  # cookies do not tell ports apart
+
+    def _enter(self, token: str) -> None:
+        if not self.server.redeem(token):
+            self._refuse(HTTPStatus.FORBIDDEN, "This address was used already: start gliomaseg view again.")
+            return
+        cookie = f"{self._cookie}={self.server.session}; HttpOnly; SameSite=Strict; Path=/"
+        self._send(HTTPStatus.SEE_OTHER, b"", _HTML, {"Set-Cookie": cookie, "Location": "/"})
+
+    def _answer(self, path: list[str]) -> None:
+        try:
+            match path:
+                case [""] if len(self.server.sources) == 1:
+                    only = quote(next(iter(self.server.sources)), safe="")
+                    self._send(HTTPStatus.SEE_OTHER, b"", _HTML, {"Location": f"/case/{only}/"})
+                case [""]:
+                    text = cohort_page.cohort_page(self.server.entries(), served=True)
+                    self._page(text, cohort_page.SCRIPTS)
+                case ["case", name] if name in self.server.sources:
+                    home = "/" if len(self.server.sources) > 1 else ""
+                    text = case_page.case_page(self.server.report(name), served=True, home=home)
+                    self._page(text, case_page.SCRIPTS)
+                case ["case", name, "volume", volume] if name in self.server.sources:
+                    self._volume(self.server.report(name), volume)
+                case ["assets", "niivue.js"]:
+                    self._send(HTTPStatus.OK, library(), _SCRIPT, {"Content-Encoding": "gzip"})
+                case _:
+                    self._refuse(HTTPStatus.NOT_FOUND, "There is no such case.")
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        except Exception as error:  # noqa: BLE001 (the page says what is wrong; the others still open)
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, as_coded(error).what)
+
+    def _volume(self, report: Report, name: str) -> None:
+        if name in report.volumes:
+            self._send(HTTPStatus.OK, report.volumes[name], _BYTES)
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, "There is no such volume.")
+
+    def _page(self, text: str, scripts: Sequence[str]) -> None:
+        self._send(HTTPStatus.OK, text.encode("utf-8"), _HTML, {"Content-Security-Policy": _policy(scripts)})
+
+    def _refuse(self, status: HTTPStatus, words: str) -> None:
+        text = page("gliomaseg", _words(words), served=True)
+        self._send(status, text.encode("utf-8"), _HTML, {"Content-Security-Policy": _policy(())})
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        headers = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            **(more or {}),
+        }
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is http.server's)
+        """Say nothing of single requests."""
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    return policy(scripts, served=True) + "; frame-ancestors 'none'"
+
+
+def _words(words: str) -> str:
+    from html import escape
+
+    return f"<main><h1>gliomaseg</h1><p>{escape(words)}</p></main>"

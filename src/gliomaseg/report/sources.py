@@ -1,0 +1,116 @@
+"""What can be reported on: results of segment, label maps made elsewhere, and one case by its files.
+
+Files are read when a report is asked for, not before. Ignorant of HTML and of serving.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gliomaseg.errors import UsageError
+from gliomaseg.evaluation.prediction import find_predictions
+from gliomaseg.imaging.case import Case, find_cases
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.layouts import parse_name
+from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
+from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.report.stored import read_report
+
+
+@dataclass(frozen=True)
+class Source:
+    """One label map with what belongs to it; ``stored`` is the report that is there already, if any."""
+
+    case_id: str
+    seg: Path
+    case: Case | None = None
+    reference: Path | None = None
+    scheme: LabelScheme | None = None
+    reference_scheme: LabelScheme = field(default=BRATS2021)
+    stored: Path | None = None
+
+    def report(self, *, limit: int | None) -> Report:
+        """Return the report: the stored one, or a new one with at most ``limit`` bytes of volumes.
+
+        Raises GliomasegError for files that can't be read or don't belong together.
+        """
+        return read_report(self.stored) if self.stored else make_report(self._exam(), limit=limit)
+
+    def _exam(self) -> Exam:
+        run = _run_beside(self.seg)
+        images = read_case(self.case, tuple(self.case.images)) if self.case and self.case.images else None
+        reference = read_labels(self.reference, self.reference_scheme) if self.reference else None
+        return Exam(self.case_id, read_labels(self.seg, self._scheme(run)), images, reference, run)
+
+    def _scheme(self, run: Mapping[str, Any]) -> LabelScheme:
+        if self.scheme:
+            return self.scheme
+        if isinstance(run.get("scheme"), str):
+            return find_scheme(run["scheme"])
+        named = parse_name(self.seg.name)
+        return named.scheme if named else BRATS2021
+
+
+def find_sources(
+    results: Path, *, data: Path | None = None, scheme: LabelScheme | None = None
+) -> list[Source]:
+    """Return the label maps in a folder of results, by id, each with its case of ``data``.
+
+    ``data`` is a data set with the images and, where it has them, the references; without it the report
+    beside a label map is taken, if there is one. ``scheme`` is that of the label maps.
+    Raises ImageError (E-NOFILE), CaseError (E-NOCASE, E-DUPID, E-PERM).
+    """
+    found = find_predictions(results)
+    cases = {case.id: case for case in find_cases(data)} if data else {}
+    return [_source(case_id, seg, cases.get(case_id), scheme) for case_id, seg in found.items()]
+
+
+def _source(case_id: str, seg: Path, case: Case | None, scheme: LabelScheme | None) -> Source:
+    stored = seg.parent / "report.html"
+    return Source(
+        case_id,
+        seg,
+        case,
+        case.reference if case else None,
+        scheme,
+        case.scheme if case else BRATS2021,
+        stored if case is None and seg.name.startswith("seg.nii") and stored.is_file() else None,
+    )
+
+
+def case_source(
+    path: Path, *, seg: Path | None, reference: Path | None = None, scheme: LabelScheme | None = None
+) -> Source:
+    """Return one case's images with any label map, compared with a reference if one is given.
+
+    Without ``seg`` the case's own reference is shown. Raises ImageError (E-NOFILE), CaseError (E-NOCASE),
+    UsageError (E-USAGE) when there is no label map.
+    """
+    case = Case.from_folder(path)
+    for file in (seg, reference):
+        if file is not None and not file.exists():
+            raise missing_file(file)
+    shown = seg or case.reference
+    if shown is None:
+        raise UsageError(
+            "E-USAGE",
+            f"{path} has no label map to show",
+            expected="results of gliomaseg segment, or a case and a label map",
+            remedy="name the label map: --seg FILE",
+        )
+    named = scheme or (case.scheme if shown == case.reference else None)
+    return Source(case.id, shown, case, reference, named, scheme or case.scheme)
+
+
+def _run_beside(path: Path) -> dict[str, Any]:
+    """Return what run.json beside a label map says; nothing where there is none that can be read."""
+    try:
+        content = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and path.name.startswith("seg.nii") else {}

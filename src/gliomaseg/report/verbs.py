@@ -1,0 +1,72 @@
+"""What the verbs ``report`` and ``view`` do, in words to the user where need be."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from gliomaseg import console, files
+from gliomaseg.labels import LabelScheme
+from gliomaseg.report.case_page import case_page
+from gliomaseg.report.cohort import ordered
+from gliomaseg.report.serve import Viewer
+from gliomaseg.report.sources import Source, case_source, find_sources
+from gliomaseg.report.write import write_reports
+
+
+def report(
+    results: Path, output: Path, *, data: Path | None, scheme: LabelScheme | None, mosaic: int, as_json: bool
+) -> None:
+    """Write the page of a cohort and say where it is; raises SystemExit (1) when a case failed."""
+    sources = find_sources(results, data=data, scheme=scheme)
+    with console.progress() as progress, console.resumable():
+        entries = ordered(write_reports(sources, output, mosaic=mosaic, progress=progress))
+    if as_json:
+        console.show_json(
+            [{"case": e.case_id, "verdict": e.verdict, "reasons": list(e.reasons), "page": e.page} for e in entries]
+        )
+    else:
+        rows = [[e.case_id, e.verdict, " ".join(e.reasons)] for e in entries if e.verdict != "plausible"]
+        if rows:
+            console.show_table([["case", "verdict", "why"], *rows[:20]])
+        count = len(entries) - len(rows)
+        console.say(f"{len(entries)} cases, {count} plausible; page: {output}; table: {output.with_suffix('.csv')}")
+        console.say(console.RESEARCH_USE)
+    if any(entry.verdict == "failed" for entry in entries):
+        raise SystemExit(1)
+
+
+def sources_of(
+    path: Path, *, seg: Path | None, reference: Path | None, data: Path | None, scheme: LabelScheme | None
+) -> list[Source]:
+    """Return what to view: one case with a label map, or a folder of results."""
+    if seg or reference:
+        return [case_source(path, seg=seg, reference=reference, scheme=scheme)]
+    return find_sources(path, data=data, scheme=scheme)
+
+
+def view(sources: Sequence[Source], *, port: int, opens_browser: bool) -> None:
+    """Serve the pages until the user interrupts."""
+    with Viewer(sources, port=port) as viewer:
+        console.say(f"open {viewer.address}")
+        console.say("the address works once, on this machine; Ctrl-C ends the viewer")
+        if opens_browser:
+            webbrowser.open(viewer.address)
+        try:
+            viewer.serve_forever()
+        except KeyboardInterrupt:
+            console.say("ended")
+
+
+def write_static(sources: Sequence[Source], folder: Path) -> None:
+    """Write the pages that ``view`` would serve into a folder, with every voxel in them."""
+    files.make_folder(folder)
+    if len(sources) == 1:
+        target = folder / f"{sources[0].case_id}.html"
+        files.write_text(target, case_page(sources[0].report(limit=None)))
+    else:
+        target = folder / "index.html"
+        with console.progress() as progress:
+            write_reports(sources, target, limit=None, progress=progress)
+    console.say(f"page: {target}")

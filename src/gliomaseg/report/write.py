@@ -1,0 +1,120 @@
+"""Write reports to disk: the page of a cohort, a page for each case that has none yet, tables."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from gliomaseg import files
+from gliomaseg.errors import GliomasegError, as_coded
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.labels import LabelScheme
+from gliomaseg.report.case_page import case_page
+from gliomaseg.report.cohort import Entry, entry_of, failed_cases, ordered, read_entry
+from gliomaseg.report.cohort_page import cohort_page
+from gliomaseg.report.content import Report
+from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS
+from gliomaseg.report.sources import Source
+from gliomaseg.results.measurements import to_csv
+from gliomaseg.results.mosaic import mosaic_png
+
+Progress = Callable[[float, str], None]
+
+
+def write_reports(
+    sources: Sequence[Source],
+    page: Path,
+    *,
+    limit: int | None = MOST_BYTES,
+    mosaic: int = 0,
+    progress: Progress = lambda _fraction, _text: None,
+) -> list[Entry]:
+    """Write the page of a cohort, its CSV table beside it, and a report for each case without one.
+
+    New reports, and a mosaic of every n-th axial slice where ``mosaic`` is n, go into a folder beside the
+    page. A case that fails is listed with its error and does not stop the others. Raises OutputError.
+    """
+    files.make_folder(page.parent)
+    pages = page.with_name(f"{page.stem}-reports")
+    entries = []
+    for number, source in enumerate(sources):
+        progress(number / max(len(sources), 1), f"{number + 1}/{len(sources)} {source.case_id}")
+        try:
+            entries.append(_write_case(source, page.parent, pages, limit=limit, mosaic=mosaic))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
+            entries.append(_failed(source.case_id, as_coded(error)))
+    known = {entry.case_id for entry in entries}
+    folders = {source.seg.parent.parent for source in sources}
+    entries += [entry for folder in folders for entry in failed_cases(folder) if entry.case_id not in known]
+    files.write_text(page, cohort_page(entries, title=page.stem.replace("-", " ").capitalize()))
+    files.write_text(page.with_suffix(".csv"), to_csv([_row(entry) for entry in ordered(entries)]))
+    return entries
+
+
+def _write_case(source: Source, home: Path, pages: Path, *, limit: int | None, mosaic: int) -> Entry:
+    entry = None
+    if source.stored and limit is not None:
+        entry = read_entry(source.stored.parent, _link(source.stored, home))
+    if entry and not mosaic:
+        return entry
+    report = source.report(limit=limit)
+    files.make_folder(pages)
+    target = pages / f"{source.case_id}.html"
+    if entry is None:
+        files.write_text(target, case_page(report, home=_link(home, pages)))
+    if mosaic:
+        files.write_bytes(pages / f"{source.case_id}-mosaic.png", mosaic_of(report, mosaic))
+    return entry or entry_of(report, _link(target, home))
+
+
+def _failed(case_id: str, error: GliomasegError) -> Entry:
+    return Entry(case_id, "failed", (f"{error.code}: {error.what}",))
+
+
+def _link(target: Path, start: Path) -> str:
+    """Return a relative link, as a page in the folder ``start`` needs it."""
+    return quote(Path(os.path.relpath(target.resolve(), start.resolve())).as_posix())
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    return {
+        "case": entry.case_id,
+        "verdict": entry.verdict,
+        "reasons": " ".join(entry.reasons),
+        "missing": " ".join(entry.missing),
+        "seconds": entry.seconds,
+        **{name: value for name, value in dict(entry.row).items() if name not in ("case", "verdict", "reasons")},
+    }
+
+
+def mosaic_of(report: Report, every: int) -> bytes:
+    """Return a PNG of every n-th axial slice of a report's volumes."""
+    images, segmentation = unpack(report)
+    return mosaic_png(images, segmentation, title=report.case_id, every=every)
+
+
+def unpack(report: Report) -> tuple[Volume, Segmentation]:
+    """Return what a report holds as 8-bit images and a label map of tissue numbers, on the grid of its crop."""
+    about = report.about["grid"]
+    x, y, z = about["shape"]
+    grid = Grid((x, y, z), np.array(about["affine"], dtype=np.float64))
+
+    def array(name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        data = np.frombuffer(gzip.decompress(report.volumes[name]), dtype=np.uint8)
+        return data.reshape((x, y, z), order="F")
+
+    names = tuple(channel["name"] for channel in report.about["channels"])
+    seg = Segmentation(array("seg"), grid, LabelScheme("report", TISSUE_NUMBERS))
+    stack = [array(name) for name in names] or [(seg.labels > 0).astype(np.uint8)]
+    return Volume(np.stack(stack), grid, names or ("outlines",)), seg
+
+
+def without_page(entry: Entry, page: str) -> Entry:
+    """Return an entry that leads to another page."""
+    return replace(entry, page=page)

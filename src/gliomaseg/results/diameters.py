@@ -1,0 +1,175 @@
+"""The two lines that RANO measures on the axial plane: the longest diameter and its longest perpendicular.
+
+RANO (Wen 2010, doi 10.1200/JCO.2009.26.3541) multiplies the longest diameter of a lesion by its longest
+perpendicular. Both lines lie inside the lesion, from outer edge to outer edge of its voxels. Lengths and
+angles are those of space, whatever the shape and tilt of a voxel. Ignorant of files and labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.results.shape import prolonged
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Ends = tuple[tuple[float, float], tuple[float, float]]
+
+#: A perpendicular may be off the right angle by so much.
+ANGLE_DEGREES = 5.0
+_SAMPLES_PER_VOXEL = 4
+_TIE_MM = 1e-6
+_BATCH = 128
+
+
+class Line(NamedTuple):
+    """A line in a slice: its length in mm and its ends in voxels (x, y), at the edges of the mask."""
+
+    length_mm: float
+    ends: Ends
+
+    def moved(self, x: int, y: int) -> Line:
+        """Return the line in a grid that begins so many voxels earlier."""
+        (x1, y1), (x2, y2) = self.ends
+        return Line(self.length_mm, ((x1 + x, y1 + y), (x2 + x, y2 + y)))
+
+
+@dataclass(frozen=True)
+class Diameters:
+    """The longest diameter of a lesion over its axial slices, and its longest perpendicular there."""
+
+    slice: int
+    longest: Line
+    perpendicular: Line
+
+    @property
+    def product_mm2(self) -> float:
+        """Return the product of the two lengths."""
+        return self.longest.length_mm * self.perpendicular.length_mm
+
+    def moved(self, offset: tuple[int, ...]) -> Diameters:
+        """Return the lines in a grid that begins ``offset`` (x, y, z) voxels earlier."""
+        x, y, z = offset
+        return Diameters(self.slice + z, self.longest.moved(x, y), self.perpendicular.moved(x, y))
+
+
+class _Pairs(NamedTuple):
+    """Lines between voxel centres of a slice: where they start, their steps in voxels, lengths in mm."""
+
+    starts: Ints
+    steps: Ints
+    lengths: Floats
+
+    def chosen(self, which: npt.NDArray[np.generic]) -> _Pairs:
+        return _Pairs(self.starts[which], self.steps[which], self.lengths[which])
+
+    def line(self, index: int) -> Line:
+        """Return a line prolonged to the edges of its end voxels."""
+        start, step = self.starts[index].astype(float), self.steps[index].astype(float)
+        ahead = step * 0.5 / max(np.abs(step).max(), 1)
+        first, last = (start - ahead).tolist(), (start + step + ahead).tolist()
+        return Line(float(self.lengths[index]), ((first[0], first[1]), (last[0], last[1])))
+
+
+def find_diameters(mask: Mask, axes: Floats) -> Diameters | None:
+    """Return the lines of one lesion, or None for an empty mask.
+
+    ``mask`` is (x, y, z) with z across the axial slices; ``axes`` (3, 3) are its steps in mm. Of slices
+    with equally long diameters, that with the larger product counts.
+    """
+    inplane = axes[:, :2]
+    slices = {int(z): np.argwhere(mask[:, :, z]) for z in np.flatnonzero(mask.any(axis=(0, 1)))}
+    bounds = {z: _bound(places, inplane) for z, places in slices.items()}
+    best: Diameters | None = None
+    for z in sorted(bounds, key=lambda z: -bounds[z]):
+        least = best.longest.length_mm - _TIE_MM if best else 0.0
+        if bounds[z] < least:
+            break
+        found = _measure_slice(mask[:, :, z], z, inplane, least)
+        if found and (best is None or _rank(found) > _rank(best)):
+            best = found
+    return best
+
+
+def _rank(found: Diameters) -> tuple[float, float]:
+    return round(found.longest.length_mm, 5), found.product_mm2
+
+
+def _bound(places: Ints, axes: Floats) -> float:
+    """Return a length that no line between ``places`` (point, 2) exceeds, from 32 directions."""
+    angles = np.arange(32) * np.pi / 32
+    basis = np.linalg.qr(axes)[0]
+    points = places @ axes.T @ basis @ np.stack([np.cos(angles), np.sin(angles)])
+    widths = points.max(axis=0) - points.min(axis=0)
+    diagonal = np.linalg.norm(axes @ np.array([[1, 1], [1, -1]]), axis=0).max()
+    return float(widths.max() / np.cos(np.pi / 64) + diagonal)
+
+
+def _measure_slice(mask: Mask, z: int, axes: Floats, least: float) -> Diameters | None:
+    pairs = _pairs(mask, axes)
+    longest = _longest_inside(mask, pairs, least)
+    if longest is None:
+        return None
+    direction = _direction(longest, axes)
+    vectors = pairs.steps @ axes.T
+    norms = np.linalg.norm(vectors, axis=1)
+    cosines = np.abs(vectors @ direction) / np.maximum(norms, 1e-9)
+    upright = pairs.chosen((cosines <= np.sin(np.radians(ANGLE_DEGREES))) & (norms > 0))
+    perpendicular = _longest_inside(mask, upright, 0.0)
+    return Diameters(z, longest, perpendicular or _across(longest, axes))
+
+
+def _pairs(mask: Mask, axes: Floats) -> _Pairs:
+    """Return all lines between voxels at the edge of a slice; one voxel alone has a line to itself."""
+    around = np.pad(mask, 1)
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    places = np.argwhere(mask & ~inner)
+    one, other = np.triu_indices(len(places), k=min(1, len(places) - 1))
+    steps = places[other] - places[one]
+    return _Pairs(places[one], steps, prolonged(steps, axes))
+
+
+def _longest_inside(mask: Mask, pairs: _Pairs, least: float) -> Line | None:
+    """Return the longest line that never leaves the mask and is at least ``least`` mm long."""
+    pairs = pairs.chosen(pairs.lengths >= least)
+    for part in (2, 4, 8):  # cheap looks at a few points spare most lines the close one
+        pairs = pairs.chosen(_inside(mask, pairs, np.arange(1, part, 2) / part))
+    order = np.lexsort((*pairs.steps.T, *pairs.starts.T, -np.round(pairs.lengths, 6)))
+    for start in range(0, len(order), _BATCH):
+        batch = pairs.chosen(order[start : start + _BATCH])
+        count = _SAMPLES_PER_VOXEL * int(np.abs(batch.steps).max(initial=1)) + 1
+        whole = np.flatnonzero(_inside(mask, batch, np.linspace(0, 1, count)))
+        if len(whole):
+            return batch.line(int(whole[0]))
+    return None
+
+
+def _inside(mask: Mask, pairs: _Pairs, fractions: Floats) -> Mask:
+    """Return which lines lie in the mask at every one of some fractions of their length."""
+    points = pairs.starts[:, None] + fractions[:, None] * pairs.steps[:, None]
+    x, y = np.moveaxis(np.floor(points + 0.5).astype(np.intp), -1, 0)
+    return np.asarray(mask[x, y].all(axis=1))
+
+
+def _direction(line: Line, axes: Floats) -> Floats:
+    vector = axes @ np.subtract(*line.ends[::-1])
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
+
+
+def _across(line: Line, axes: Floats) -> Line:
+    """Return the line across one voxel in the middle of ``line``, for a lesion one voxel wide."""
+    gram = axes.T @ axes
+    step = np.subtract(*line.ends[::-1])
+    normal = np.array([-(gram @ step)[1], (gram @ step)[0]])
+    if not normal.any():
+        normal = np.array([0.0, 1.0])
+    ahead = normal * 0.5 / np.abs(normal).max()
+    middle = np.floor(np.add(*line.ends) / 2 + 0.5)
+    first, last = (middle - ahead).tolist(), (middle + ahead).tolist()
+    length = float(np.linalg.norm(axes @ (2 * ahead)))
+    return Line(length, ((first[0], first[1]), (last[0], last[1])))

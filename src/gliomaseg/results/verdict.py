@@ -1,0 +1,96 @@
+"""Whether a result should be looked at first, and why, in words. Ignorant of files and pictures.
+
+Rules compare what was measured with 51 expert label maps of BraTS 2018 to 2021 (docs/measurements.md). No
+rule looks at the truth: a plausible result can be wrong, and a strange one right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.labels import Region
+from gliomaseg.results.measurements import Measurements
+from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
+
+#: Whole tumour in ml and its lesions of 0.05 ml or more: least and most in the 51 expert label maps.
+EXPERT_WT_ML = (14.8, 263.8)
+EXPERT_LESIONS = 3
+#: The volume range of a region is wide when its upper end is so many times the lower one.
+WIDE_RANGE = 1.5
+#: Thicker voxels than in the training data (1 mm) by more than this are said.
+THICK_MM = 2.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``reasons`` to look at a result before its numbers are used; plausible without any."""
+
+    reasons: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return ``look`` when there is a reason, else ``plausible``."""
+        return "look" if self.reasons else "plausible"
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, for JSON."""
+        return {"verdict": self.name, "reasons": list(self.reasons)}
+
+
+def judge(segmentation: Segmentation, sizes: Measurements) -> Verdict:
+    """Return the reasons to look at a segmentation whose measurements are ``sizes``."""
+    volume = sizes.volume_ml(Region.WT)
+    if volume == 0:
+        return Verdict(("No tumour was found. The model was made for scans that show one.", *_grid(segmentation)))
+    return Verdict((*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes), *_grid(segmentation)))
+
+
+def _volume(volume: float) -> list[str]:
+    low, high = EXPERT_WT_ML
+    if low <= volume <= high:
+        return []
+    size = "small" if volume < low else "large"
+    return [f"The whole tumour is unusually {size}: {volume:.1f} ml; experts outlined {low} to {high} ml in 51 cases."]
+
+
+def _parts(sizes: Measurements) -> list[str]:
+    reasons = []
+    lesions = sizes.region(Region.WT).lesions
+    if lesions > EXPERT_LESIONS:
+        reasons.append(
+            f"The whole tumour is in {lesions} separate parts; experts outlined at most {EXPERT_LESIONS} in 51 cases."
+        )
+    if not sizes.enhancing:
+        reasons.append("Nothing enhances: of 51 cases experts outlined, 4 were so.")
+    if sizes.side and sizes.side.name == "both" and not sizes.side.crosses_midline:
+        reasons.append("There is tumour on both sides, and no lesion joins them.")
+    return reasons
+
+
+def _edges(segmentation: Segmentation) -> list[str]:
+    mask = segmentation.labels
+    faces = [mask.take(end, axis=axis).any() for axis in range(3) for end in (0, -1)]
+    return ["The tumour reaches the edge of the image: a part may be cut off."] if any(faces) else []
+
+
+def _ranges(sizes: Measurements) -> list[str]:
+    reasons = []
+    for size in sizes.regions:
+        if size.range_ml and size.volume_ml > 0 and size.range_ml[1] > WIDE_RANGE * max(size.range_ml[0], 1e-6):
+            low, high = size.range_ml
+            reasons.append(
+                f"The model is unsure of {size.region.upper()}: {low:.1f} to {high:.1f} ml around {size.volume_ml:.1f}."
+            )
+    return reasons
+
+
+def _grid(segmentation: Segmentation) -> list[str]:
+    reasons, spacing = [], segmentation.grid.spacing
+    if max(spacing) > THICK_MM:
+        size = " x ".join(f"{length:.3g}" for length in spacing)
+        reasons.append(f"Voxels measure {size} mm; the model was made for 1 mm.")
+    degrees = obliquity_degrees(segmentation.grid)
+    if degrees >= OBLIQUE_DEGREES:
+        reasons.append(f"The scan is tilted by {degrees:.0f} degrees: letters at the edges name the nearest direction.")
+    return reasons
