@@ -45,14 +45,17 @@ def _three_lines(err: str, code: str) -> None:
     assert remedy.startswith("remedy: ")
 
 
-def test_segment_writes_the_four_files(run: Run, exam: Path, tmp_path: Path) -> None:
+def test_segment_writes_its_files(run: Run, exam: Path, tmp_path: Path) -> None:
     code, out, err = run("segment", exam, "-o", tmp_path / "out")
     assert code == 0
     folder = tmp_path / "out" / exam.name
     assert {p.name for p in folder.iterdir()} == {
         "seg.nii.gz",
         "overview.png",
+        "thumbnail.jpg",
+        "report.html",
         "measurements.json",
+        "measurements.csv",
         "run.json",
     }
     assert "whole tumour" in out

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gliomaseg import __version__, cli_checks, console, show
+from gliomaseg import __version__, cli_checks, cli_results, console, show
 from gliomaseg.errors import SettingsError, UsageError, as_coded
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def _root(
         console.keep_log(log)
 
 
-for _verb in (cli_checks.check, cli_checks.explain, cli_checks.doctor):
+_LOOKING = (cli_checks.check, cli_checks.explain, cli_checks.doctor, cli_results.report, cli_results.view)
+for _verb in _LOOKING:
     app.command()(_verb)
 
 

@@ -18,7 +18,17 @@ RECORD = "run.json"
 #: What decides whether a result that is there is the one that would be made now.
 _IDENTITY = ("schema_version", "gliomaseg", "scheme", "model", "precision", "inputs", "settings")
 #: What a result without its record may be made of to be taken for an unfinished one.
-_OWN = frozenset({RECORD, "seg.nii.gz", "overview.png", "measurements.json"})
+_OWN = frozenset(
+    {
+        RECORD,
+        "seg.nii.gz",
+        "overview.png",
+        "thumbnail.jpg",
+        "report.html",
+        "measurements.json",
+        "measurements.csv",
+    }
+)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +31,12 @@ from gliomaseg.inference.machine import free_memory, peak_memory
 from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Region, Tissue
-from gliomaseg.results.measure import Measurements, measure
+from gliomaseg.report.case_page import case_page
+from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.results.measure import measure
+from gliomaseg.results.measurements import Measurements, to_csv
 from gliomaseg.results.picture import overview_png
-from gliomaseg.results.segment import label_regions
+from gliomaseg.results.segment import count_ranges, label_regions
 
 RUN_SCHEMA = 2
 _LIBRARIES = ("numpy", "nibabel", "isal", "openvino", "pillow")
@@ -43,18 +46,43 @@ Stage = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Result:
-    """One segmented case: the images, the segmentation, and how it was made."""
+    """One segmented case: the images, the segmentation, and how it was made.
+
+    ``ranges`` holds the least and most voxels of each region that the model's probabilities allow.
+    """
 
     case: Case
     images: Volume
     segmentation: Segmentation
     provenance: Mapping[str, Any]
     seconds: dict[str, float]
+    ranges: Mapping[Region, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def measurements(self) -> Measurements:
-        """Return voxels and millilitres of each label and region."""
-        return measure(self.segmentation)
+        """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
+        return measure(self.segmentation, images=self.images, ranges=self.ranges)
+
+    @cached_property
+    def overview(self) -> bytes:
+        """Return the picture of three planes in every sequence, as PNG."""
+        note = self.provenance["note"]
+        return overview_png(
+            self.images, self.segmentation, title=self.case.id, note=note, sizes=self.measurements
+        )
+
+    @cached_property
+    def report(self) -> Report:
+        """Return what report.html says and shows; ``gliomaseg.report.case_page`` makes the page of it."""
+        exam = Exam(
+            self.case.id,
+            self.segmentation,
+            self.images,
+            run=self._record(),
+            measurements=self.measurements,
+            overview=self.overview,
+        )
+        return make_report(exam)
 
     @property
     def warnings(self) -> tuple[Note, ...]:
@@ -77,7 +105,8 @@ class Result:
     def save(self, output: str | Path, *, overwrite: bool = False) -> Path:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
-        The folder holds seg.nii.gz, overview.png, measurements.json and, written last, run.json.
+        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv
+        and, written last, run.json.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
         kept when the new one can't be written).
         """
@@ -92,17 +121,26 @@ class Result:
         with _timed(self.seconds, "write"):
             write_segmentation(folder / "seg.nii.gz", self.segmentation)
         with _timed(self.seconds, "measure"):
-            files.write_json(folder / "measurements.json", self._measured())
+            self.measurements  # noqa: B018 (made here, so that its seconds are known)
         with _timed(self.seconds, "picture"):
-            note = self.provenance["note"]
-            picture = overview_png(self.images, self.segmentation, title=self.case.id, note=note)
-            files.write_bytes(folder / "overview.png", picture)
+            files.write_bytes(folder / "overview.png", self.overview)
+        with _timed(self.seconds, "report"):
+            files.write_text(folder / "report.html", case_page(self.report))
+            files.write_bytes(folder / "thumbnail.jpg", self.report.pictures["thumbnail"])
+            files.write_json(folder / "measurements.json", self._measured())
+            files.write_text(folder / "measurements.csv", to_csv([self._row()]))
         outputs = {path.name: files.sha256_of(path) for path in sorted(folder.iterdir())}
         files.write_json(folder / "run.json", {**self._record(), "outputs": outputs})
 
     def _measured(self) -> dict[str, object]:
         about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
-        return about | self.measurements.as_dict() | {"scheme": self.segmentation.scheme.name}
+        more = {"scheme": self.segmentation.scheme.name, "verdict": self.report.about["verdict"]}
+        return about | self.measurements.as_dict() | more
+
+    def _row(self) -> dict[str, object]:
+        verdict = self.report.about["verdict"]
+        about = {"case": self.case.id, "verdict": verdict["verdict"], "reasons": " ".join(verdict["reasons"])}
+        return about | self.measurements.as_row()
 
     def _record(self) -> dict[str, object]:
         return {
@@ -210,8 +248,9 @@ class Segmenter:
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
+            ranges = count_ranges(probabilities, settings)
         segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
-        return Result(opened.case, opened.images, segmentation, opened.provenance, seconds)
+        return Result(opened.case, opened.images, segmentation, opened.provenance, seconds, ranges)
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""

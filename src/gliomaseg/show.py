@@ -37,10 +37,12 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
     done = [outcome for outcome in outcomes if outcome.folder]
     if len(outcomes) == 1 and done:
         console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
-        console.say(f"picture: {output / done[0].case_id / 'overview.png'}")
+        folder = output / done[0].case_id
+        console.say(f"report: {folder / 'report.html'}; picture: {folder / 'overview.png'}")
     elif done:
         console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
-        console.say(f"pictures: {output}/*/overview.png; table: {output / 'summary.csv'}")
+        console.say(f"reports: {output}/*/report.html; table: {output / 'summary.csv'}")
+        console.say(f"next: gliomaseg report {output} -o cohort.html, or gliomaseg view {output}")
     for outcome in outcomes:
         for note in outcome.warnings:
             console.say(str(note))

@@ -11,7 +11,8 @@ import pytest
 from gliomaseg.errors import LabelError
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, SCHEMES, LabelScheme, Region, Tissue
-from gliomaseg.results.measure import Measurements, measure
+from gliomaseg.results.measure import measure
+from gliomaseg.results.measurements import Measurements
 
 ORIENTATIONS = [
     (first, second, third)
@@ -79,7 +80,7 @@ def test_a_foreign_label_is_refused_not_left_out() -> None:
 
 def test_json_names_every_number() -> None:
     content = json.loads(json.dumps(measure(make(BRATS2023)).as_dict()))
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["voxel_volume_ml"] == pytest.approx(0.001)
     assert content["labels"][2] == {
         "value": 3,
@@ -93,7 +94,12 @@ def test_json_names_every_number() -> None:
         "title": "whole tumour",
         "voxels": 262,
         "volume_ml": pytest.approx(0.262),
+        "volume_low_ml": None,
+        "volume_high_ml": None,
+        "lesions": 2,
+        "largest_lesion": content["regions"][0]["largest_lesion"],
     }
+    assert content["regions"][0]["largest_lesion"]["volume_ml"] == pytest.approx(0.2)
 
 
 def restored_as(segmentation: Segmentation, codes: tuple[str, str, str]) -> Segmentation:
@@ -126,3 +132,90 @@ def assert_same(found: Measurements, expected: Measurements) -> None:
     assert [size.volume_ml for size in found.regions] == pytest.approx(
         [size.volume_ml for size in expected.regions], rel=1e-12
     )
+
+
+def blob() -> Segmentation:
+    """Return a lopsided lesion with a core and two rims, and a satellite, on a grid of odd voxels."""
+    labels = np.zeros((40, 44, 24), np.uint8)
+    x, y, z = np.ogrid[:40, :44, :24]
+    labels[((x - 18) / 12) ** 2 + ((y - 20) / 9) ** 2 + ((z - 11) / 6) ** 2 < 1] = 2
+    labels[((x - 17) / 8) ** 2 + ((y - 21) / 6.5) ** 2 + ((z - 11) / 4) ** 2 < 1] = 3
+    labels[((x - 17) / 5) ** 2 + ((y - 21) / 4) ** 2 + ((z - 11) / 2.5) ** 2 < 1] = 1
+    labels[34:38, 36:42, 18:22] = 3
+    affine = np.diag([1.2, 1.2, 2.0, 1.0])
+    affine[:3, 3] = -20, -25, 7
+    return Segmentation(labels, Grid((40, 44, 24), affine), BRATS2023)
+
+
+def test_everything_is_the_same_in_all_48_orientations() -> None:
+    expected = measure(blob()).as_row()
+    assert expected["wt_lesions"] == 2
+    assert expected["rano_targets"] == 1
+    for codes in ORIENTATIONS:
+        found = measure(restored_as(blob(), codes)).as_row()
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            same = pytest.approx(value, rel=1e-6, abs=1e-6) if isinstance(value, float) else value
+            assert found[name] == same, (codes, name)
+
+
+def test_lines_lie_in_space_where_they_were_found() -> None:
+    segmentation = blob()
+    lesion = measure(segmentation).lesions[0]
+    ends = np.array(lesion.ends_mm)
+    lengths = np.linalg.norm(ends[0] - ends[1]), np.linalg.norm(ends[2] - ends[3])
+    lines = lesion.diameters
+    assert lengths == pytest.approx((lines.longest.length_mm, lines.perpendicular.length_mm))
+    voxels = nib.affines.apply_affine(np.linalg.inv(segmentation.grid.affine), ends)
+    assert voxels[:, 2] == pytest.approx(lines.slice)
+    assert np.array(lines.longest.ends) == pytest.approx(voxels[:2, :2])
+
+
+def test_necrosis_may_be_crossed_or_not() -> None:
+    across = measure(blob()).lesions[0].diameters
+    around = measure(blob(), across_necrosis=False).lesions[0].diameters
+    assert across.longest.length_mm == pytest.approx(2 * 8 * 1.2, abs=1.5)
+    assert around.product_mm2 < across.product_mm2
+
+
+def test_where_nothing_enhances_the_whole_tumour_is_measured() -> None:
+    labels = np.where(blob().labels > 0, 2, 0).astype(np.uint8)
+    sizes = measure(Segmentation(labels, blob().grid, BRATS2023))
+    assert not sizes.enhancing
+    assert sizes.as_dict()["rano"]["lesions_are"] == "non-enhancing"  # type: ignore[index]
+    assert sizes.lesions[0].diameters.longest.length_mm == pytest.approx(2 * 12 * 1.2, abs=1.5)
+    assert sizes.of_core(Region.ET) is None
+
+
+def test_measurable_needs_10_mm_both_ways_on_two_slices() -> None:
+    def is_measurable(size: tuple[int, int, int], thickness: float = 1) -> bool:
+        labels = np.zeros((30, 30, 30), np.uint8)
+        labels[5 : 5 + size[0], 5 : 5 + size[1], 5 : 5 + size[2]] = 3
+        sizes = measure(Segmentation(labels, Grid((30, 30, 30), np.diag([1, 1, thickness, 1.0])), BRATS2023))
+        return bool(sizes.targets)
+
+    assert is_measurable((12, 12, 2))
+    assert not is_measurable((12, 12, 1))
+    assert not is_measurable((20, 5, 5))
+    assert not is_measurable((8, 8, 2), thickness=6), "twice the slice thickness"
+    assert is_measurable((13, 13, 2), thickness=6)
+
+
+def test_specks_are_no_lesions_but_count_to_the_volume() -> None:
+    segmentation = blob()
+    segmentation.labels[2, 2, 2] = 3
+    sizes = measure(segmentation)
+    assert sizes.region(Region.ET).lesions == measure(blob()).region(Region.ET).lesions
+    assert sizes.region(Region.ET).voxels == measure(blob()).region(Region.ET).voxels + 1
+
+
+def test_csv_has_units_and_one_row() -> None:
+    from gliomaseg.results.measurements import to_csv
+
+    header, row = to_csv([{"case": "a,b"} | measure(blob()).as_row()]).splitlines()
+    names = header.split(",")
+    assert {"wt_volume_ml", "et_largest_longest_mm", "rano_sum_of_products_mm2", "et_of_tc_ratio"} <= set(
+        names
+    )
+    assert row.startswith('"a,b"')
+    assert "nan" not in row

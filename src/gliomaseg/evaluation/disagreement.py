@@ -18,7 +18,7 @@ from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, MODALITY_TITLES, LabelScheme, Modality, Region, Tissue
-from gliomaseg.results.picture import Mark, marked_png
+from gliomaseg.results.marks import Mark, marked_png
 from gliomaseg.results.planes import (
     PLANES,
     VIEW,

@@ -39,7 +39,8 @@ def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool
     )
     body = (
         f"{header}<main>{_distributions(entries)}{_controls()}{_table(entries)}</main>"
-        f'<footer><p class="notice">{escape(RESEARCH_USE)}</p><p>gliomaseg {escape(__version__)}. Sizes are of the label maps; '
+        f'<footer><p class="notice">{escape(RESEARCH_USE)}</p><p>gliomaseg {escape(__version__)}. Sizes '
+        f"are of the label maps; "
         "“look at it first” is explained in each report.</p></footer>"
     )
     return page(f"{title} · gliomaseg", body, scripts=SCRIPTS, served=served)
@@ -49,7 +50,8 @@ def _controls() -> str:
     options = "".join(f'<option value="{name}">{escape(words)}</option>' for name, words in NAMES.items())
     return (
         '<section aria-label="Cases"><h2>Cases</h2><div class="controls screen" id="controls" hidden>'
-        '<div class="group"><label>Find <input type="search" id="find" placeholder="id, reason, side, sequence"></label>'
+        '<div class="group"><label>Find <input type="search" id="find" placeholder="id, reason, side, '
+        'sequence"></label>'
         f'<label>Verdict <select id="verdict"><option value="">all</option>{options}</select></label></div>'
         '<p id="count" class="faint" aria-live="polite"></p></div></section>'
     )
@@ -57,10 +59,14 @@ def _controls() -> str:
 
 def _table(entries: Sequence[Entry]) -> str:
     names = ["picture", "case", "verdict", *(name for name, _, _ in _NUMBERS), "side", "missing", "seconds"]
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    words = ("case", "verdict", "side", "missing")
+    heads = "".join(
+        f'<th scope="col"{" class=words" if name in words else ""}>{escape(name)}</th>' for name in names
+    )
     rows = "".join(_row(entry) for entry in entries)
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="Table of cases"><table id="cases" class="cohort"><thead><tr>{heads}'
+        f'<div class="wide" tabindex="0" role="region" aria-label="Table of cases"><table id="cases" '
+        f'class="cohort"><thead><tr>{heads}'
         f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -79,8 +85,10 @@ def _row(entry: Entry) -> str:
     missing = ", ".join(entry.missing) or "none"
     return (
         f'<tr data-verdict="{verdict}"><td>{picture}</td><th scope="row">{link}</th>'
-        f'<td class="words"><span class="badge {verdict}">{escape(NAMES.get(entry.verdict, entry.verdict))}</span>{reasons}</td>'
-        f'{cells}<td class="words">{escape(side)}</td><td class="words">{escape(missing)}</td>{_number(entry.seconds, 1)}</tr>'
+        f'<td class="words"><span class="badge '
+        f'{verdict}">{escape(NAMES.get(entry.verdict, entry.verdict))}</span>{reasons}</td>'
+        f'{cells}<td class="words">{escape(side)}</td><td class="words">{escape(missing)}'
+        f"</td>{_number(entry.seconds, 1)}</tr>"
     )
 
 
@@ -94,8 +102,11 @@ def _distributions(entries: Sequence[Entry]) -> str:
         values = [v for e in entries if (v := e.number(f"{region}_volume_ml")) is not None]
         if len(values) > 1:
             median = statistics.median(values)
-            name = f"{words} ({region.upper()}): median {median:.1f} ml, {min(values):.1f} to {max(values):.1f} ml"
-            figures.append(f"<figure>{_histogram(values, median, name)}<figcaption>{escape(name)}</figcaption></figure>")
+            spread = f"median {median:.1f} ml, {min(values):.1f} to {max(values):.1f} ml"
+            name = f"{words} ({region.upper()}): {spread}"
+            figures.append(
+                f"<figure>{_histogram(values, median, name)}<figcaption>{escape(name)}</figcaption></figure>"
+            )
     if not figures:
         return ""
     return f'<section><h2>Volumes</h2><div class="charts">{"".join(figures)}</div></section>'
@@ -109,7 +120,8 @@ def _histogram(values: Sequence[float], median: float, name: str) -> str:
         counts[min(int(value / top * _BINS), _BINS - 1)] += 1
     high, width = max(counts), 320 / _BINS
     bars = "".join(
-        f'<rect x="{number * width + 1:.1f}" y="{80 - 76 * count / high:.1f}" width="{width - 2:.1f}" height="{76 * count / high:.1f}"/>'
+        f'<rect x="{number * width + 1:.1f}" y="{80 - 76 * count / high:.1f}" width="{width - 2:.1f}" '
+        f'height="{76 * count / high:.1f}"/>'
         for number, count in enumerate(counts)
         if count
     )

@@ -6,6 +6,7 @@ A report holds no path and no header text: only ids, file names and numbers. Ign
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,16 +81,19 @@ def make_report(exam: Exam, *, limit: int | None = MOST_BYTES) -> Report:
     Raises CaseError (E-GRID) when the images don't lie on the segmentation's grid.
     """
     sizes = exam.measurements or measure(exam.segmentation, images=exam.images)
-    pictures = _pictures(exam, sizes)
     maps = {"seg": exam.segmentation} | ({"reference": exam.reference} if exam.reference else {})
-    packed = pack(exam.images, maps, limit=limit)
+    with ThreadPoolExecutor(1) as background:
+        packing = background.submit(pack, exam.images, maps, limit=limit)
+        pictures = _pictures(exam, sizes)
+        packed = packing.result()
+    notes = [f"{note.what}; {note.remedy}." for note in exam.images.notes] if exam.images else []
     about = {
         "schema_version": REPORT_SCHEMA,
         "gliomaseg": __version__,
         "notice": RESEARCH_USE,
         "note": exam.run.get("note", ""),
         "case": exam.case_id,
-        "verdict": judge(exam.segmentation, sizes).as_dict(),
+        "verdict": judge(exam.segmentation, sizes, notes).as_dict(),
         "measurements": sizes.as_dict(),
         "row": sizes.as_row(),
         "scheme": exam.segmentation.scheme.name,
@@ -130,7 +134,7 @@ def _agreement(exam: Exam) -> dict[str, Any] | None:
 
 def _shown(exam: Exam, packed: Packed, sizes: Measurements) -> dict[str, Any]:
     """Return what the slice viewer needs to know."""
-    inverse = np.linalg.inv(packed.affine)
+    inverse = np.asarray(np.linalg.inv(packed.affine), dtype=np.float64)
     used = [t for t in Tissue if t in exam.segmentation.scheme.values]
     if exam.reference:
         used = [t for t in Tissue if t in used or t in exam.reference.scheme.values]
@@ -148,7 +152,11 @@ def _shown(exam: Exam, packed: Packed, sizes: Measurements) -> dict[str, Any]:
         "tissues": {TISSUE_NUMBERS[t]: TISSUE_TITLES[t] for t in used},
         "tissueColours": {TISSUE_NUMBERS[t]: TISSUE_COLOURS[t] for t in used},
         "regions": [{"name": r.value, "title": REGION_TITLES[r], "numbers": _numbers(r)} for r in Region],
-        "parts": [_part(part, stroke) for part, stroke in STROKES.items() if isinstance(part, Region) or part in used],
+        "parts": [
+            _part(part, stroke)
+            for part, stroke in STROKES.items()
+            if isinstance(part, Region) or part in used
+        ],
         "start": _start(packed, sizes, inverse),
         "lines": [_line(lesion, inverse, number) for number, lesion in enumerate(sizes.lesions, start=1)],
     }

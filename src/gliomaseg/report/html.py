@@ -68,7 +68,8 @@ def table(rows: Sequence[Sequence[str]], *, caption: str = "", heads: int = 1) -
         lines.append(f"<tr>{first}{''.join(f'<td>{escape(cell)}</td>' for cell in row[heads:])}</tr>")
     name = f"<caption>{escape(caption)}</caption>" if caption else ""
     inner = f"<table>{name}<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption or header[0])}">{inner}</div>'
+    label = escape(caption or ", ".join(header))
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{inner}</div>'
 
 
 def items(lines: Iterable[str]) -> str:

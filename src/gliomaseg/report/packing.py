@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.imaging.nifti import gzip_bytes
-from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
+from gliomaseg.imaging.volume import Affine, Segmentation, Volume
 from gliomaseg.labels import LabelScheme, Tissue
 from gliomaseg.results.planes import turned_to_ras
 
@@ -48,7 +48,9 @@ class Packed:
     whole: tuple[int, int, int]
 
 
-def pack(images: Volume | None, maps: Mapping[str, Segmentation], *, limit: int | None = MOST_BYTES) -> Packed:
+def pack(
+    images: Volume | None, maps: Mapping[str, Segmentation], *, limit: int | None = MOST_BYTES
+) -> Packed:
     """Return the images and label maps of one case, which share a grid, as a page holds them.
 
     ``maps`` has at least one label map by its name, such as ``seg``. Without ``limit`` every voxel is kept.
@@ -94,19 +96,23 @@ def _grey(image: npt.NDArray[Any]) -> tuple[Bytes3, dict[str, Any]]:
     low, high = np.percentile(values, _RANGE).tolist() if values.size else (0.0, 1.0)
     if not high > low:
         low, high = low - 1.0, low + 1.0
-    if image.dtype.kind in "iu" and (least := int(image.min())) >= 0 and int(image.max()) < 1 << 16:
+    if image.dtype.kind in "iu" and int(image.min()) >= 0 and int(image.max()) < 1 << 16:
         table = _levels(np.arange(int(image.max()) + 1), low, high)
         table[0] = 0
         grey = table[image]
     else:
         grey = np.where(inside, _levels(image, low, high), 0).astype(np.uint8)
     window = np.percentile(_levels(values, low, high), _WINDOW).tolist() if values.size else [0, 255]
-    return grey, {"low": low, "high": high, "window": [round(window[0]), max(round(window[1]), round(window[0]) + 1)]}
+    return grey, {
+        "low": low,
+        "high": high,
+        "window": [round(window[0]), max(round(window[1]), round(window[0]) + 1)],
+    }
 
 
 def _levels(values: npt.NDArray[Any], low: float, high: float) -> Bytes3:
     scaled = (values.astype(np.float32) - low) * (254 / (high - low)) + 1
-    return np.round(np.clip(scaled, 1, 255)).astype(np.uint8)
+    return np.asarray(np.round(np.clip(scaled, 1, 255)), dtype=np.uint8)
 
 
 def _numbers(scheme: LabelScheme) -> Bytes3:

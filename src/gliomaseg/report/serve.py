@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from html import escape
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +24,11 @@ from gliomaseg.report.content import Report
 from gliomaseg.report.html import library, page, policy
 from gliomaseg.report.sources import Source
 
-_HTML, _BYTES, _SCRIPT = "text/html; charset=utf-8", "application/octet-stream", "text/javascript; charset=utf-8"
+_HTML, _BYTES, _SCRIPT = (
+    "text/html; charset=utf-8",
+    "application/octet-stream",
+    "text/javascript; charset=utf-8",
+)
 _KEPT = 4  # reports in memory
 _ASKED_FROM = ("same-origin", "none")
 
@@ -50,7 +55,9 @@ class Viewer(ThreadingHTTPServer):
     def redeem(self, token: str) -> bool:
         """Return whether this is the token, which then works no more."""
         with self._lock:
-            is_right = self._token is not None and secrets.compare_digest(token.encode(), self._token.encode())
+            is_right = self._token is not None and secrets.compare_digest(
+                token.encode(), self._token.encode()
+            )
             if is_right:
                 self._token = None
         return is_right
@@ -76,7 +83,7 @@ class Viewer(ThreadingHTTPServer):
         try:
             return entry_of(self.report(source.case_id), link)
         except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
-            return Entry(source.case_id, "failed", (as_coded(error).what,))
+            return Entry(source.case_id, "failed", (source.anonymous(as_coded(error).what),))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -98,7 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer([unquote(part) for part in parts.path.strip("/").split("/")])
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Answer like a request for the same, without the content."""
+        self.do_GET()
 
     def _is_ours(self) -> bool:
         origin = self.headers.get("Origin")
@@ -113,7 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
             cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie)
         except CookieError:
             return False
-        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self.server.session.encode())
+        return cookie is not None and secrets.compare_digest(
+            cookie.value.encode(), self.server.session.encode()
+        )
 
     @property
     def _cookie(self) -> str:
@@ -190,6 +201,4 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _words(words: str) -> str:
-    from html import escape
-
     return f"<main><h1>gliomaseg</h1><p>{escape(words)}</p></main>"

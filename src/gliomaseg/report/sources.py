@@ -6,6 +6,7 @@ Files are read when a report is asked for, not before. Ignorant of HTML and of s
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,12 @@ class Source:
         Raises GliomasegError for files that can't be read or don't belong together.
         """
         return read_report(self.stored) if self.stored else make_report(self._exam(), limit=limit)
+
+    def anonymous(self, text: str) -> str:
+        """Return ``text`` without the folders of this source's files."""
+        for path in filter(None, (self.seg, self.reference, self.stored)):
+            text = text.replace(f"{path.parent}{os.sep}", "")
+        return self.case.anonymous(text) if self.case else text
 
     def _exam(self) -> Exam:
         run = _run_beside(self.seg)

@@ -13,8 +13,12 @@ from gliomaseg.errors import CaseError
 from gliomaseg.report.content import REPORT_SCHEMA, Report
 
 _ABOUT = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
-_VOLUME = re.compile(r'<script type="application/octet-stream" id="volume-([\w-]+)">([\w+/=]*)</script>', re.ASCII)
-_PICTURE = re.compile(r'<img(?: id="([\w-]+)")?[^>]*? src="data:image/(?:png|jpeg);base64,([\w+/=]*)"', re.ASCII)
+_VOLUME = re.compile(
+    r'<script type="application/octet-stream" id="volume-([\w-]+)">([\w+/=]*)</script>', re.ASCII
+)
+_PICTURE = re.compile(
+    r'<img(?: id="([\w-]+)")?[^>]*? src="data:image/(?:png|jpeg);base64,([\w+/=]*)"', re.ASCII
+)
 
 
 def read_report(path: Path) -> Report:

@@ -24,14 +24,19 @@ def report(
         entries = ordered(write_reports(sources, output, mosaic=mosaic, progress=progress))
     if as_json:
         console.show_json(
-            [{"case": e.case_id, "verdict": e.verdict, "reasons": list(e.reasons), "page": e.page} for e in entries]
+            [
+                {"case": e.case_id, "verdict": e.verdict, "reasons": list(e.reasons), "page": e.page}
+                for e in entries
+            ]
         )
     else:
         rows = [[e.case_id, e.verdict, " ".join(e.reasons)] for e in entries if e.verdict != "plausible"]
         if rows:
             console.show_table([["case", "verdict", "why"], *rows[:20]])
         count = len(entries) - len(rows)
-        console.say(f"{len(entries)} cases, {count} plausible; page: {output}; table: {output.with_suffix('.csv')}")
+        console.say(
+            f"{len(entries)} cases, {count} plausible; page: {output}; table: {output.with_suffix('.csv')}"
+        )
         console.say(console.RESEARCH_USE)
     if any(entry.verdict == "failed" for entry in entries):
         raise SystemExit(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,7 +47,7 @@ def write_reports(
         try:
             entries.append(_write_case(source, page.parent, pages, limit=limit, mosaic=mosaic))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
-            entries.append(_failed(source.case_id, as_coded(error)))
+            entries.append(_failed(source, as_coded(error)))
     known = {entry.case_id for entry in entries}
     folders = {source.seg.parent.parent for source in sources}
     entries += [entry for folder in folders for entry in failed_cases(folder) if entry.case_id not in known]
@@ -73,8 +72,8 @@ def _write_case(source: Source, home: Path, pages: Path, *, limit: int | None, m
     return entry or entry_of(report, _link(target, home))
 
 
-def _failed(case_id: str, error: GliomasegError) -> Entry:
-    return Entry(case_id, "failed", (f"{error.code}: {error.what}",))
+def _failed(source: Source, error: GliomasegError) -> Entry:
+    return Entry(source.case_id, "failed", (source.anonymous(f"{error.code}: {error.what}"),))
 
 
 def _link(target: Path, start: Path) -> str:
@@ -89,7 +88,11 @@ def _row(entry: Entry) -> dict[str, object]:
         "reasons": " ".join(entry.reasons),
         "missing": " ".join(entry.missing),
         "seconds": entry.seconds,
-        **{name: value for name, value in dict(entry.row).items() if name not in ("case", "verdict", "reasons")},
+        **{
+            name: value
+            for name, value in dict(entry.row).items()
+            if name not in ("case", "verdict", "reasons")
+        },
     }
 
 
@@ -100,7 +103,7 @@ def mosaic_of(report: Report, every: int) -> bytes:
 
 
 def unpack(report: Report) -> tuple[Volume, Segmentation]:
-    """Return what a report holds as 8-bit images and a label map of tissue numbers, on the grid of its crop."""
+    """Return a report's 8-bit images and its map of tissue numbers, on the grid of its crop."""
     about = report.about["grid"]
     x, y, z = about["shape"]
     grid = Grid((x, y, z), np.array(about["affine"], dtype=np.float64))
@@ -113,8 +116,3 @@ def unpack(report: Report) -> tuple[Volume, Segmentation]:
     seg = Segmentation(array("seg"), grid, LabelScheme("report", TISSUE_NUMBERS))
     stack = [array(name) for name in names] or [(seg.labels > 0).astype(np.uint8)]
     return Volume(np.stack(stack), grid, names or ("outlines",)), seg
-
-
-def without_page(entry: Entry, page: str) -> Entry:
-    """Return an entry that leads to another page."""
-    return replace(entry, page=page)

@@ -1,4 +1,4 @@
-"""Small pictures of one axial slice: a lesion with its two RANO lines, and a case's thumbnail. Door: Pillow."""
+"""Small pictures of an axial slice: a lesion with its RANO lines, a case's thumbnail. Door: Pillow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def rano_png(images: Volume, segmentation: Segmentation, lesion: Lesion) -> byte
     channel = _channel(images, (first, Modality.T1C, Modality.T2F))
     view, window = _view(images, segmentation, channel)
     centre = (*view.centre[:2], lesion.diameters.slice)
-    view = replace(zoom_on(view, segmentation.mask(Region.WT), grid=images.grid, least_mm=_LEAST_MM), centre=centre)
+    view = replace(
+        zoom_on(view, segmentation.mask(Region.WT), grid=images.grid, least_mm=_LEAST_MM), centre=centre
+    )
     width, height = view.size(AXIAL)
     page = Image.new("RGB", (VIEW + 2 * _RIM, VIEW + 2 * _RIM))
     left, top = (page.width - width) // 2, (page.height - height) // 2
@@ -54,8 +56,8 @@ def rano_png(images: Volume, segmentation: Segmentation, lesion: Lesion) -> byte
         draw.line(ends, (255, 255, 255), 2)
     for line in lines:
         x, y = min((_pixel(end, view, (left, top)) for end in line.ends), key=lambda place: place[1])
-        style = {"font": font(18), "anchor": "mb", "stroke_width": 3, "stroke_fill": (0, 0, 0)}
-        draw.text((x, y - 4), f"{line.length_mm:.1f} mm", (255, 255, 255), **style)
+        words, white = f"{line.length_mm:.1f} mm", (255, 255, 255)
+        draw.text((x, y - 4), words, white, font(18), anchor="mb", stroke_width=3, stroke_fill=(0, 0, 0))
     middle, half = page.width // 2, _RIM // 2
     spots = ((middle, half), (middle, page.height - half), (half, middle), (page.width - half, middle))
     for letter, spot in zip(AXIAL.letters, spots, strict=True):

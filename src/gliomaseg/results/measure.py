@@ -93,7 +93,7 @@ def _volumes(
     if not set(np.flatnonzero(counts).tolist()) <= scheme.allowed:
         scheme.check(segmentation.labels, "the segmentation")
     voxels = {tissue: int(counts[value]) for tissue, value in scheme.values.items()}
-    labels = [
+    tissues = [
         TissueSize(value, tissue, voxels[tissue], voxels[tissue] * voxel_ml)
         for tissue, value in sorted(scheme.values.items(), key=lambda item: item[1])
     ]
@@ -103,7 +103,7 @@ def _volumes(
         low, high = ranges.get(region, (0, 0))
         span = (low * voxel_ml, high * voxel_ml) if region in ranges else None
         regions.append(RegionSize(region, total, total * voxel_ml, span))
-    return Measurements(voxel_ml, tuple(labels), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
+    return Measurements(voxel_ml, tuple(tissues), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
 
 
 class _Crop:
@@ -117,7 +117,7 @@ class _Crop:
         self.affine[:3, 3] += self.axes @ np.array([part.start for part in box])
         self.voxel_ml = abs(float(np.linalg.det(self.axes))) / 1000
 
-    def places(self, voxels: npt.NDArray[np.generic]) -> Floats:
+    def places(self, voxels: Floats) -> Floats:
         """Return the mm (point, 3) of voxels of the crop (point, 3)."""
         return np.asarray(voxels @ self.axes.T + self.affine[:3, 3])
 

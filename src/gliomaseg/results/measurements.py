@@ -158,10 +158,14 @@ class Measurements:
 
     def as_row(self) -> dict[str, object]:
         """Return one flat row for CSV, units in the names of the columns; None where there is no number."""
-        row: dict[str, object] = {f"{t.tissue}_volume_ml": t.volume_ml for t in self.labels if t.tissue != "et"}
+        row: dict[str, object] = {
+            f"{t.tissue}_volume_ml": t.volume_ml for t in self.labels if t.tissue != "et"
+        }
         for size in self.regions:
             row |= _region_row(size)
-        row |= {f"{part}_of_tc_ratio": self.of_core(part) for part in (Region.ET, Tissue.NECROSIS, Tissue.OEDEMA)}
+        row |= {
+            f"{part}_of_tc_ratio": self.of_core(part) for part in (Region.ET, Tissue.NECROSIS, Tissue.OEDEMA)
+        }
         largest = self.targets[0] if self.targets else None
         return row | {
             "rano_lesions": len(self.lesions),

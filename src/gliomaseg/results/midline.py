@@ -1,12 +1,12 @@
 """On which side of the brain a tumour lies, as the patient's left and right. Ignorant of files.
 
-The midline is the plane through the middles between the right and left edge of a skull-stripped brain, row
-by row: an estimate, good to some millimetres, that needs no atlas. Mass effect bends the falx, not this
-plane. How far it is from an atlas's midline is stated in docs/measurements.md.
+The midline is the plane in which a skull-stripped brain mirrors itself best: an estimate, good to some
+millimetres, that needs no atlas. Mass effect bends the falx, not this plane.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,10 @@ Floats = npt.NDArray[np.float64]
 
 #: A tumour crosses the midline when this much of one lesion lies farther than this from it, on both sides.
 CROSSING_MM, CROSSING_ML = 5.0, 0.5
-_LEAST_WIDTH_MM = 60.0  # rows with less brain, as in the temporal poles, say nothing of its middle
-_LEAST_ROWS = 50
-_TRIM_MM = 6.0
+_STEP_MM = 5.0  # the brain is looked at in voxels of about this size
+_LEAST_VOXELS = 1000
+#: Steps of the search: the plane's place in mm, and its slope; each is tried until it helps no more.
+_SEARCH = ((10.0, 0.12), (5.0, 0.06), (2.5, 0.03), (1.2, 0.015), (0.6, 0.007))
 
 
 @dataclass(frozen=True)
@@ -56,31 +57,51 @@ def find_midline(image: npt.NDArray[np.generic], affine: Floats) -> Midline | No
     """Return the midline of a brain, 0 outside, with RAS axes and ``affine``; None if it can't be told.
 
     It can't when the brain reaches both sides of the image, as one that is not skull-stripped may, or is
-    too small. Every second row is looked at.
+    too small.
     """
-    brain = image[:, ::2, ::2] != 0
-    ys, zs = np.nonzero(brain.any(axis=0))
-    rows = brain[:, ys, zs]
-    first, last = rows.argmax(axis=0), len(rows) - 1 - rows[::-1].argmax(axis=0)
-    step = float(np.linalg.norm(affine[:3, 0]))
-    wide = ((last - first) * step >= _LEAST_WIDTH_MM) & ~((first == 0) & (last == len(rows) - 1))
-    if np.count_nonzero(wide) < _LEAST_ROWS:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    steps = np.maximum(np.round(_STEP_MM / lengths), 1).astype(int)
+    brain = image[:: steps[0], :: steps[1], :: steps[2]] != 0
+    if np.count_nonzero(brain) < _LEAST_VOXELS or (brain[0].any() and brain[-1].any()):
         return None
-    middles = np.stack([(first + last) / 2, 2 * ys, 2 * zs], axis=1)[wide]
-    points = middles @ affine[:3, :3].T + affine[:3, 3]
-    design = np.column_stack([np.ones(len(points)), points[:, 1:]])
-    kept = np.ones(len(points), dtype=bool)
+    axes = affine[:3, :3] * steps
+    places = np.argwhere(brain) @ axes.T + affine[:3, 3]
+    padded, inverse = np.pad(brain, 1), np.linalg.inv(axes)
+    limits = np.array(padded.shape) - 1
+    middle = places.mean(axis=0)
+
+    def mirrored(plane: Floats) -> int:
+        """Return how many voxels have a mirror image inside the brain."""
+        normal = np.array([1.0, -plane[1], -plane[2]]) / np.sqrt(1 + plane[1] ** 2 + plane[2] ** 2)
+        height = (places - middle) @ normal - plane[0] * normal[0]
+        images = (places - 2 * height[:, None] * normal - affine[:3, 3]) @ inverse.T
+        x, y, z = np.clip(np.floor(images + 1.5), 0, limits).astype(np.intp).T
+        return int(np.count_nonzero(padded[x, y, z]))
+
+    offset, slope_y, slope_z = _climb(mirrored).tolist()
+    across = float(middle[0]) + offset - slope_y * float(middle[1]) - slope_z * float(middle[2])
+    return Midline(across, (slope_y, slope_z))
+
+
+def _climb(score: Callable[[Floats], int]) -> Floats:
+    """Return the plane (offset, two slopes) with the best score, found from none with ever smaller steps."""
     plane = np.zeros(3)
-    for _ in range(4):
-        plane = np.linalg.lstsq(design[kept], points[kept, 0], rcond=None)[0]
-        off = np.abs(points[:, 0] - design @ plane)
-        kept = off <= max(_TRIM_MM, float(np.median(off)))
-    offset, slope_y, slope_z = plane.tolist()
-    return Midline(offset, (slope_y, slope_z))
+    best = score(plane)
+    for along, slope in _SEARCH:
+        steps = [sign * step for step in np.diag([along, slope, slope]) for sign in (1, -1)]
+        improved = True
+        while improved:
+            improved = False
+            for step in steps:
+                if (found := score(plane + step)) > best:
+                    plane, best, improved = plane + step, found, True
+    return plane
 
 
 def find_side(right: Floats, lesions: npt.NDArray[np.integer], voxel_ml: float) -> Side:
     """Return the side of the tumour: of each voxel its mm to the right of the midline, and its lesion."""
     percent = 100 * float(np.mean(right >= 0))
-    across = [np.bincount(lesions[side > CROSSING_MM], minlength=lesions.max() + 1) for side in (right, -right)]
+    across = [
+        np.bincount(lesions[side > CROSSING_MM], minlength=lesions.max() + 1) for side in (right, -right)
+    ]
     return Side(percent, 100 - percent, bool((np.minimum(*across) * voxel_ml >= CROSSING_ML).any()))

@@ -13,7 +13,17 @@ from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import MODALITY_TITLES, Modality
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
-from gliomaseg.results.picture import CONVENTION, FAINT, TEXT, enlarged, font, legend, outlines, paragraph, require
+from gliomaseg.results.picture import (
+    CONVENTION,
+    FAINT,
+    TEXT,
+    enlarged,
+    font,
+    legend,
+    outlines,
+    paragraph,
+    require,
+)
 from gliomaseg.results.planes import PLANES, find_view, grey_levels, sample_of, slice_ras, window_of
 
 AXIAL = PLANES[0]
@@ -32,7 +42,9 @@ def mosaic_png(
     channel = images.channels.index(modality) if modality in images.channels else 0
     sample = sample_of(images.array[channel], orientation_of(images.grid.affine))
     view, window = find_view([sample], segmentation), window_of(sample)
-    view = replace(view, pixels=tuple(max(1, n // 2) for n in view.pixels), pixels_per_mm=view.pixels_per_mm / 2)
+    view = replace(
+        view, pixels=tuple(max(1, n // 2) for n in view.pixels), pixels_per_mm=view.pixels_per_mm / 2
+    )
     tiles = []
     for z in range(view.box[2].start, view.box[2].stop, max(1, every)):
         cut = replace(view, centre=(*view.centre[:2], z))
@@ -40,7 +52,8 @@ def mosaic_png(
         tile = enlarged(pixels, outlines(segmentation, cut, plane=AXIAL), size=cut.size(AXIAL))
         ImageDraw.Draw(tile).text((4, 2), str(z + 1), TEXT, font(14))
         tiles.append(tile)
-    words = f"{_title(images.channels[channel])}, every {every} axial slices, numbered from the feet up. {CONVENTION}"
+    shown = _title(images.channels[channel])
+    words = f"{shown}, one of {every} axial slices, numbered from the feet up. {CONVENTION}"
     return _sheet(tiles, [title, words], measure(segmentation))
 
 

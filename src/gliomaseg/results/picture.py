@@ -78,7 +78,9 @@ def overview_png(
 ) -> bytes:
     """Return ``draw_overview`` as the bytes of a PNG file."""
     stream = io.BytesIO()
-    draw_overview(images, segmentation, title=title, note=note, sizes=sizes).save(stream, "PNG", compress_level=3)
+    draw_overview(images, segmentation, title=title, note=note, sizes=sizes).save(
+        stream, "PNG", compress_level=3
+    )
     return stream.getvalue()
 
 
@@ -93,7 +95,8 @@ def draw_overview(
     """Draw axial, coronal and sagittal planes (rows) of every modality (columns), outlined.
 
     Each plane cuts where the whole tumour is largest; without a tumour, through the middle of the brain.
-    ``sizes`` spares measuring the volumes in the legend again. Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
+    ``sizes`` spares measuring the volumes of the legend again.
+    Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
     """
     require(images, segmentation)
     order = column_order(images.channels)
@@ -117,38 +120,8 @@ def draw_overview(
     return _stack(strips, width)
 
 
-@dataclass(frozen=True)
-class Mark:
-    """How voxels are tinted: opacity 0 to 1; hatched where colour must not be the only cue."""
-
-    colour: Colour
-    opacity: float
-    hatched: bool = False
-
-
-def marked_png(pixels: Grey, marks: Sequence[tuple[Mark, Mask]], *, size: tuple[int, int]) -> bytes:
-    """Return grey levels (rows, columns), enlarged to (width, height) and tinted, as a small PNG file.
-
-    The masks, three at most, have the shape of ``pixels``; where they overlap the later one shows. The
-    palette has 64 greys, plain and under each mark, so that no tint can stray to another voxel.
-    """
-    grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
-    levels, block = np.asarray(grey) // 4, np.zeros(size[::-1], dtype=np.uint8)
-    rows, columns = np.ogrid[: size[1], : size[0]]
-    palette = [np.repeat(np.arange(64)[:, None] * 255 / 63, 3, axis=1)]
-    for number, (mark, mask) in enumerate(marks, start=1):
-        large = Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-        shown = ((rows + columns) % 8 < 4) | (not mark.hatched)
-        block[np.asarray(large, dtype=bool) & shown] = number
-        palette.append(palette[0] * (1 - mark.opacity) + np.array(mark.colour) * mark.opacity)
-    picture = Image.fromarray(block * np.uint8(64) + levels)
-    picture.putpalette(np.round(np.concatenate(palette)).astype(np.uint8).tobytes())
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
-
-
 def require(images: Volume, segmentation: Segmentation) -> None:
+    """Raise UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ."""
     if not images.channels:
         raise UsageError("E-USAGE", "a picture was asked for without any image", remedy="give one or more")
     if not images.grid.matches(segmentation.grid):
@@ -186,9 +159,7 @@ def contour(mask: Mask, stroke: Stroke) -> Mask:
     return np.asarray(mask & ~(beside & above) & drawn)
 
 
-def enlarged(
-    pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, size: tuple[int, int]
-) -> Image.Image:
+def enlarged(pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, size: tuple[int, int]) -> Image.Image:
     """Return grey levels (rows, columns) enlarged to (width, height), with outlines."""
     grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
     coloured = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
@@ -279,6 +250,7 @@ def plain(text: str) -> str:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return Pillow's own font, so many pixels high."""
     return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
 
 

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from gliomaseg.config import Settings
 from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
 
-
 #: Voxels at least so probable count to the least volume of a region, those above the second to the most.
 RANGE_PROBABILITIES = (0.9, 0.1)
 

@@ -81,7 +81,7 @@ def _far_out(points: Floats, places: npt.NDArray[np.intp]) -> tuple[Floats, npt.
     return points[kept], places[kept]
 
 
-def prolonged(steps: npt.NDArray[np.generic], axes: Floats) -> Floats:
+def prolonged(steps: npt.NDArray[np.int64], axes: Floats) -> Floats:
     """Return lengths in mm of lines between voxel centres, prolonged to the faces of the end voxels.
 
     ``steps`` (line, axis) are differences in voxels, ``axes`` (3, axis) the steps in mm. A line without a
@@ -89,7 +89,7 @@ def prolonged(steps: npt.NDArray[np.generic], axes: Floats) -> Floats:
     """
     most = np.abs(steps).max(axis=1)
     lengths = np.linalg.norm(steps @ axes.T, axis=1) * (1 + 1 / np.maximum(most, 1))
-    return np.where(most > 0, lengths, np.linalg.norm(axes, axis=0).max())
+    return np.asarray(np.where(most > 0, lengths, np.linalg.norm(axes, axis=0).max()))
 
 
 def _corners(mask: Mask) -> Mask:

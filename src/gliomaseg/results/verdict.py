@@ -6,6 +6,7 @@ rule looks at the truth: a plausible result can be wrong, and a strange one righ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gliomaseg.imaging.volume import Segmentation
@@ -13,8 +14,8 @@ from gliomaseg.labels import Region
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 
-#: Whole tumour in ml and its lesions of 0.05 ml or more: least and most in the 51 expert label maps.
-EXPERT_WT_ML = (14.8, 263.8)
+#: Whole tumour in ml (14.8 to 263.8) and its lesions of 0.05 ml or more, in the 51 expert label maps.
+EXPERT_WT_ML = (14, 264)
 EXPERT_LESIONS = 3
 #: The volume range of a region is wide when its upper end is so many times the lower one.
 WIDE_RANGE = 1.5
@@ -38,12 +39,17 @@ class Verdict:
         return {"verdict": self.name, "reasons": list(self.reasons)}
 
 
-def judge(segmentation: Segmentation, sizes: Measurements) -> Verdict:
-    """Return the reasons to look at a segmentation whose measurements are ``sizes``."""
+def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[str] = ()) -> Verdict:
+    """Return the reasons to look at a segmentation whose measurements are ``sizes``.
+
+    ``notes`` are what was odd about the images, in words.
+    """
     volume = sizes.volume_ml(Region.WT)
     if volume == 0:
-        return Verdict(("No tumour was found. The model was made for scans that show one.", *_grid(segmentation)))
-    return Verdict((*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes), *_grid(segmentation)))
+        found = ["No tumour was found. The model was made for scans that show one."]
+    else:
+        found = [*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes)]
+    return Verdict((*found, *_grid(segmentation), *notes))
 
 
 def _volume(volume: float) -> list[str]:
@@ -51,7 +57,10 @@ def _volume(volume: float) -> list[str]:
     if low <= volume <= high:
         return []
     size = "small" if volume < low else "large"
-    return [f"The whole tumour is unusually {size}: {volume:.1f} ml; experts outlined {low} to {high} ml in 51 cases."]
+    return [
+        f"The whole tumour is unusually {size}: {volume:.1f} ml; "
+        f"experts outlined {low} to {high} ml in 51 cases."
+    ]
 
 
 def _parts(sizes: Measurements) -> list[str]:
@@ -59,7 +68,8 @@ def _parts(sizes: Measurements) -> list[str]:
     lesions = sizes.region(Region.WT).lesions
     if lesions > EXPERT_LESIONS:
         reasons.append(
-            f"The whole tumour is in {lesions} separate parts; experts outlined at most {EXPERT_LESIONS} in 51 cases."
+            f"The whole tumour is in {lesions} separate parts; "
+            f"experts outlined at most {EXPERT_LESIONS} in 51 cases."
         )
     if not sizes.enhancing:
         reasons.append("Nothing enhances: of 51 cases experts outlined, 4 were so.")
@@ -77,10 +87,15 @@ def _edges(segmentation: Segmentation) -> list[str]:
 def _ranges(sizes: Measurements) -> list[str]:
     reasons = []
     for size in sizes.regions:
-        if size.range_ml and size.volume_ml > 0 and size.range_ml[1] > WIDE_RANGE * max(size.range_ml[0], 1e-6):
+        if (
+            size.range_ml
+            and size.volume_ml > 0
+            and size.range_ml[1] > WIDE_RANGE * max(size.range_ml[0], 1e-6)
+        ):
             low, high = size.range_ml
             reasons.append(
-                f"The model is unsure of {size.region.upper()}: {low:.1f} to {high:.1f} ml around {size.volume_ml:.1f}."
+                f"The model is unsure of {size.region.upper()}: "
+                f"{low:.1f} to {high:.1f} ml around {size.volume_ml:.1f}."
             )
     return reasons
 
@@ -92,5 +107,7 @@ def _grid(segmentation: Segmentation) -> list[str]:
         reasons.append(f"Voxels measure {size} mm; the model was made for 1 mm.")
     degrees = obliquity_degrees(segmentation.grid)
     if degrees >= OBLIQUE_DEGREES:
-        reasons.append(f"The scan is tilted by {degrees:.0f} degrees: letters at the edges name the nearest direction.")
+        reasons.append(
+            f"The scan is tilted by {degrees:.0f} degrees: letters at the edges name the nearest direction."
+        )
     return reasons

@@ -1,0 +1,66 @@
+"""The verbs of the command line that show results: report, view. Door: typer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data set with the images, and the references if there are any, by case id."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+Scheme = Annotated[str | None, typer.Option(help="Label scheme of the label maps; else by file names.")]
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="Results of segment, or a folder of label maps.")],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The page; a CSV table goes beside it.")
+    ] = Path("cohort.html"),
+    data: Data = None,
+    scheme: Scheme = None,
+    mosaic: Annotated[
+        int, typer.Option(min=0, help="Also draw every n-th axial slice of each case on one sheet.")
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Make one page of many cases, and a report of each that has none."""
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.report import verbs
+
+    verbs.report(
+        results,
+        output,
+        data=data,
+        scheme=find_scheme(scheme) if scheme else None,
+        mosaic=mosaic,
+        as_json=json,
+    )
+
+
+def view(
+    path: Annotated[Path, typer.Argument(help="Results of segment, a folder of label maps, or a case.")],
+    *,
+    seg: Annotated[Path | None, typer.Option(help="The label map to show on the case PATH.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Another label map, to compare with.")] = None,
+    data: Data = None,
+    scheme: Scheme = None,
+    static: Annotated[Path | None, typer.Option(help="Write the pages to this folder instead.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Look at results in the browser: slices, outlines, comparison, 3D. Nothing leaves this machine."""
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.report import verbs
+
+    sources = verbs.sources_of(
+        path, seg=seg, reference=reference, data=data, scheme=find_scheme(scheme) if scheme else None
+    )
+    if static:
+        verbs.write_static(sources, static)
+    else:
+        verbs.view(sources, port=port, opens_browser=browser)

@@ -1,0 +1,58 @@
+"""Each reason to look at a result, and none for an ordinary one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gliomaseg.imaging.phantom import Phantom
+from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.results.measure import measure
+from gliomaseg.results.verdict import judge
+
+MM = Grid((60, 60, 60), np.eye(4))
+
+
+def tumour(size: int = 36, at: int = 12, core: int = 8) -> np.ndarray:  # type: ignore[type-arg]
+    labels = np.zeros((60, 60, 60), np.uint8)
+    labels[at : at + size, at : at + size, at : at + size] = 2
+    labels[at + 2 : at + 2 + core, at + 2 : at + 2 + core, at + 2 : at + 2 + core] = 4
+    return labels
+
+
+def reasons(labels: np.ndarray, grid: Grid = MM, **more: object) -> str:  # type: ignore[type-arg]
+    segmentation = Segmentation(labels, grid, BRATS2021)
+    return " ".join(judge(segmentation, measure(segmentation, **more)).reasons)  # type: ignore[arg-type]
+
+
+def test_an_ordinary_tumour_is_plausible() -> None:
+    segmentation = Segmentation(tumour(), MM, BRATS2021)
+    verdict = judge(segmentation, measure(segmentation))
+    assert verdict.as_dict() == {"verdict": "plausible", "reasons": []}
+
+
+def test_every_rule_speaks() -> None:
+    assert "No tumour" in reasons(np.zeros((60, 60, 60), np.uint8))
+    assert "unusually small" in reasons(tumour(size=15))
+    assert "reaches the edge" in reasons(tumour(at=0))
+    assert "Nothing enhances" in reasons(np.where(tumour() > 0, 2, 0).astype(np.uint8))
+    many = tumour()
+    for x in (0, 4, 8):
+        many[x + 1 : x + 4, 1:6, 1:6] = 2
+    assert "4 separate parts" in reasons(many)
+    thick = Grid((60, 60, 60), np.diag([1, 1, 5.0, 1]))
+    assert "1 x 1 x 5 mm" in reasons(tumour(size=20), thick)
+    assert "unsure of ET" in reasons(tumour(), ranges={Region.ET: (300, 900)})
+    assert "unsure" not in reasons(tumour(), ranges={Region.ET: (500, 550)})
+
+
+def test_notes_of_the_images_are_reasons() -> None:
+    segmentation = Segmentation(tumour(), MM, BRATS2021)
+    verdict = judge(segmentation, measure(segmentation), ["odd"])
+    assert (verdict.name, verdict.reasons) == ("look", ("odd",))
+
+
+def test_the_phantom_is_plausible_but_for_its_voxels(phantom: Phantom) -> None:
+    verdict = judge(phantom.reference, measure(phantom.reference, images=phantom.images))
+    assert len(verdict.reasons) == 1
+    assert "3 x 3 x 3 mm" in verdict.reasons[0]
