@@ -159,7 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         except Exception as error:  # noqa: BLE001 (the page says what is wrong; the others still open)
-            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, as_coded(error).what)
+            source = self.server.sources.get(path[-1] if len(path) < 3 else path[1])
+            what = as_coded(error).what
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, source.anonymous(what) if source else what)
 
     def _volume(self, report: Report, name: str) -> None:
         if name in report.volumes:

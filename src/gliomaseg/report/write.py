@@ -45,7 +45,7 @@ def write_reports(
     for number, source in enumerate(sources):
         progress(number / max(len(sources), 1), f"{number + 1}/{len(sources)} {source.case_id}")
         try:
-            entries.append(_write_case(source, page.parent, pages, limit=limit, mosaic=mosaic))
+            entries.append(_write_case(source, page, pages, limit=limit, mosaic=mosaic))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
             entries.append(_failed(source, as_coded(error)))
     known = {entry.case_id for entry in entries}
@@ -56,8 +56,8 @@ def write_reports(
     return entries
 
 
-def _write_case(source: Source, home: Path, pages: Path, *, limit: int | None, mosaic: int) -> Entry:
-    entry = None
+def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, mosaic: int) -> Entry:
+    entry, home = None, page.parent
     if source.stored and limit is not None:
         entry = read_entry(source.stored.parent, _link(source.stored, home))
     if entry and not mosaic:
@@ -66,7 +66,7 @@ def _write_case(source: Source, home: Path, pages: Path, *, limit: int | None, m
     files.make_folder(pages)
     target = pages / f"{source.case_id}.html"
     if entry is None:
-        files.write_text(target, case_page(report, home=_link(home, pages)))
+        files.write_text(target, case_page(report, home=_link(page, pages)))
     if mosaic:
         files.write_bytes(pages / f"{source.case_id}-mosaic.png", mosaic_of(report, mosaic))
     return entry or entry_of(report, _link(target, home))

@@ -1,0 +1,101 @@
+"""A report of the small exam, a folder of results that looks like segment's, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gliomaseg import files
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.nifti import read_labels, write_segmentation
+from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.labels import Modality
+from gliomaseg.report.case_page import case_page
+from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.results.measurements import to_csv
+
+sys.path.insert(0, str(Path(__file__).parent))
+from pages import ODD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+RUN: dict[str, Any] = {
+    "note": "",
+    "gliomaseg": "0",
+    "libraries": {"numpy": "2"},
+    "model": {"name": f"net {ODD}", "sha256": "ab"},
+    "inputs": {m.value: {"file": f"{m}.nii.gz", "sha256": "cd"} for m in Modality},
+    "settings": {"a": [1, ODD]},
+    "seconds": {"read": 0.5, "infer": 1.0},
+}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def exam(phantom_case: Case) -> Exam:
+    """Return the small exam with its reference as the segmentation."""
+    assert phantom_case.reference is not None
+    seg = read_labels(phantom_case.reference, phantom_case.scheme)
+    return Exam("case-1", seg, read_case(phantom_case, tuple(Modality)), run=RUN)
+
+
+@pytest.fixture(scope="session")
+def report(exam: Exam) -> Report:
+    """Return the report of the small exam."""
+    return make_report(exam)
+
+
+@pytest.fixture(scope="session")
+def compared(exam: Exam) -> Report:
+    """Return a report that compares the small exam's reference with itself moved by one voxel."""
+    labels = exam.segmentation.labels.copy()
+    labels[1:] = exam.segmentation.labels[:-1]
+    moved = Segmentation(labels, exam.segmentation.grid, exam.segmentation.scheme)
+    return make_report(Exam("case-2", moved, exam.images, exam.segmentation, RUN))
+
+
+@pytest.fixture(scope="session")
+def results(report: Report, exam: Exam, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of three cases as segment writes them, one with an odd name, and a failed one."""
+    folder = tmp_path_factory.mktemp("results")
+    for name in ("case-1", "b & <b>c<b>", "dup 'quoted'"):
+        case = files.make_folder(folder / name)
+        named = Report({**report.about, "case": name}, report.volumes, report.pictures)
+        write_segmentation(case / "seg.nii.gz", exam.segmentation)
+        files.write_text(case / "report.html", case_page(named))
+        files.write_bytes(case / "thumbnail.jpg", report.pictures["thumbnail"])
+        about = report.about["measurements"] | {"verdict": report.about["verdict"]}
+        files.write_json(case / "measurements.json", about)
+        files.write_text(case / "measurements.csv", to_csv([report.about["row"]]))
+        files.write_json(case / "run.json", RUN | {"scheme": "brats2021"})
+    summary = "case,state,error,message\nlost,failed,E-TRUNCATED,t1 ends too early\ncase-1,done,,\n"
+    files.write_text(folder / "summary.csv", summary)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return Debian's Chromium, driven by Playwright; skips where one of them is not installed."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("needs chromium (apt-get install chromium)")
+    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+    with api.sync_playwright() as play:
+        launched = play.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield launched
+        launched.close()
