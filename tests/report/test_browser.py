@@ -47,7 +47,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         page = context.new_page()
         problems: list[str] = []
         asked: list[str] = []
-        page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         opened.append((page, problems, asked))
