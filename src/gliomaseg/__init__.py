@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
-    from gliomaseg.segmenter import Result, Segmenter
+    from gliomaseg.result import Result
+    from gliomaseg.segmenter import Segmenter
 
 _HOME = {
     "Bundle": "inference.bundle",
@@ -34,7 +35,7 @@ _HOME = {
     "LabelScheme": "labels",
     "Modality": "labels",
     "Region": "labels",
-    "Result": "segmenter",
+    "Result": "result",
     "Segmentation": "imaging.volume",
     "Segmenter": "segmenter",
     "Settings": "config",

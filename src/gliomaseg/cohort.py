@@ -18,7 +18,8 @@ from gliomaseg import files, finished
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import BRATS2021, LabelScheme
-from gliomaseg.segmenter import Opened, Result, Segmenter
+from gliomaseg.result import Result
+from gliomaseg.segmenter import Opened, Segmenter
 
 
 @dataclass(frozen=True)

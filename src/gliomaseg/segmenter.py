@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,137 +16,25 @@ import numpy as np
 
 from gliomaseg import __version__, console, files
 from gliomaseg.config import parse_settings
-from gliomaseg.errors import CaseError, Note, OutputError
+from gliomaseg.errors import CaseError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
 from gliomaseg.imaging.content import check_content
-from gliomaseg.imaging.nifti import write_segmentation
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
-from gliomaseg.inference.machine import free_memory, peak_memory
+from gliomaseg.inference.machine import free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import infer
-from gliomaseg.labels import BRATS2021, LabelScheme, Region, Tissue
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.content import Exam, Report, make_report
-from gliomaseg.results.measure import measure
-from gliomaseg.results.measurements import Measurements, to_csv
-from gliomaseg.results.picture import overview_png
+from gliomaseg.labels import BRATS2021, LabelScheme
+from gliomaseg.result import Result, timed
 from gliomaseg.results.segment import count_ranges, label_regions
 
 RUN_SCHEMA = 2
 _LIBRARIES = ("numpy", "nibabel", "isal", "openvino", "pillow")
 
 Stage = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One segmented case: the images, the segmentation, and how it was made.
-
-    ``ranges`` holds the least and most voxels of each region that the model's probabilities allow.
-    """
-
-    case: Case
-    images: Volume
-    segmentation: Segmentation
-    provenance: Mapping[str, Any]
-    seconds: dict[str, float]
-    ranges: Mapping[Region, tuple[int, int]] = field(default_factory=dict)
-
-    @cached_property
-    def measurements(self) -> Measurements:
-        """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
-        return measure(self.segmentation, images=self.images, ranges=self.ranges)
-
-    @cached_property
-    def overview(self) -> bytes:
-        """Return the picture of three planes in every sequence, as PNG."""
-        note = self.provenance["note"]
-        return overview_png(
-            self.images, self.segmentation, title=self.case.id, note=note, sizes=self.measurements
-        )
-
-    @cached_property
-    def report(self) -> Report:
-        """Return what report.html says and shows; ``gliomaseg.report.case_page`` makes the page of it."""
-        exam = Exam(
-            self.case.id,
-            self.segmentation,
-            self.images,
-            run=self._record(),
-            measurements=self.measurements,
-            overview=self.overview,
-        )
-        return make_report(exam)
-
-    @property
-    def warnings(self) -> tuple[Note, ...]:
-        """Return what was odd about the images, and whether no tumour was found."""
-        if self.measurements.volume_ml(Region.WT) > 0:
-            return self.images.notes
-        what = f"no tumour was found in case {self.case.id}"
-        return (*self.images.notes, Note("W-NOTUMOUR", what, "the label map is empty, all volumes are 0"))
-
-    def volumes_ml(self) -> dict[str, float]:
-        """Return the volume of each tissue and region in ml: ncr, ed, et, wt, tc."""
-        parts = [*Tissue, *Region]
-        known = self.segmentation.scheme.values
-        return {
-            part.value: self.measurements.volume_ml(part)
-            for part in parts
-            if isinstance(part, Region) or part in known
-        }
-
-    def save(self, output: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the case's folder into ``output``, whole or not at all, and return it.
-
-        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv
-        and, written last, run.json.
-        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
-        kept when the new one can't be written).
-        """
-        target = files.make_folder(Path(output)) / self.case.id
-        if target.exists() and not overwrite:
-            raise already_there(target)
-        with files.open_folder(target) as folder:
-            self._write(folder)
-        return target
-
-    def _write(self, folder: Path) -> None:
-        with _timed(self.seconds, "write"):
-            write_segmentation(folder / "seg.nii.gz", self.segmentation)
-        with _timed(self.seconds, "measure"):
-            self.measurements  # noqa: B018 (made here, so that its seconds are known)
-        with _timed(self.seconds, "picture"):
-            files.write_bytes(folder / "overview.png", self.overview)
-        with _timed(self.seconds, "report"):
-            files.write_text(folder / "report.html", case_page(self.report))
-            files.write_bytes(folder / "thumbnail.jpg", self.report.pictures["thumbnail"])
-            files.write_json(folder / "measurements.json", self._measured())
-            files.write_text(folder / "measurements.csv", to_csv([self._row()]))
-        outputs = {path.name: files.sha256_of(path) for path in sorted(folder.iterdir())}
-        files.write_json(folder / "run.json", {**self._record(), "outputs": outputs})
-
-    def _measured(self) -> dict[str, object]:
-        about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
-        more = {"scheme": self.segmentation.scheme.name, "verdict": self.report.about["verdict"]}
-        return about | self.measurements.as_dict() | more
-
-    def _row(self) -> dict[str, object]:
-        verdict = self.report.about["verdict"]
-        about = {"case": self.case.id, "verdict": verdict["verdict"], "reasons": " ".join(verdict["reasons"])}
-        return about | self.measurements.as_row()
-
-    def _record(self) -> dict[str, object]:
-        return {
-            **self.provenance,
-            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
-            "peak_memory_mb": round(peak / 1e6, 1) if (peak := peak_memory()) else None,
-            "warnings": [note._asdict() for note in self.warnings],
-        }
 
 
 @dataclass(frozen=True)
@@ -295,25 +181,8 @@ def synthetic_note(case: Case) -> str:
     return "Synthetic exam: a phantom, not a patient." if "phantom" in case.id else ""
 
 
-def already_there(target: Path) -> OutputError:
-    """Return the E-EXISTS error for a folder that holds something else than the wanted result."""
-    return OutputError(
-        "E-EXISTS",
-        f"{target} exists already and holds another result",
-        expected="a case folder that is not there yet, or the same result",
-        remedy="choose another folder with -o, or replace it with --overwrite",
-    )
-
-
 @contextmanager
 def _stage(name: str, tell: Stage, seconds: dict[str, float]) -> Iterator[None]:
     tell(name)
-    with _timed(seconds, name):
+    with timed(seconds, name):
         yield
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - started
