@@ -68,6 +68,14 @@ class AugmentSettings(_Section):
     """Largest rotation about each axis."""
     scale: tuple[float, float] = (0.78, 1.28)
     """Range of the scaling factor."""
+    elastic: Fraction = 0.0
+    """Chance of bending a patch smoothly."""
+    elastic_voxels: float = Field(4.0, ge=0)
+    """Largest displacement by bending, in voxels along each axis."""
+    paste: Fraction = 0.0
+    """Chance of putting a tumour of another training case into a patch."""
+    drop_modality: Fraction = 0.0
+    """Chance of leaving out one or more sequences, so that the network learns to do without them."""
     intensity: Fraction = 0.5
     """Chance, per channel, of a change of brightness, contrast and gamma."""
     brightness: float = 0.3
@@ -76,6 +84,10 @@ class AugmentSettings(_Section):
     """Range of the contrast factor."""
     gamma: tuple[float, float] = (0.7, 1.5)
     """Range of the exponent applied to intensities scaled to 0..1."""
+    bias: Fraction = 0.2
+    """Chance, per channel, of a smooth field of brightness, as an uneven coil makes it."""
+    bias_strength: float = Field(0.3, ge=0)
+    """Largest logarithm of that field."""
     noise: float = 0.1
     """Largest standard deviation of added Gaussian noise, in standard deviations of the brain."""
     noise_chance: Fraction = 0.3

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from gliomaseg.config import AugmentSettings
-from gliomaseg.learning.augment import Warp, augment, draw_warp, sample_patch
+from gliomaseg.learning.augment import augment
+from gliomaseg.learning.patch import Warp, draw_warp, sample_patch
 
-STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0)
-ALL = AugmentSettings(flip=1, affine=1, intensity=1, noise_chance=1, blur=1)
+STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0)
+ALL = AugmentSettings(flip=1, affine=1, intensity=1, noise_chance=1, blur=1, bias=1)
 QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 """Patch offset (1, 0, 0) is case offset (0, 1, 0): a quarter turn about z."""
 

@@ -21,7 +21,7 @@ from gliomaseg.labels import BRATS2021, Modality, Region, Tissue
 from gliomaseg.learning.dataset import STORED, PatchDataset, PreparedCase, prepare_cases, split_by_patient
 
 NO_AUGMENT = ("augment.flip=0", "augment.affine=0", "augment.intensity=0", "augment.noise_chance=0")
-PLAIN = (*NO_AUGMENT, "augment.blur=0")
+PLAIN = (*NO_AUGMENT, "augment.blur=0", "augment.bias=0")
 
 Store = Callable[[Path, np.ndarray, np.ndarray], PreparedCase]
 
@@ -277,7 +277,7 @@ class TestPatches:
 
     def test_a_patch_larger_than_the_case_is_padded_with_0(self, tmp_path: Path, tiny, store: Store) -> None:
         label = np.zeros((20, 40, 8))
-        label[10:12, 10:12, 2:4] = 3
+        label[10:12, 18:22, 2:4] = 3
         case = store(tmp_path / "a", np.ones((4, 20, 40, 8)), label)
         image, regions = PatchDataset([case], tiny(*PLAIN))[0]
         assert image.shape == (4, 32, 32, 32)

@@ -30,13 +30,16 @@ from gliomaseg.imaging.content import check_content, check_reference_content
 from gliomaseg.imaging.nifti import missing_file, read_labels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
-from gliomaseg.learning.augment import augment, draw_warp, sample_patch
+from gliomaseg.learning.augment import augment
+from gliomaseg.learning.lesion import paste_lesion
+from gliomaseg.learning.patch import draw_warp, sample_patch
 
 #: The scheme of prepared label maps, whatever the scheme of the source.
 STORED = BRATS2023
 
 #: Voxel places kept per kind (core, whole tumour, brain) to centre patches on.
 _PLACES = 5000
+_TUMOUR = 1
 _FORMAT = 2
 
 
@@ -196,13 +199,20 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         training = self.settings.training
         rng = np.random.default_rng([training.seed, number])
         case = self.cases[_shuffled(number, len(self.cases), training.seed)]
-        size = (*training.patch, 1)[:3]
-        warp = draw_warp(rng, self.settings.augment, size)
         kind = int(rng.choice(3, p=training.centre_on))
-        image, label = sample_patch(case.image, case.label, _centre(case, kind, rng), warp)
+        image, label = self._cut(case, kind, rng)
+        if rng.random() < self.settings.augment.paste:
+            donor = self.cases[int(rng.integers(len(self.cases)))]
+            image, label = paste_lesion(image, label, self._cut(donor, _TUMOUR, rng), rng)
         image, label = augment(image, label, self.settings.augment, rng)
         target = _as_regions(label, self.settings.network.regions)
         return (image, target) if len(training.patch) == 3 else (image[..., 0], target[..., 0])
+
+    def _cut(self, case: PreparedCase, kind: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return a patch around a random voxel of a kind, turned and scaled: (c, x, y, z), (x, y, z)."""
+        size = (*self.settings.training.patch, 1)[:3]
+        warp = draw_warp(rng, self.settings.augment, size)
+        return sample_patch(case.image, case.label, _centre(case, kind, rng), warp)
 
 
 def _shuffled(number: int, count: int, seed: int) -> int:

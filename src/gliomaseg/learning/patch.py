@@ -1,0 +1,122 @@
+"""Cutting a patch out of a case: where it lies, and how it is turned, scaled and bent.
+
+All of that happens in one interpolation while the patch is cut out, so that no corner is ever empty
+that had anatomy. Every function draws from the generator that it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gliomaseg.config import AugmentSettings
+
+Rng = np.random.Generator
+
+
+#: A patch may reach an eighth of its size, at most this many voxels, beyond the box of the brain: a whole
+#: case is padded with 0 there too.
+_MARGIN = 8
+#: Elastic displacements are drawn on a grid of this many points along each axis, 0 on its faces.
+_KNOTS = 6
+
+
+@dataclass(frozen=True)
+class Warp:
+    """How a patch of ``size`` (x, y, z) lies in its case.
+
+    ``matrix`` (3, 3) maps offsets from the patch's centre to offsets in the case; ``bend`` (3, k, k, k)
+    adds displacements in voxels of the patch, interpolated between its knots.
+    """
+
+    size: tuple[int, ...]
+    matrix: npt.NDArray[np.float64]
+    bend: npt.NDArray[np.float32] | None = None
+
+    @property
+    def is_straight(self) -> bool:
+        """Return whether the patch is a plain crop."""
+        return self.bend is None and bool(np.array_equal(self.matrix, np.eye(3)))
+
+
+def draw_warp(rng: Rng, settings: AugmentSettings, size: tuple[int, ...]) -> Warp:
+    """Return a random rotation and scaling, bending, or none; slices (z size 1) stay in their plane."""
+    is_turned, is_bent = rng.random() < settings.affine, rng.random() < settings.elastic
+    matrix = _draw_matrix(rng, settings, size) if is_turned else np.eye(3)
+    return Warp(size, matrix, _draw_bend(rng, settings, size) if is_bent else None)
+
+
+def _draw_bend(rng: Rng, settings: AugmentSettings, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    inner = rng.uniform(-settings.elastic_voxels, settings.elastic_voxels, (3, *[_KNOTS - 2] * 3))
+    bend = np.pad(inner, [(0, 0), (1, 1), (1, 1), (1, 1)]).astype(np.float32)
+    if size[2] == 1:
+        bend[2] = 0
+    return bend
+
+
+def _draw_matrix(rng: Rng, settings: AugmentSettings, size: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    angles = np.radians(rng.uniform(-settings.rotate_degrees, settings.rotate_degrees, 3))
+    scale = np.full(3, rng.uniform(*settings.scale))
+    if size[2] == 1:
+        angles[:2], scale[2] = 0, 1
+    return np.asarray(_rotation(angles) / scale)
+
+
+def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return np.asarray(about_x @ about_y @ about_z)
+
+
+def sample_patch(
+    image: npt.NDArray[np.float16], label: npt.NDArray[np.uint8], centre: npt.NDArray[np.int16], warp: Warp
+) -> tuple[Tensor, Tensor]:
+    """Return (image (c, *size), label (*size)) around ``centre``; 0 outside the case."""
+    far = 0.0 if warp.bend is None else float(np.abs(warp.bend).max())
+    reach = np.abs(warp.matrix) @ (np.array(warp.size) / 2 + far)
+    wide = np.array(warp.size) if warp.is_straight else (2 * np.ceil(reach)).astype(int) + 2
+    wide = np.where(np.array(warp.size) == 1, 1, wide)
+    start = centre.astype(int) - wide // 2
+    if warp.is_straight:  # stay near the brain where it is large enough
+        room = np.array(label.shape) - wide
+        margin = np.where(room > 0, np.minimum(_MARGIN, wide // 8), 0)
+        start = np.clip(start, np.minimum(0, room) - margin, np.maximum(0, room) + margin)
+    crop = torch.from_numpy(_crop(image, start, wide).astype(np.float32))
+    mask = torch.from_numpy(_crop(label[None], start, wide))
+    if warp.is_straight:
+        return crop, mask[0]
+    grid = _sampling_grid(warp, wide)
+    crop = functional.grid_sample(crop[None], grid, mode="bilinear", align_corners=True)[0]
+    mask = functional.grid_sample(mask[None].float(), grid, mode="nearest", align_corners=True)[0]
+    return crop, mask[0].to(torch.uint8)
+
+
+def _crop(
+    array: npt.NDArray[np.generic], start: npt.NDArray[np.int_], size: npt.NDArray[np.int_]
+) -> npt.NDArray[np.generic]:
+    shape = np.array(array.shape[1:])
+    low, high = np.clip(start, 0, shape), np.clip(start + size, 0, shape)
+    crop = np.zeros((array.shape[0], *size), dtype=array.dtype)
+    into = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    out_of = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    crop[(slice(None), *into)] = array[(slice(None), *out_of)]
+    return crop
+
+
+def _sampling_grid(warp: Warp, wide: npt.NDArray[np.int_]) -> Tensor:
+    axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in warp.size]
+    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    if warp.bend is not None:
+        knots = torch.from_numpy(warp.bend)[None]
+        bend = functional.interpolate(knots, size=warp.size, mode="trilinear", align_corners=True)[0]
+        offsets = offsets + bend.movedim(0, -1)
+    offsets = offsets @ torch.from_numpy(warp.matrix.T.astype(np.float32))
+    half = torch.tensor([max((n - 1) / 2, 0.5) for n in wide.tolist()])
+    return (offsets / half).flip(-1)[None]  # grid_sample wants the last axis first
