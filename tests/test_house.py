@@ -21,6 +21,8 @@ DOORS = {
     "PIL": {"results/picture.py", "results/closeup.py", "results/marks.py", "results/mosaic.py"},
     "monai": {"learning/network.py", "learning/loss.py"},
     "scipy": {"imaging/phantom.py", "imaging/tumour.py", "evaluation/morphology.py"},
+    "accelerate": {"learning/process.py", "learning/state.py", "learning/training.py"},
+    "matplotlib": {"learning/curves.py"},
     "safetensors": {"learning/run.py"},
     "pickle": set(),
 }

@@ -37,24 +37,36 @@ class PrepareSettings(_Section):
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
 
 
+NetworkName = Literal[
+    "unet3d", "unet2d", "attention_unet", "unet_plusplus", "vnet",
+    "residual_unet", "dynunet", "unetr", "swin_unetr", "mednext",
+]  # fmt: skip
+
+
 class NetworkSettings(_Section):
     """The network's shape."""
 
-    name: Literal["unet3d", "unet2d"] = "unet3d"
-    """unet3d works at half resolution inside (space-to-depth); unet2d sees axial slices."""
+    name: NetworkName = "unet3d"
+    """unet3d works at half resolution inside (space-to-depth); unet2d is the original U-Net."""
+    dimensions: Literal[2, 3] = 3
+    """3: the network sees volumes; 2: axial slices. unet2d has 2 only, unet3d 3 only."""
     modalities: tuple[Modality, ...] = tuple(Modality)
     """Input channels, in this order."""
     regions: tuple[Region, ...] = tuple(Region)
     """Output channels, one sigmoid each; they overlap."""
     filters: tuple[Natural, ...] = (32, 64, 128, 192)
-    """Channels at each level, from the finest."""
+    """Channels at each level, from the finest; see learning/network.py for those that take fewer numbers."""
     auxiliary: Fraction = 0.4
-    """Weight of the loss at half the finest inner resolution (unet3d only); 0 leaves it out."""
+    """Weight of the loss of a coarser output (unet3d, dynunet), halved from output to output; 0: none."""
+    window: tuple[Natural, ...] | None = None
+    """Size that every image must have, (x, y, z) or (x, y): transformers know no other; null: any."""
 
-    @property
-    def dimensions(self) -> Literal[2, 3]:
-        """Return whether the network sees slices (2) or volumes (3)."""
-        return 2 if self.name == "unet2d" else 3
+    @model_validator(mode="before")
+    @classmethod
+    def _dimensions_of_name(cls, tree: Any) -> Any:
+        """Fill in the dimensions of unet2d, which bundles of 0.1.0 leave out."""
+        is_plain = isinstance(tree, Mapping) and tree.get("name") == "unet2d"
+        return {"dimensions": 2, **tree} if is_plain else tree
 
 
 class AugmentSettings(_Section):
@@ -96,21 +108,36 @@ class AugmentSettings(_Section):
     """Chance, per channel, of Gaussian blur or of simulated low resolution."""
 
 
+LossName = Literal[
+    "dice", "dice_ce", "generalised_dice", "tversky", "focal", "dice_focal", "focal_tversky"
+]  # fmt: skip
+
+
 class TrainingSettings(_Section):
     """How a network is trained."""
 
-    loss: Literal["dice_ce", "dice"] = "dice_ce"
-    """Dice, or Dice + binary cross-entropy, summed over regions."""
+    loss: LossName = "dice_ce"
+    """The loss; learning/loss.py says what each is."""
+    target: Literal["regions", "classes"] = "regions"
+    """regions: one sigmoid for each (they overlap); classes: a softmax over background, NCR, ED, ET."""
+    dice_over: Literal["batch", "sample"] = "batch"
+    """Dice sums over all patches of a step, or is the mean over patches."""
     region_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
-    """Weight of each region's loss, in the order of network.regions."""
+    """Weight of each region's loss, in the order of network.regions; with classes, of NCR, ED, ET."""
     patch: tuple[Natural, ...] = (96, 96, 96)
     """Patch size in voxels, (x, y, z) or (x, y)."""
     batch: Natural = 2
-    """Patches per step."""
+    """Patches per step, over all processes together."""
     steps: Natural = 4000
     """Length of the training; the learning rate falls to 0 over it."""
     hours: float | None = Field(None, gt=0)
     """If given, stop after this time of training; the learning rate falls to 0 over it."""
+    schedule: Literal["poly", "cosine", "plateau"] = "poly"
+    """How the learning rate falls; plateau halves it after every ``patience`` validations without gain."""
+    patience: Natural = 10
+    """Validations without a better mean Dice that count as a plateau."""
+    early_stop: bool = False
+    """End the training at a plateau (with the schedule plateau: at the fifth)."""
     learning_rate: float = Field(1.5e-3, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(1e-4, ge=0)
@@ -127,6 +154,8 @@ class TrainingSettings(_Section):
     """Number of folds into which the patients are split."""
     fold: int | None = 0
     """The fold held out for validation; null trains on every case."""
+    fractions: tuple[Fraction, Fraction, Fraction] | None = None
+    """If given, shares of patients for training, validation and a test set, instead of folds."""
     validate_minutes: float = Field(15.0, gt=0)
     """Minutes between validations on whole held-out cases."""
     checkpoint_minutes: float = Field(2.0, gt=0)
@@ -181,10 +210,18 @@ class Settings(_Section):
             "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
             "segment.thresholds": (len(self.segment.thresholds), len(self.network.regions)),
             "training.patch": (len(self.training.patch), self.network.dimensions),
+            "network.window": (len(self.network.window or self.training.patch), self.network.dimensions),
         }
         for name, (given, wanted) in lengths.items():
             if given != wanted:
                 raise ValueError(f"{name} has {given} values, network needs {wanted}")
+        only = {"unet2d": 2, "unet3d": 3}.get(self.network.name, self.network.dimensions)
+        if self.network.dimensions != only:
+            raise ValueError(f"network {self.network.name} has {only} dimensions only")
+        if self.network.window and self.network.window != self.training.patch:
+            raise ValueError("network.window and training.patch differ")
+        if self.training.target == "classes" and set(self.network.regions) != set(Region):
+            raise ValueError("training.target classes needs all three regions")
         return self
 
 

@@ -18,9 +18,9 @@ TINY = {
 
 def _export(folder: Path, preset: str) -> Bundle:
     from gliomaseg.learning import training
-    from gliomaseg.learning.dataset import Split
     from gliomaseg.learning.export import export
     from gliomaseg.learning.run import open_run
+    from gliomaseg.learning.split import Split
 
     run = open_run(folder / "run", load_settings(preset, [*TINY[preset], "training.precision=fp32"]))
     run.keep_split(Split(("a",), ("b",)))

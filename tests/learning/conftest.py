@@ -11,11 +11,19 @@ import torch
 
 from gliomaseg.config import Settings, load_settings
 from gliomaseg.imaging.case import Case, find_cases
-from gliomaseg.learning.dataset import PreparedCase, prepare_cases
+from gliomaseg.learning.cache import PreparedCase, prepare_cases
 
 TINY = {
     "unet3d": ("network.filters=[8, 8, 8]", "training.patch=[32, 32, 32]"),
     "unet2d": ("network.filters=[4, 4, 8, 8, 8]", "training.patch=[32, 32]"),
+    "attention_unet": ("network.filters=[4, 8, 8]", "training.patch=[32, 32, 32]"),
+    "unet_plusplus": ("network.filters=[4, 4, 4, 8, 8, 4]", "training.patch=[32, 32, 32]"),
+    "vnet": ("training.patch=[32, 32, 32]",),
+    "residual_unet": ("network.filters=[8, 16, 32]", "training.patch=[32, 32, 32]"),
+    "dynunet": ("network.filters=[4, 8, 8, 8, 8]", "training.patch=[32, 32, 32]"),
+    "unetr": ("network.filters=[4, 24]", "training.patch=[32, 32, 32]", "network.window=[32, 32, 32]"),
+    "swin_unetr": ("network.filters=[12]", "training.patch=[64, 64, 64]", "network.window=[64, 64, 64]"),
+    "mednext": ("network.filters=[4]", "training.patch=[32, 32, 32]"),
 }
 SHORT = (
     "training.batch=2",
@@ -86,6 +94,6 @@ def store() -> Callable[..., PreparedCase]:
             "brain": np.any(image != 0, axis=0),
         }
         np.savez(folder / "places.npz", **{k: np.argwhere(m).astype(np.int16) for k, m in masks.items()})
-        return PreparedCase(folder.name, folder.name, folder, int((label == 3).sum()))
+        return PreparedCase(folder.name, folder.name, folder, {"voxels": {"et": int((label == 3).sum())}})
 
     return make

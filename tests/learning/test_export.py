@@ -20,10 +20,10 @@ from gliomaseg.inference.bundle import MEMBERS, Bundle
 from gliomaseg.inference.engine import Engine
 from gliomaseg.learning import export as exporting
 from gliomaseg.learning import training
-from gliomaseg.learning.dataset import Split
 from gliomaseg.learning.export import export
 from gliomaseg.learning.network import build_network, count_parameters
 from gliomaseg.learning.run import Row, Run, averaged_weights, load_weights, open_run
+from gliomaseg.learning.split import Split
 
 SPLIT = Split(("a", "b"), ("c",))
 

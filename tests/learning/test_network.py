@@ -6,31 +6,72 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gliomaseg.config import load_settings
+from gliomaseg.config import load_settings, preset_names
+from gliomaseg.errors import SettingsError
 from gliomaseg.learning.loss import build_loss
-from gliomaseg.learning.network import agrees_in_bf16, build_network, channels_last, count_parameters
+from gliomaseg.learning.network import agrees_in_bf16, build_network, count_parameters, memory_format
 
-SHAPES = {"unet3d": (2, 4, 32, 48, 32), "unet2d": (2, 4, 64, 48)}
+SHAPES = {"unet3d": (2, 4, 32, 48, 32), "unet2d": (2, 4, 64, 48), "swin_unetr": (1, 4, 64, 64, 64)}
+OUTPUTS = {"unet3d": 2, "dynunet": 4}
+PRESETS = preset_names()
 ORDERS = {"unet3d": torch.channels_last_3d, "unet2d": torch.channels_last}
 
 
+def _without_dropout(module: nn.Module) -> None:
+    """Chance would hide what two steps do."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        module.p = 0.0
+
+
 def noise(preset: str) -> Tensor:
-    return torch.randn(SHAPES[preset], generator=torch.Generator().manual_seed(0))
+    shape = SHAPES.get(preset, (2, 4, 32, 32, 32))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("preset", "outputs"), [("unet3d", 2), ("unet2d", 1)])
-def test_shapes(preset: str, outputs: int) -> None:
-    settings = load_settings(preset).network
-    network, image = build_network(settings), noise(preset)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_shapes(tiny, preset: str) -> None:
+    network, image = build_network(tiny(preset=preset).network), noise(preset)
     with torch.no_grad():
         logits = network(image)
-        assert [part.shape for part in logits] == [(2, 3, *image.shape[2:])] * outputs
-        assert [part.shape for part in network.eval()(image)] == [(2, 3, *image.shape[2:])]
+        assert [part.shape for part in logits] == [(len(image), 3, *image.shape[2:])] * OUTPUTS.get(preset, 1)
+        assert [part.shape for part in network.eval()(image)] == [(len(image), 3, *image.shape[2:])]
 
 
 def test_size_is_known() -> None:
     assert count_parameters(build_network(load_settings("unet3d").network)) == 4_568_880
     assert count_parameters(build_network(load_settings("unet2d").network)) == 1_948_595
+
+
+FLAT = (
+    "attention_unet",
+    "unet_plusplus",
+    "vnet",
+    "residual_unet",
+    "dynunet",
+    "unetr",
+    "swin_unetr",
+    "mednext",
+)
+
+
+@pytest.mark.parametrize("preset", FLAT)
+def test_those_of_both_kinds_see_slices_too(tiny, preset: str) -> None:
+    flat = ["network.dimensions=2", "training.patch=[64, 64]"]
+    window = ["network.window=[64, 64]"] if preset in ("unetr", "swin_unetr") else []
+    network = build_network(tiny(*flat, *window, preset=preset).network).eval()
+    assert network(torch.randn(2, 4, 64, 64))[0].shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize(("preset", "widths"), [("unetr", "[16]"), ("swin_unetr", "[13]"), ("dynunet", "[]")])
+def test_widths_that_do_not_fit(tiny, preset: str, widths: str) -> None:
+    with pytest.raises(SettingsError, match=f"E-SETTING: network {preset} can't be built") as caught:
+        build_network(tiny(f"network.filters={widths}", preset=preset).network)
+    assert f"--preset {preset}" in caught.value.remedy
+
+
+def test_a_v_net_has_no_three_sequences(tiny) -> None:
+    with pytest.raises(SettingsError, match="E-SETTING"):
+        build_network(tiny("network.modalities=[t1n, t1c, t2f]", preset="vnet").network)
 
 
 def test_without_auxiliary_there_is_one_output(tiny) -> None:
@@ -44,13 +85,14 @@ def test_modalities_and_regions_are_counted(tiny) -> None:
     assert build_network(settings)(torch.randn(2, 2, 16, 16, 16))[0].shape == (2, 1, 16, 16, 16)
 
 
-@pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
-def test_two_steps_lower_the_loss(preset: str) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_two_steps_lower_the_loss(tiny, preset: str) -> None:
     torch.manual_seed(0)
-    settings = load_settings(preset)
+    settings = tiny(preset=preset)
     network, image = build_network(settings.network), noise(preset)
     loss_of = build_loss(settings)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.training.learning_rate)
+    network.apply(_without_dropout)
     regions = torch.stack([image[:, 0] > 0, image[:, 1] > 0.5, image[:, 2] > 1], dim=1).float()
     losses = []
     for _ in range(3):
@@ -68,8 +110,9 @@ def test_channels_last_changes_the_order_not_the_result(tiny, preset: str) -> No
     network, image = build_network(settings).eval(), noise(preset)
     with torch.no_grad():
         expected = network(image)[0]
-        ordered = channels_last(network, settings.dimensions)
-        got = ordered(channels_last(image, settings.dimensions))[0]
+        order = memory_format(settings.dimensions)
+        ordered = network.to(memory_format=order)
+        got = ordered(image.to(memory_format=order))[0]
     kernels = [p for p in ordered.parameters() if p.ndim == image.ndim]
     assert all(p.is_contiguous(memory_format=ORDERS[preset]) for p in kernels)
     assert torch.allclose(got, expected, atol=1e-4)

@@ -7,22 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate import Accelerator
 
 from gliomaseg.config import InferenceSettings
 from gliomaseg.errors import SettingsError, TrainingError
 from gliomaseg.inference.bundle import INT8, Bundle
 from gliomaseg.inference.engine import Engine
 from gliomaseg.learning import quantise
-from gliomaseg.learning.dataset import PreparedCase, Split
+from gliomaseg.learning.cache import PreparedCase
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import Run, open_run
-from gliomaseg.learning.training import _begin
+from gliomaseg.learning.split import Split
+from gliomaseg.learning.state import begin
 
 
 def make_run(folder: Path, tiny, split: Split, preset: str = "unet3d") -> Run:
     run = open_run(folder, tiny(preset=preset))
     run.keep_split(split)
-    run.save(_begin(run))
+    run.save(begin(run, Accelerator()))
     return run
 
 
@@ -30,7 +32,7 @@ def make_run(folder: Path, tiny, split: Split, preset: str = "unet3d") -> Run:
 def test_both_networks_in_one_bundle(prepared: list[PreparedCase], tmp_path: Path, tiny, preset: str) -> None:
     ids = [case.id for case in prepared]
     run = make_run(tmp_path / "run", tiny, Split(tuple(ids[:2]), tuple(ids[2:])), preset)
-    bundle = export(run, tmp_path / "model", int8=prepared[0].folder.parent)
+    bundle = export(run, tmp_path / "model", int8=prepared[0].folder.parents[1])
     assert bundle == Bundle.load(bundle.folder)
     assert {*INT8} < {path.name for path in bundle.folder.iterdir()}
     about = bundle.about["int8"]
@@ -51,9 +53,9 @@ def test_only_training_cases_calibrate(
     ids = [case.id for case in prepared]
     seen: list[str] = []
     monkeypatch.setattr(quantise, "_quantise", lambda _, cases: seen.extend(c.id for c in cases))
-    monkeypatch.setattr(quantise, "_scores", lambda *_: {})
+    monkeypatch.setattr(quantise, "_dice", lambda *_: {})
     bundle = Bundle(tmp_path, tiny(), "", {"name": "x", "int8": {}})
-    about = quantise.add_int8(bundle, Split(tuple(ids[1:]), ()), prepared[0].folder.parent)
+    about = quantise.add_int8(bundle, Split(tuple(ids[1:]), ()), prepared[0].folder.parents[1])
     assert seen == ids[1:]
     assert about == {"calibrated_on": 3, "cases": 0, "dice_change": None}
 

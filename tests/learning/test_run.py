@@ -13,11 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gliomaseg.errors import ImageError, TrainingError
-from gliomaseg.labels import Region
-from gliomaseg.learning.dataset import Split
+from gliomaseg.learning.history import History, Row
 from gliomaseg.learning.run import (
-    History,
-    Row,
     Run,
     averaged_weights,
     load_run,
@@ -26,11 +23,12 @@ from gliomaseg.learning.run import (
     read_checkpoint,
     weights,
 )
+from gliomaseg.learning.split import Split
 
 ROWS = [
     Row(25, 1.25, 2.5, 1e-3),
-    Row(50, 2.5, 1.125, 5e-4, 0.75, 0.5, 0.25, 0),
-    Row(60, 3, 1, 0, 0.8, 0.6, 0.4, 1),
+    Row(50, 2.5, 1.125, 5e-4, {"dice_wt": 0.75, "dice_tc": 0.5, "dice_et": 0.25}, False),
+    Row(60, 3, 1, 0, {"dice_wt": 0.8, "dice_tc": 0.6, "dice_et": 0.4}, True),
 ]
 SPLIT = Split(("a", "b"), ("c",))
 
@@ -72,38 +70,20 @@ def run(tmp_path: Path, tiny) -> Run:
 class TestHistory:
     def test_csv_and_back(self, run: Run) -> None:
         text = (run.folder / "history.csv").read_text()
-        assert text.splitlines() == [
-            "step,minutes,loss,learning_rate,dice_wt,dice_tc,dice_et,final",
-            "25,1.25,2.5,0.001,,,,",
-            "50,2.5,1.125,0.0005,0.75,0.5,0.25,0",
-            "60,3,1,0,0.8,0.6,0.4,1",
-        ]
-        assert run.read_history(60).rows == ROWS
-        assert run.read_history(60).csv() == text
+        head, *rows = text.splitlines()
+        assert head.startswith("step,minutes,loss,learning_rate,dice_wt,dice_tc,dice_et,precision_wt,")
+        assert head.endswith(",dice_ncr,dice_ed,mean_iou,final")
+        assert [row.rstrip(",") for row in rows][:1] == ["25,1.25,2.5,0.001"]
+        assert rows[2].startswith("60,3,1,0,0.8,0.6,0.4,,")
+        assert rows[2].endswith(",,1")
+        assert run.read_history().rows == ROWS
+        assert run.read_history().csv() == text
 
     def test_rows_behind_the_checkpoint_are_cut(self, run: Run) -> None:
-        assert run.read_history(59).rows == ROWS[:2]
-        assert not run.read_history(59).is_final
-        assert run.read_history(60).is_final
-        assert run.read_history(0).rows == []
-
-    def test_no_log_yet(self, tmp_path: Path, tiny) -> None:
-        history = Run(tmp_path, tiny()).read_history(100)
-        assert history.rows == []
-        assert not history.is_final
-
-    def test_one_row_per_step(self) -> None:
-        history = History()
-        for step in (25, 25, 50):
-            history.add(Row(step, 1, 1, 1))
-        assert [row.step for row in history.rows] == [25, 50]
-
-    def test_scores_go_into_the_last_row(self) -> None:
-        history = History([Row(25, 1, 1, 1), Row(30, 1, 1, 1)])
-        history.add_scores({Region.WT: 0.123456, Region.TC: 0.5, Region.ET: 0}, final=True)
-        assert history.rows == [Row(25, 1, 1, 1), Row(30, 1, 1, 1, 0.12346, 0.5, 0, 1)]
-        assert history.rows[0].dice == {}
-        assert history.rows[1].dice == {Region.WT: 0.12346, Region.TC: 0.5, Region.ET: 0}
+        before = State(step=59)
+        run.save(State(step=59, history=History(ROWS)))
+        run.load(before)
+        assert before.history.rows == ROWS[:2]
 
     def test_summary(self, run: Run) -> None:
         head, scores = run.summary()
@@ -111,7 +91,7 @@ class TestHistory:
         assert scores == ["60", "3.0", "1.000", "0.800", "0.600", "0.400", "1"]
 
     def test_summary_of_some_regions_and_of_none(self, run: Run) -> None:
-        state = State(history=History([Row(25, 1, 1, 1, dice_tc=0.5, final=0)]))
+        state = State(history=History([Row(25, 1, 1, 1, {"dice_tc": 0.5}, False)]))
         run.save(state)
         assert run.summary()[1][3:] == ["-", "0.500", "-", "1"]
         run.save(State())

@@ -18,9 +18,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from gliomaseg.config import Settings
@@ -28,8 +30,11 @@ from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.learning import training
 from gliomaseg.learning.network import build_network
+from gliomaseg.learning.process import keep_freed_memory
 from gliomaseg.learning.run import Run, read_checkpoint, weights
-from gliomaseg.learning.training import keep_freed_memory, train
+from gliomaseg.learning.schedule import learning_rate
+from gliomaseg.learning.state import State, _follow, begin
+from gliomaseg.learning.training import train
 
 Progress = Callable[[float, str], None]
 Train = Callable[..., Run]
@@ -92,7 +97,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cases: list[Case], cache: Pa
 class TestWhatItWrites:
     def test_files(self, whole: Path, tiny) -> None:
         names = {path.name for path in whole.iterdir()}
-        assert names == {"settings.json", "split.json", "history.csv", "checkpoint.safetensors"}
+        assert names == {
+            "settings.json", "split.json", "history.csv", "checkpoint.safetensors", "best.safetensors"
+        }  # fmt: skip
         assert json.loads((whole / "settings.json").read_text()) == tiny().model_dump(mode="json")
 
     def test_split(self, whole: Path, cases: list[Case]) -> None:
@@ -114,8 +121,8 @@ class TestWhatItWrites:
         peak = tiny().training.learning_rate
         expected = [peak * (1 - done / 6) ** 0.9 for done in (1, 3, 5)]  # of the steps 2, 4 and 6
         assert [float(row["learning_rate"]) for row in log(whole)] == pytest.approx(expected, rel=1e-5)
-        state = training._begin(Run(whole / "nothing", tiny()))
-        assert state.rate == peak / 2
+        state = begin(Run(whole / "nothing", tiny()), Accelerator())
+        assert learning_rate(state.settings.training, 0, state.done, state.history) == peak / 2
 
     def test_checkpoint(self, whole: Path, tiny) -> None:
         tensors, step = checkpoint(whole)
@@ -163,7 +170,7 @@ class TestWhatItWrites:
         assert all(torch.equal(tensors[k], v) for k, v in checkpoint(tmp_path)[0].items())
 
     def test_it_learns(self, tmp_path: Path, start: Train, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(training, "_RECENT", 5)
+        monkeypatch.setattr(State, "loss", property(lambda state: mean([*state.losses][-5:])))
         start(tmp_path, tiny("training.steps=30", "training.learning_rate=0.01", "training.folds=4"))
         losses = [float(row["loss"]) for row in log(tmp_path)]
         assert losses[-1] < 0.9 * losses[0]
@@ -229,7 +236,7 @@ class TestGoingOn:
         with pytest.raises(KeyboardInterrupt):
             start(tmp_path, tiny(), stop_at(3))
         with (tmp_path / "history.csv").open("a") as stream:  # as after a kill between log and checkpoint
-            stream.write("4,9,9,9,0.9,0.9,0.9,0\n")
+            stream.write("4,9,9,9\n")
         start(tmp_path, tiny())
         assert [(row["step"], row["dice_wt"]) for row in log(tmp_path)] == [
             (row["step"], row["dice_wt"]) for row in log(whole)
@@ -318,8 +325,9 @@ class TestRefusals:
 
         monkeypatch.setattr(training, "build_loss", break_at_third)
         settings = tiny("training.checkpoint_minutes=0.00001")
-        with pytest.raises(TrainingError, match="E-LOSS: step 4"):
+        with pytest.raises(TrainingError, match="E-LOSS: step 4") as caught:
             start(tmp_path, settings)
+        assert str(caught.value).count("case phantom-") == 2
         assert checkpoint(tmp_path)[1] == 3
         monkeypatch.setattr(training, "build_loss", build)
         start(tmp_path, settings)
@@ -333,7 +341,7 @@ class TestAverage:
     ) -> None:
         modes, step = [], training._step
 
-        def watch(state: training._State, *rest: object) -> None:
+        def watch(state: State, *rest: object) -> None:
             modes.append((state.network.training, state.average.training))
             step(state, *rest)
 
@@ -352,7 +360,7 @@ class TestAverage:
             network.running_mean.fill_(8)
             network.running_var.fill_(3)
             network.num_batches_tracked.fill_(7)
-        training._follow(average, network, 0.75)
+        _follow(average, network, 0.75)
         assert average.weight.item() == 0.75 * 1 + 0.25 * 5
         assert average.running_mean.item() == 0.75 * 0 + 0.25 * 8
         assert average.running_var.item() == 0.75 * 1 + 0.25 * 3
@@ -372,7 +380,7 @@ class TestAverage:
         self, tmp_path: Path, start: Train, tiny
     ) -> None:
         run = start(tmp_path, tiny("training.steps=30", "training.ema=0.9"))
-        state = training._begin(run)
+        state = begin(run, Accelerator())
         image = torch.randn(1, 4, 32, 32, 32)
         with torch.no_grad():
             present, average = (net.eval()(image)[0].sigmoid() for net in (state.network, state.average))
@@ -400,7 +408,7 @@ class TestMemory:
 
 @pytest.mark.parametrize(("wanted", "bf16"), [("fp32", False), ("bf16", True)])
 def test_precision_is_as_asked(tmp_path: Path, tiny, wanted: str, bf16: bool) -> None:
-    assert training._begin(Run(tmp_path, tiny(f"training.precision={wanted}"))).bf16 is bf16
+    assert begin(Run(tmp_path, tiny(f"training.precision={wanted}")), Accelerator()).bf16 is bf16
 
 
 def test_bf16_learns(tmp_path: Path, start: Train, whole: Path, tiny) -> None:

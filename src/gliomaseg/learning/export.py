@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -15,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from gliomaseg import __version__, files
-from gliomaseg.config import InferenceSettings
+from gliomaseg.config import InferenceSettings, Settings
 from gliomaseg.errors import ModelError, OutputError
 from gliomaseg.inference.bundle import Bundle, seal
 from gliomaseg.inference.engine import Engine, load_openvino
 from gliomaseg.learning.network import build_network, count_parameters
 from gliomaseg.learning.quantise import add_int8
 from gliomaseg.learning.run import Run, averaged_weights, load_weights
+from gliomaseg.learning.target import channel_count, probabilities
 
 #: Largest difference of a probability between the exported network (weights stored as fp16,
 #: computed in fp32) and PyTorch in fp32.
@@ -29,12 +29,12 @@ _TOLERANCE = 0.02
 
 
 class _Probabilities(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.settings = network, settings
 
     def forward(self, image: Tensor) -> Tensor:
-        return torch.sigmoid(self.network(image)[0])
+        return probabilities(self.network(image)[0], self.settings)
 
 
 def export(
@@ -53,7 +53,7 @@ def export(
     ``quantise.add_int8`` raises.
     """
     _require_new(folder)
-    network = build_network(run.settings.network)
+    network = build_network(run.settings.network, channel_count(run.settings))
     load_weights(network, averaged_weights(run))
     network.eval()
     with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder.parent) as temporary:
@@ -95,7 +95,7 @@ def _write_network(network: nn.Module, run: Run, folder: Path) -> None:
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         model = openvino.convert_model(
-            _Probabilities(network), example_input=example, input=openvino.PartialShape(dynamic)
+            _Probabilities(network, run.settings), example_input=example, input=openvino.PartialShape(dynamic)
         )
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=True)
 
@@ -111,7 +111,7 @@ def _compare(network: nn.Module, run: Run, folder: Path, about: dict[str, Any]) 
     shape = tuple(n + 16 * (i > 1) for i, n in enumerate(_example_shape(run)))
     image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = _Probabilities(network)(image).numpy()
+        expected = _Probabilities(network, run.settings)(image).numpy()
     bundle = Bundle(folder, run.settings, "", about)
     got = Engine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())
     difference = float(np.abs(got - expected).max())
@@ -126,7 +126,7 @@ def _compare(network: nn.Module, run: Run, folder: Path, about: dict[str, Any]) 
 
 
 def _about(run: Run, network: nn.Module, name: str) -> dict[str, Any]:
-    history = run.read_history(sys.maxsize).rows
+    history = run.read_history().rows
     scored = next((row for row in reversed(history) if row.dice), None)
     split = run.read_split()
     return {

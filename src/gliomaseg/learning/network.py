@@ -1,19 +1,39 @@
 """Networks by name. Door: monai.networks.
 
-A network maps (batch, modality, *space) to a list of logits (batch, region, *space), the full
-resolution first, then the auxiliary output if there is one.
+A network maps (batch, modality, *space) to a list of logits (batch, channel, *space), the full
+resolution first, then coarser outputs if there are any (in training only), brought to full size.
+
+``filters`` are channels from the finest level down. Those that take other numbers: ``unet_plusplus``
+six (five levels and the last), ``vnet`` none, ``residual_unet`` doubles the first at each level,
+``unetr`` the channels of its convolutions and the width of its tokens (a multiple of 12), ``swin_unetr``
+the width of its tokens (a multiple of 12), ``mednext`` the channels of its stem.
 """
 
 from __future__ import annotations
 
-from typing import Any, overload
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from monai.networks.nets import BasicUNet, DynUNet
+from monai.networks.nets import (
+    UNETR,
+    AttentionUnet,
+    BasicUNet,
+    BasicUNetPlusPlus,
+    DynUNet,
+    MedNeXt,
+    SegResNet,
+    SwinUNETR,
+    VNet,
+)
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
 from gliomaseg.config import NetworkSettings
+from gliomaseg.errors import SettingsError
+
+#: Coarser outputs of the topology of nnU-Net that are trained (all but the two coarsest, at most three).
+_DEEP_OUTPUTS = 3
 
 
 class HalfResolutionUNet(nn.Module):
@@ -23,23 +43,10 @@ class HalfResolutionUNet(nn.Module):
     Batch norm folds into the convolutions on export; instance norm would not.
     """
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: NetworkSettings, channels: int) -> None:
         super().__init__()
-        levels = len(settings.filters)
-        self.regions = len(settings.regions)
         self.auxiliary = settings.auxiliary > 0
-        self.body = DynUNet(
-            spatial_dims=3,
-            in_channels=8 * len(settings.modalities),
-            out_channels=8 * self.regions,
-            kernel_size=[3] * levels,
-            strides=[1] + [2] * (levels - 1),
-            upsample_kernel_size=[2] * (levels - 1),
-            filters=list(settings.filters),
-            norm_name="batch",
-            deep_supervision=self.auxiliary,
-            deep_supr_num=1,
-        )
+        self.body = _dynunet(settings, 8 * len(settings.modalities), 8 * channels, "batch", 1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return logits at 1 and, in training, at half the inner resolution brought to full."""
@@ -49,28 +56,133 @@ class HalfResolutionUNet(nn.Module):
         return [pixelshuffle(out, 3, 2)]
 
 
-class SliceUNet(nn.Module):
-    """The classical U-Net on axial slices: double convolutions, skip connections, 2x2 pooling."""
+class Listed(nn.Module):
+    """A network of MONAI whose output, whatever its form, becomes a list of logits."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, body: nn.Module) -> None:
         super().__init__()
-        features = settings.filters
-        self.body = BasicUNet(
-            spatial_dims=2,
-            in_channels=len(settings.modalities),
-            out_channels=len(settings.regions),
-            features=(*features, features[0]),
-            norm=("batch", {"affine": True}),
-        )
+        self.body = body
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return logits."""
-        return [self.body(image)]
+        """Return logits; those of deep supervision come stacked along a second axis."""
+        out = self.body(image)
+        if isinstance(out, list | tuple):
+            return list(out)
+        return list(out.unbind(1)) if out.ndim > image.ndim else [out]
 
 
-def build_network(settings: NetworkSettings) -> nn.Module:
-    """Return the network with fresh weights."""
-    return HalfResolutionUNet(settings) if settings.name == "unet3d" else SliceUNet(settings)
+def _dynunet(settings: NetworkSettings, given: int, channels: int, norm: str, deep: int) -> Any:
+    levels = len(settings.filters)
+    return DynUNet(
+        spatial_dims=settings.dimensions,
+        in_channels=given,
+        out_channels=channels,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=list(settings.filters),
+        norm_name=norm,
+        deep_supervision=settings.auxiliary > 0,
+        deep_supr_num=max(1, min(deep, levels - 2)),
+    )
+
+
+def _unet(settings: NetworkSettings, channels: int) -> Any:
+    features = (*settings.filters, settings.filters[0])
+    norm = ("batch", {"affine": True})
+    return BasicUNet(settings.dimensions, len(settings.modalities), channels, features, norm=norm)
+
+
+def _attention_unet(settings: NetworkSettings, channels: int) -> Any:
+    strides = [2] * (len(settings.filters) - 1)
+    given = len(settings.modalities)
+    return AttentionUnet(settings.dimensions, given, channels, list(settings.filters), strides)
+
+
+def _unet_plusplus(settings: NetworkSettings, channels: int) -> Any:
+    norm = ("batch", {"affine": True})
+    given = len(settings.modalities)
+    return BasicUNetPlusPlus(settings.dimensions, given, channels, settings.filters, norm=norm)
+
+
+def _vnet(settings: NetworkSettings, channels: int) -> Any:
+    return VNet(settings.dimensions, len(settings.modalities), channels, dropout_dim=settings.dimensions)
+
+
+def _residual_unet(settings: NetworkSettings, channels: int) -> Any:
+    levels = len(settings.filters)
+    return SegResNet(
+        settings.dimensions,
+        init_filters=settings.filters[0],
+        in_channels=len(settings.modalities),
+        out_channels=channels,
+        blocks_down=(1, *[2] * (levels - 2), 4),
+        blocks_up=(1,) * (levels - 1),
+    )
+
+
+def _unetr(settings: NetworkSettings, channels: int) -> Any:
+    features, tokens = settings.filters
+    return UNETR(
+        len(settings.modalities),
+        channels,
+        settings.window or (),
+        feature_size=features,
+        hidden_size=tokens,
+        mlp_dim=4 * tokens,
+        spatial_dims=settings.dimensions,
+    )
+
+
+def _swin_unetr(settings: NetworkSettings, channels: int) -> Any:
+    (tokens,) = settings.filters
+    given = len(settings.modalities)
+    return SwinUNETR(given, channels, feature_size=tokens, spatial_dims=settings.dimensions)
+
+
+def _mednext(settings: NetworkSettings, channels: int) -> Any:
+    (stem,) = settings.filters
+    return MedNeXt(
+        settings.dimensions,
+        init_filters=stem,
+        in_channels=len(settings.modalities),
+        out_channels=channels,
+        kernel_size=3,
+        use_residual_connection=True,
+    )
+
+
+_BODIES: dict[str, Callable[[NetworkSettings, int], Any]] = {
+    "unet2d": _unet,
+    "attention_unet": _attention_unet,
+    "unet_plusplus": _unet_plusplus,
+    "vnet": _vnet,
+    "residual_unet": _residual_unet,
+    "dynunet": lambda s, c: _dynunet(s, len(s.modalities), c, "instance", _DEEP_OUTPUTS),
+    "unetr": _unetr,
+    "swin_unetr": _swin_unetr,
+    "mednext": _mednext,
+}
+
+
+def build_network(settings: NetworkSettings, channels: int | None = None) -> Any:
+    """Return the network with fresh weights and ``channels`` outputs (default: one for each region).
+
+    Raises SettingsError (E-SETTING) for widths that the network can't have.
+    """
+    channels = channels or len(settings.regions)
+    try:
+        if settings.name == "unet3d":
+            return HalfResolutionUNet(settings, channels)
+        return Listed(_BODIES[settings.name](settings, channels))
+    except (ValueError, IndexError, TypeError, RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            "E-SETTING",
+            f"network {settings.name} can't be built: {str(error) or type(error).__name__}",
+            expected=f"filters and modalities that it can have, not {list(settings.filters)} and "
+            f"{len(settings.modalities)}",
+            remedy=f"begin from --preset {settings.name}, whose widths fit together",
+        ) from error
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -78,13 +190,9 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-@overload
-def channels_last(what: Tensor, dimensions: int) -> Tensor: ...
-@overload
-def channels_last(what: nn.Module, dimensions: int) -> nn.Module: ...
-def channels_last(what: Any, dimensions: int) -> Any:
-    """Return a network or a batch in the memory order in which CPUs convolve fastest."""
-    return what.to(memory_format=torch.channels_last_3d if dimensions == 3 else torch.channels_last)
+def memory_format(dimensions: int) -> torch.memory_format:
+    """Return the order in memory in which CPUs convolve fastest: channels last."""
+    return torch.channels_last_3d if dimensions == 3 else torch.channels_last
 
 
 def agrees_in_bf16(network: nn.Module, settings: NetworkSettings) -> bool:
@@ -94,7 +202,7 @@ def agrees_in_bf16(network: nn.Module, settings: NetworkSettings) -> bool:
     """
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 (the only name in PyTorch 2.6-2.12)
         return False
-    size = (1, len(settings.modalities), *(32,) * settings.dimensions)
+    size = (1, len(settings.modalities), *(settings.window or (64,) * settings.dimensions))
     image = torch.randn(size, generator=torch.Generator().manual_seed(0))
     was_training = network.training
     network.eval()

@@ -12,22 +12,21 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from gliomaseg.config import InferenceSettings, Settings
-from gliomaseg.errors import SettingsError, TrainingError
-from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.prepare import Box, Image, padded
+from gliomaseg.errors import SettingsError
+from gliomaseg.imaging.prepare import Image
 from gliomaseg.inference.bundle import INT8, Bundle
 from gliomaseg.inference.engine import Engine, core, load_openvino
-from gliomaseg.inference.window import infer
 from gliomaseg.labels import Region
-from gliomaseg.learning.dataset import STORED, PreparedCase, Split
-from gliomaseg.results.segment import label_regions
+from gliomaseg.learning.cache import PreparedCase, find_prepared
+from gliomaseg.learning.split import Split
+from gliomaseg.learning.validation import mean_scores, validate, with_room
 
 #: Whole brains that ranges are learnt from; slices of one, if the network sees slices.
 _BRAINS = 20
@@ -45,26 +44,14 @@ def add_int8(
     without held-out cases it is None, and such a network is used only when asked for. Raises TrainingError
     (E-RUN) when a case is not in the cache, SettingsError (E-EXTRA) without NNCF.
     """
-    brains = [_prepared(cache, case) for case in cases.train[:_BRAINS]]
-    held_out = [_prepared(cache, case) for case in cases.validation]
+    brains = [find_prepared(case, draft.settings, cache) for case in cases.train[:_BRAINS]]
+    held_out = [find_prepared(case, draft.settings, cache) for case in cases.validation]
     progress(0, f"calibrating int8 on {len(brains)} cases")
     _quantise(draft, brains)
-    whole = _scores(draft, "fp32", held_out, lambda f, text: progress(0.6 + 0.25 * f, text))
-    short = _scores(draft, "int8", held_out, lambda f, text: progress(0.85 + 0.15 * f, text))
+    whole = _dice(draft, "fp32", held_out, lambda f, text: progress(0.6 + 0.25 * f, text))
+    short = _dice(draft, "int8", held_out, lambda f, text: progress(0.85 + 0.15 * f, text))
     change = {region: round(short[region] - whole[region], 5) for region in whole}
     return {"calibrated_on": len(brains), "cases": len(held_out), "dice_change": change or None}
-
-
-def _prepared(cache: Path, case: str) -> PreparedCase:
-    found = PreparedCase(case, case, cache / case, 0)
-    if (found.folder / "image.npy").is_file():
-        return found
-    raise TrainingError(
-        "E-RUN",
-        f"the prepared case {case} is not in {cache}",
-        expected="the cases that the run was trained with, prepared by gliomaseg train",
-        remedy="name their folder with --cache, or repeat gliomaseg train: it prepares them again",
-    )
 
 
 def _quantise(draft: Bundle, cases: Sequence[PreparedCase]) -> None:
@@ -83,33 +70,29 @@ def _quantise(draft: Bundle, cases: Sequence[PreparedCase]) -> None:
     load_openvino().save_model(small, draft.folder / INT8[0], compress_to_fp16=True)
 
 
-def _padded(case: PreparedCase, settings: Settings) -> tuple[Image, Box]:
-    room, valid = padded(len(case.image), case.image.shape[1:], settings.prepare)
-    room[(slice(None), *valid)] = case.image
-    return room, valid
-
-
 def _input(case: PreparedCase, settings: Settings) -> Image:
-    room, _ = _padded(case, settings)
+    room, _ = with_room(case.image, settings)
     if settings.network.dimensions == 3:
         return room[None]
     steps = np.linspace(0, room.shape[-1] - 1, _SLICES).round().astype(int)
     return np.ascontiguousarray(np.moveaxis(room[..., steps], -1, 0))
 
 
-def _scores(
+def _dice(
     draft: Bundle, precision: Literal["int8", "fp32"], cases: Sequence[PreparedCase], progress: Progress
 ) -> dict[Region, float]:
     """Return the mean Dice per region of whole cases; empty without cases."""
-    engine, settings = Engine(draft, InferenceSettings(precision=precision)), draft.settings
-    rows = []
-    for number, case in enumerate(cases):
-        progress(number / len(cases), f"{precision}: {case.id}")
-        room, valid = _padded(case, settings)
-        probabilities = infer(room, engine, settings)[(slice(None), *valid)]
-        labels = label_regions(probabilities, settings, STORED)
-        rows.append([dice(STORED.mask(labels, r), STORED.mask(case.label, r)) for r in Region])
-    return dict(zip(Region, np.mean(rows, axis=0).tolist(), strict=True)) if rows else {}
+
+    def told() -> Iterator[PreparedCase]:
+        for number, case in enumerate(cases):
+            progress(number / len(cases), f"{precision}: {case.id}")
+            yield case
+
+    scores = validate(Engine(draft, InferenceSettings(precision=precision)), told(), draft.settings)
+    if not scores:
+        return {}
+    means = mean_scores(scores)
+    return {region: means[f"dice_{region}"] for region in draft.settings.network.regions}
 
 
 def _load_nncf() -> Any:

@@ -5,14 +5,11 @@ No pickle: weights and optimiser state are plain tensors with names, the rest is
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import sys
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,7 +21,8 @@ from gliomaseg.config import Settings, parse_settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.nifti import missing_file
 from gliomaseg.labels import Region
-from gliomaseg.learning.dataset import Split
+from gliomaseg.learning.history import History, read_history
+from gliomaseg.learning.split import Split
 
 
 class State(Protocol):
@@ -42,58 +40,6 @@ class State(Protocol):
 _MAY_CHANGE = frozenset(
     f"training.{name}" for name in ("steps", "hours", "workers", "validate_minutes", "checkpoint_minutes")
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of history.csv; Dice values are of whole held-out cases, in the prepared crop."""
-
-    step: int
-    minutes: float
-    loss: float
-    learning_rate: float
-    dice_wt: float | None = None
-    dice_tc: float | None = None
-    dice_et: float | None = None
-    final: int | None = None
-
-    @property
-    def dice(self) -> dict[Region, float]:
-        """Return the score of each region that was validated; empty for most rows."""
-        scores = {region: getattr(self, f"dice_{region}") for region in Region}
-        return {region: score for region, score in scores.items() if score is not None}
-
-
-class History:
-    """The log of a run, as rows."""
-
-    def __init__(self, rows: list[Row] | None = None) -> None:
-        self.rows = rows or []
-
-    def add(self, row: Row) -> None:
-        """Add a row, unless there is one of that step."""
-        if not self.rows or self.rows[-1].step != row.step:
-            self.rows.append(row)
-
-    def add_scores(self, dice: Mapping[Region, float], *, final: bool) -> None:
-        """Put validation scores into the last row, which must be of the step that was validated."""
-        scores: dict[str, Any] = {f"dice_{region}": round(value, 5) for region, value in dice.items()}
-        self.rows[-1] = replace(self.rows[-1], **scores, final=int(final))
-
-    @property
-    def is_final(self) -> bool:
-        """Return whether the finished network was validated."""
-        return bool(self.rows and self.rows[-1].final)
-
-    def csv(self) -> str:
-        """Return the rows as CSV text."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([f.name for f in fields(Row)])
-        for row in self.rows:
-            cells = astuple(row)
-            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in cells])
-        return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -116,8 +62,8 @@ class Run:
     def keep_split(self, split: Split) -> Split:
         """Save the split; raises TrainingError (E-RUN) when the run was begun with other cases."""
         path = self.folder / "split.json"
-        content = {"train": list(split.train), "validation": list(split.validation)}
-        if self.is_begun and json.loads(path.read_text(encoding="utf-8")) != content:
+        content = {name: list(ids) for name, ids in asdict(split).items()}
+        if self.is_begun and self.read_split() != split:
             raise TrainingError(
                 "E-RUN",
                 f"{self.folder} was begun with other cases",
@@ -130,27 +76,26 @@ class Run:
     def read_split(self) -> Split:
         """Return which cases the run trains on and holds out."""
         content = json.loads((self.folder / "split.json").read_text(encoding="utf-8"))
-        return Split(tuple(content["train"]), tuple(content["validation"]))
+        return Split(*(tuple(content.get(f.name, ())) for f in fields(Split)))
 
-    def read_history(self, step: int) -> History:
-        """Return the log up to ``step``: rows behind the checkpoint are trained again."""
-        path = self.folder / "history.csv"
-        if not path.exists():
-            return History()
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [_row(cells) for cells in csv.DictReader(stream)]
-        return History([row for row in rows if row.step <= step])
+    @property
+    def best(self) -> Path:
+        """Return where the averaged weights of the best validation lie."""
+        return self.folder / "best.safetensors"
+
+    def read_history(self) -> History:
+        """Return the whole log."""
+        return read_history(self.folder / "history.csv")
 
     def summary(self) -> list[list[str]]:
         """Return the last scores on the held-out cases, under a header, as text."""
-        rows = [row for row in self.read_history(sys.maxsize).rows if row.dice]
         head = ["step", "minutes", "loss", *(f"Dice {r.upper()}" for r in Region), "held-out cases"]
         count = len(self.read_split().validation)
         scores = [
             [str(row.step), f"{row.minutes:.1f}", f"{row.loss:.3f}"]
             + [f"{row.dice[r]:.3f}" if r in row.dice else "-" for r in Region]
             + [str(count)]
-            for row in rows[-1:]
+            for row in self.read_history().scored[-1:]
         ]
         return [head, *scores]
 
@@ -164,6 +109,10 @@ class Run:
         about = {"step": str(state.step), "seconds": repr(state.seconds)}
         files.write_text(self.folder / "history.csv", state.history.csv())
         files.write_bytes(self.checkpoint, save(whole, metadata=about))
+
+    def save_best(self, average: nn.Module) -> None:
+        """Keep the averaged weights as those of the best validation so far."""
+        files.write_bytes(self.best, save({k: v.contiguous() for k, v in weights(average).items()}))
 
     def load(self, state: State) -> None:
         """Bring ``state`` to the last checkpoint, if there is one."""
@@ -179,6 +128,7 @@ class Run:
         groups = state.optimizer.state_dict()["param_groups"]
         state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         state.step, state.seconds = int(about["step"]), float(about["seconds"])
+        state.history = read_history(self.folder / "history.csv", up_to=state.step)
 
 
 def open_run(folder: Path, settings: Settings) -> Run:
@@ -224,22 +174,38 @@ def load_run(folder: Path) -> Run:
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a checkpoint and its notes; raises TrainingError (E-RUN) if damaged."""
+    tensors, about = _read(path)
+    if not {"step", "seconds"} <= about.keys():
+        raise _damaged(path, "it does not say its step")
+    return tensors, about
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as archive:
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-            about = archive.metadata() or {}
-            return tensors, {key: about[key] for key in ("step", "seconds")}
-    except (SafetensorError, KeyError) as error:
-        raise TrainingError(
-            "E-RUN",
-            f"{path} is damaged: {error}",
-            expected="a checkpoint written by gliomaseg train",
-            remedy="delete it to begin again",
-        ) from error
+            return {name: archive.get_tensor(name) for name in archive.keys()}, archive.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
 
 
-def averaged_weights(run: Run) -> dict[str, Tensor]:
-    """Return the averaged weights of a run, the ones that are exported."""
+def _damaged(path: Path, why: str) -> TrainingError:
+    return TrainingError(
+        "E-RUN",
+        f"{path} is damaged: {why}",
+        expected="a checkpoint written by gliomaseg train",
+        remedy="delete it to begin again",
+    )
+
+
+def averaged_weights(run: Run, *, best: bool = False) -> dict[str, Tensor]:
+    """Return the averaged weights of a run, the ones that are exported: the last, or of the best validation.
+
+    Raises ImageError (E-NOFILE) when no validation was kept, TrainingError (E-RUN) if damaged.
+    """
+    if best and not run.best.exists():
+        raise missing_file(run.best)
+    if best:
+        return _read(run.best)[0]
     return _part(read_checkpoint(run.checkpoint)[0], "average.")
 
 
@@ -276,9 +242,3 @@ def _differences(before: dict[str, object], mine: dict[str, object], path: str =
         elif old != new and f"{path}{key}" not in _MAY_CHANGE:
             changed.append(f"{path}{key} was {old}, is {new}")
     return changed
-
-
-def _row(cells: Mapping[str, str]) -> Row:
-    whole = ("step", "final")
-    values: dict[str, Any] = {k: (int if k in whole else float)(v) if v else None for k, v in cells.items()}
-    return Row(**values)

@@ -1,0 +1,214 @@
+"""Prepared cases on disk.
+
+Each case is prepared once into a folder of plain .npy files that are memory-mapped: a patch touches
+only its own pages, so that memory does not grow with the number of cases. They are mapped anew for each
+patch (0.2 ms): a map that is kept holds a file open, and 1251 cases of BraTS have more than a process may.
+
+A cache holds CACHE/SETTINGS/CASE, where SETTINGS is a hash of those that shape what is prepared: runs that
+prepare otherwise can share a cache. A case whose files changed is prepared again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg import console, files
+from gliomaseg.config import Settings
+from gliomaseg.errors import CaseError, TrainingError
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import check_reference, read_case
+from gliomaseg.imaging.content import check_content, check_reference_content
+from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.imaging.prepare import Prepared, prepare
+from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
+
+#: The scheme of prepared label maps, whatever the scheme of the source.
+STORED = BRATS2023
+#: What patches are centred on, by number: the places kept in each prepared case.
+KINDS = ("core", "tumour", "brain")
+CORE, TUMOUR, BRAIN = range(3)
+
+#: Voxel places kept per kind to centre patches on.
+_PLACES = 5000
+_FORMAT = 3
+#: Cases prepared at once: each needs about 0.5 GB while it is.
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case of the cache: ``image`` (c, x, y, z) float16 and ``label`` (x, y, z) uint8 under STORED.
+
+    ``facts`` is what is known of the whole case: shape and spacing (mm) as stored, voxels of each tissue,
+    mean, standard deviation, least and greatest intensity of each sequence inside the brain, and notes.
+    """
+
+    id: str
+    patient: str
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def et_voxels(self) -> int:
+        """Return the number of voxels of enhancing tumour."""
+        return int(self.facts["voxels"][Tissue.ENHANCING])
+
+    @property
+    def image(self) -> npt.NDArray[np.float16]:
+        """Map the z-scored image without reading it."""
+        return np.asanyarray(np.load(self.folder / "image.npy", mmap_mode="r", allow_pickle=False))
+
+    @property
+    def label(self) -> npt.NDArray[np.uint8]:
+        """Map the label map without reading it."""
+        return np.asanyarray(np.load(self.folder / "label.npy", mmap_mode="r", allow_pickle=False))
+
+    def places(self, kind: int) -> npt.NDArray[np.int16]:
+        """Return voxels (n, 3) of one of KINDS."""
+        with np.load(self.folder / "places.npz", allow_pickle=False) as archive:
+            return np.asarray(archive[KINDS[kind]])
+
+
+def prepare_cases(
+    cases: Sequence[Case], settings: Settings, cache: Path, progress: Callable[[float, str], None]
+) -> list[PreparedCase]:
+    """Prepare every case into ``cache``, skipping those that are there and unchanged.
+
+    Raises CaseError (E-NOREF, E-GRID), or what reading and checking a case raises.
+    """
+    folder = _folder(cache, settings)
+    prepared: list[PreparedCase] = []
+    pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
+    try:
+        for case in pool.map(partial(_prepare_case, settings=settings, cache=folder), cases):
+            progress(len(prepared) / len(cases), f"preparing {case.id}")
+            prepared.append(case)
+            for note in case.facts["notes"]:
+                console.say(note)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return prepared
+
+
+def find_prepared(case_id: str, settings: Settings, cache: Path) -> PreparedCase:
+    """Return a case that is in the cache; raises TrainingError (E-RUN) when it is not."""
+    folder = _folder(cache, settings) / case_id
+    record = folder / "case.json"
+    if record.is_file():
+        return PreparedCase(case_id, case_id, folder, json.loads(record.read_text(encoding="utf-8"))["facts"])
+    raise TrainingError(
+        "E-RUN",
+        f"the prepared case {case_id} is not in {cache}",
+        expected="the cases that the run was trained with, prepared by gliomaseg train",
+        remedy="name their folder with --cache, or repeat gliomaseg train: it prepares them again",
+    )
+
+
+def _folder(cache: Path, settings: Settings) -> Path:
+    shaping = json.dumps([_FORMAT, settings.network.modalities, settings.prepare.model_dump()])
+    return cache / hashlib.sha256(shaping.encode()).hexdigest()[:12]
+
+
+def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
+    if case.reference is None:
+        raise CaseError(
+            "E-NOREF",
+            f"case {case.id} has no reference label map",
+            expected="a _seg file beside the images of every training case",
+            remedy="take the case out of the folder, or add its label map",
+        )
+    key = _key(case, settings)
+    folder = cache / case.id
+    record = folder / "case.json"
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if known.get("key") != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        files.make_folder(folder)
+        known = {"key": key, "facts": _write_case(case, settings, folder)}
+        files.write_json(record, known)
+    return PreparedCase(case.id, case.patient, folder, known["facts"])
+
+
+def _key(case: Case, settings: Settings) -> str:
+    modalities = settings.network.modalities
+    paths = [case.require(modalities).images[m] for m in modalities] + [Path(str(case.reference))]
+    for path in paths:
+        if not path.is_file():
+            raise missing_file(path)
+    text = json.dumps([case.scheme.name, *(files.sha256_of(path) for path in paths)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_case(case: Case, settings: Settings, folder: Path) -> dict[str, Any]:
+    volume = check_content(read_case(case, settings.network.modalities), case.id)
+    reference = read_labels(Path(str(case.reference)), case.scheme)
+    check_reference(case, volume.grid, reference.grid)
+    notes = (*volume.notes, *check_reference_content(volume, reference, case.id))
+    prepared = prepare(volume, settings.prepare)
+    image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)
+    label = _stored_labels(reference, prepared)
+    _save(folder / "image.npy", image)
+    _save(folder / "label.npy", label)
+    masks = [STORED.mask(label, Region.TC), STORED.mask(label, Region.WT), np.any(image != 0, axis=0)]
+    places = {kind: _some(mask) for kind, mask in zip(KINDS, masks, strict=True)}
+    with files.open_atomic(folder / "places.npz") as stream:
+        np.savez(stream, **places)  # type: ignore[arg-type]
+    return {**_facts(volume, label, settings), "notes": [str(note) for note in notes]}
+
+
+def _stored_labels(reference: Segmentation, prepared: Prepared) -> npt.NDArray[np.uint8]:
+    stored = np.zeros_like(reference.labels)
+    for region, tissue in REGION_SHELL.items():
+        stored[reference.mask(region)] = STORED.values[tissue]
+    return prepared.forward(stored)[prepared.valid].astype(np.uint8)
+
+
+def _facts(volume: Volume, label: npt.NDArray[np.uint8], settings: Settings) -> dict[str, Any]:
+    brain = np.any(volume.array != 0, axis=0)
+    return {
+        "shape": list(volume.grid.shape),
+        "spacing_mm": [round(float(size), 4) for size in volume.grid.spacing],
+        "brain_voxels": int(np.count_nonzero(brain)),
+        "voxels": {
+            tissue: int(np.count_nonzero(label == STORED.values[tissue]))
+            for tissue in sorted(REGION_TISSUES[Region.WT] & STORED.values.keys())
+        },
+        "intensities": {
+            modality: _spread(channel[brain])
+            for modality, channel in zip(settings.network.modalities, volume.array, strict=True)
+        },
+    }
+
+
+def _spread(values: npt.NDArray[np.floating]) -> dict[str, float]:
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "std": float(values.std(dtype=np.float64)),
+        "least": float(values.min()),
+        "greatest": float(values.max()),
+    }
+
+
+def _save(path: Path, array: npt.NDArray[np.generic]) -> None:
+    with files.open_atomic(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def _some(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    places = np.flatnonzero(mask)
+    if places.size > _PLACES:
+        places = np.random.default_rng(0).choice(places, _PLACES, replace=False)
+    return np.stack(np.unravel_index(places, mask.shape), axis=-1).astype(np.int16)

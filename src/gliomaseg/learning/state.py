@@ -1,0 +1,111 @@
+"""What a training is at one moment, and how it comes to be: fresh, or from the last checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from gliomaseg.config import Settings
+from gliomaseg.learning.history import History, Row
+from gliomaseg.learning.network import agrees_in_bf16, build_network, memory_format
+from gliomaseg.learning.run import Run, load_weights, weights
+from gliomaseg.learning.schedule import is_at_end
+from gliomaseg.learning.target import channel_count
+
+#: Steps over which the loss is averaged for the log.
+_RECENT = 50
+
+
+@dataclass
+class State:
+    """What a training is at one moment; all but the recent losses is in the run folder."""
+
+    settings: Settings
+    accelerator: Accelerator
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    seconds: float = 0.0
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    history: History = field(default_factory=History)
+    bf16: bool = False
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        self.trained: nn.Module = self.accelerator.prepare_model(self.network)
+
+    @property
+    def done(self) -> float:
+        """Return how much of the training is done, from 0 to 1, by its time budget or its steps."""
+        training = self.settings.training
+        if training.hours is not None:
+            return min(1.0, self.seconds / (3600 * training.hours))
+        return min(1.0, self.step / training.steps)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the training has reached its end, its budget's or that of early stopping."""
+        return self.done == 1 or is_at_end(self.settings.training, self.history)
+
+    @property
+    def loss(self) -> float:
+        """Return the mean loss of the last steps, counted from where the training was resumed."""
+        return sum(self.losses) / len(self.losses) if self.losses else math.nan
+
+    def follow(self) -> None:
+        """Move the averaged weights towards the present ones; by more at first, while these change most."""
+        decay = min(self.settings.training.ema, (1 + self.step) / (10 + self.step))
+        _follow(self.average, self.network, decay)
+
+    def log(self) -> None:
+        """Add the present line to the history, with the learning rate of the last step."""
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.history.add(Row(self.step, self.seconds / 60, self.loss, rate))
+
+
+def begin(run: Run, accelerator: Accelerator) -> State:
+    """Return the state of the last checkpoint, of fresh networks if there is none."""
+    settings = run.settings
+    torch.manual_seed(settings.training.seed)
+    network, average = (_build(settings) for _ in range(2))
+    wanted = settings.training.precision
+    bf16 = _computes_bf16(network, settings, accelerator) if wanted == "auto" else wanted == "bf16"
+    for net in (network, average):
+        net.to(accelerator.device)
+    load_weights(average, weights(network))
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.training.learning_rate,
+        weight_decay=settings.training.weight_decay,
+    )
+    state = State(settings, accelerator, network, average.requires_grad_(False), optimizer, bf16=bf16)
+    run.load(state)
+    return state
+
+
+def _build(settings: Settings) -> nn.Module:
+    network = build_network(settings.network, channel_count(settings))
+    return network.to(memory_format=memory_format(settings.network.dimensions))
+
+
+def _computes_bf16(network: nn.Module, settings: Settings, accelerator: Accelerator) -> bool:
+    if accelerator.device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return accelerator.device.type == "cpu" and agrees_in_bf16(network, settings.network)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the averaged weights, and the statistics of batch norm, towards the present ones."""
+    present = weights(network)
+    for name, value in weights(average).items():
+        if value.is_floating_point():
+            value.lerp_(present[name], 1 - decay)
+        else:
+            value.copy_(present[name])

@@ -1,0 +1,57 @@
+"""What the channels of a network mean: overlapping regions, or classes of which a voxel has one.
+
+Either way a trained network ends as probabilities of regions, so that nothing after it knows the difference.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gliomaseg.config import Settings
+from gliomaseg.labels import REGION_TISSUES, Region, Tissue
+from gliomaseg.learning.cache import STORED
+
+#: The classes in the order of their channels; the background is the first, before these.
+CLASSES = (Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING)
+
+
+def channel_count(settings: Settings) -> int:
+    """Return how many channels the network puts out."""
+    is_classes = settings.training.target == "classes"
+    return 1 + len(CLASSES) if is_classes else len(settings.network.regions)
+
+
+def as_target(label: Tensor, settings: Settings) -> Tensor:
+    """Return the channels (channel, *space) float32, each 0 or 1, of a stored label map (*space)."""
+    return _table(settings)[:, label.long()]
+
+
+def probabilities(logits: Tensor, settings: Settings) -> Tensor:
+    """Return probabilities (batch, region, *space) of logits (batch, channel, *space).
+
+    Of classes, a region's is the sum over its tissues.
+    """
+    if settings.training.target == "regions":
+        return logits.sigmoid()
+    classes = logits.softmax(1)
+    return torch.stack([_sum(classes, region) for region in settings.network.regions], dim=1)
+
+
+def _sum(classes: Tensor, region: Region) -> Tensor:
+    kept = [1 + CLASSES.index(tissue) for tissue in CLASSES if tissue in REGION_TISSUES[region]]
+    return classes[:, kept].sum(1)
+
+
+def _table(settings: Settings) -> Tensor:
+    """Return (channel, 256): in which channels a stored value is 1."""
+    table = torch.zeros(channel_count(settings), 256)
+    if settings.training.target == "classes":
+        table[0, 0] = 1
+        for channel, tissue in enumerate(CLASSES, start=1):
+            table[channel, STORED.values[tissue]] = 1
+        return table
+    for row, region in enumerate(settings.network.regions):
+        for tissue in REGION_TISSUES[region] & STORED.values.keys():
+            table[row, STORED.values[tissue]] = 1
+    return table
