@@ -91,7 +91,8 @@ def begin(run: Run, accelerator: Accelerator) -> State:
 
 def _build(settings: Settings) -> nn.Module:
     network = build_network(settings.network, channel_count(settings))
-    return network.to(memory_format=memory_format(settings.network.dimensions))
+    ordered: nn.Module = network.to(memory_format=memory_format(settings.network.dimensions))
+    return ordered
 
 
 def _computes_bf16(network: nn.Module, settings: Settings, accelerator: Accelerator) -> bool:
