@@ -609,15 +609,18 @@ def two_of_one_id(exam: Exam) -> None:
 
 @row(58)
 def one_patient_twice(exam: Exam) -> None:
-    from gliomaseg.learning.dataset import PreparedCase, split_by_patient
+    from gliomaseg.config import TrainingSettings
+    from gliomaseg.learning.cache import PreparedCase
+    from gliomaseg.learning.split import split_by_patient
 
+    facts = {"voxels": {"et": 1}}
     made = [
-        PreparedCase(f"BraTS-GLI-{p:05}-{t:03}", f"BraTS-GLI-{p:05}", exam.home, 1)
+        PreparedCase(f"BraTS-GLI-{p:05}-{t:03}", f"BraTS-GLI-{p:05}", exam.home, facts)
         for p in range(8)
         for t in (0, 1)
     ]
     for fold in range(4):
-        split = split_by_patient(made, folds=4, fold=fold)
+        split = split_by_patient(made, TrainingSettings(folds=4, fold=fold))
         patients = [{case.rpartition("-")[0] for case in part} for part in (split.train, split.validation)]
         assert not patients[0] & patients[1]
 
