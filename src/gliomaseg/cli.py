@@ -163,11 +163,13 @@ def train(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of gliomaseg train.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folder of gliomaseg train; several: an ensemble.")],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
-    name: Annotated[str | None, typer.Option(help="Name of the model; default: the run's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the first run's.")] = None,
     card: Annotated[Path | None, typer.Option(help="A model card to put in, instead of a short one.")] = None,
+    best: Annotated[bool, typer.Option("--best", help="Weights of the best validation.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Add the network as ONNX.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Add the network in 8-bit numbers; needs the run's prepared cases.")
     ] = False,
@@ -175,17 +177,17 @@ def export(
         Path | None, typer.Option(help="Folder of the run's prepared cases; default: RUN/cache.")
     ] = None,
 ) -> None:
-    """Turn a trained run into a model bundle for segment."""
-    text = card.read_text(encoding="utf-8") if card else ""
+    """Turn a trained run, or the mean of several, into a model bundle for segment."""
+    options: dict[str, Any] = {"best": best, "onnx": onnx, "int8": int8}
+    if name:
+        options["name"] = name
+    if card:
+        options["card"] = card.read_text(encoding="utf-8")
+    if cache or int8 or (runs[0] / "cache").is_dir():
+        options["cache"] = cache or runs[0] / "cache"
     with console.progress() as progress:
-        bundle = _learning("export").export(
-            _learning("run").load_run(run),
-            output,
-            name=name,
-            card=text,
-            int8=(cache or run / "cache") if int8 else None,
-            progress=progress,
-        )
+        loaded = [_learning("run").load_run(run) for run in runs]
+        bundle = _learning("export").export(loaded, output, progress=progress, **options)
     console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
     if bundle.has_int8:
         console.say(show.int8_verdict(bundle))

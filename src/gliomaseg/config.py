@@ -164,6 +164,8 @@ class TrainingSettings(_Section):
     """Processes that read and augment patches; 0 does it in the training process."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 is about twice as fast where the CPU has it; auto checks it against fp32 first."""
+    init_from: str | None = None
+    """Weights to begin with: shipped, the folder of a bundle, or that of a run; null: fresh ones."""
     seed: int = 0
     """Seed of weights, order, patches and augmentation."""
 

@@ -17,14 +17,16 @@ TINY = {
 
 
 def _export(folder: Path, preset: str) -> Bundle:
-    from gliomaseg.learning import training
+    from accelerate import Accelerator
+
     from gliomaseg.learning.export import export
     from gliomaseg.learning.run import open_run
     from gliomaseg.learning.split import Split
+    from gliomaseg.learning.state import begin
 
     run = open_run(folder / "run", load_settings(preset, [*TINY[preset], "training.precision=fp32"]))
     run.keep_split(Split(("a",), ("b",)))
-    run.save(training._begin(run))
+    run.save(begin(run, Accelerator()))
     return export(run, folder / "tiny", name="tiny")
 
 

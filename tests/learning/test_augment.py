@@ -241,3 +241,50 @@ class TestAugment:
         new, _ = augment(image, label, STILL.model_copy(update={"blur": 1}), np.random.default_rng(0))
         assert (new.std(dim=(1, 2, 3)) < 0.95 * image.std(dim=(1, 2, 3))).all()
         assert torch.allclose(new.mean(dim=(1, 2, 3)), image.mean(dim=(1, 2, 3)), atol=0.1)
+
+
+class TestBending:
+    BENT = AugmentSettings(affine=0, elastic=1, elastic_voxels=3)
+
+    def test_the_faces_of_a_patch_stay_where_they_are(self) -> None:
+        image, label = linear((32, 32, 32)), np.zeros((32, 32, 32), np.uint8)
+        warp = draw_warp(np.random.default_rng(0), self.BENT, (16, 16, 16))
+        assert not warp.is_straight
+        bent, _ = sample_patch(image, label, centre(16, 16, 16), warp)
+        straight, _ = sample_patch(image, label, centre(16, 16, 16), Warp((16, 16, 16), np.eye(3)))
+        assert torch.allclose(bent[:, 0], straight[:, 0], atol=1.0)
+        moved = (bent - straight).abs()[0]
+        assert moved[5:11, 5:11, 5:11].max() > 20
+        assert moved[0].max() < 1
+
+    def test_a_slice_stays_in_its_plane(self) -> None:
+        warp = draw_warp(np.random.default_rng(0), self.BENT, (16, 16, 1))
+        assert warp.bend is not None
+        assert not warp.bend[2].any()
+
+
+class TestSequencesLeftOut:
+    def test_any_number_but_none_and_all(self) -> None:
+        settings = STILL.model_copy(update={"drop_modality": 1.0})
+        rng, kept = np.random.default_rng(0), set()
+        for _ in range(200):
+            image, _ = augment(torch.ones(4, 4, 4, 4), torch.zeros(4, 4, 4), settings, rng)
+            kept.add(tuple(channel.any().item() for channel in image))
+        assert len(kept) == 14
+
+    def test_one_sequence_is_never_left_out(self) -> None:
+        settings = STILL.model_copy(update={"drop_modality": 1.0})
+        image, _ = augment(torch.ones(1, 4, 4, 4), torch.zeros(4, 4, 4), settings, np.random.default_rng(0))
+        assert image.all()
+
+
+def test_a_bias_field_is_smooth_and_keeps_the_background() -> None:
+    settings = STILL.model_copy(update={"bias": 1.0, "bias_strength": 0.3})
+    image = torch.rand(1, 24, 24, 24) + 1
+    image[:, :4] = 0
+    shaded, _ = augment(image.clone(), torch.zeros(24, 24, 24), settings, np.random.default_rng(0))
+    assert not shaded[:, :4].any()
+    factor = shaded[0, 4:] / image[0, 4:]
+    assert factor.std() > 0.02
+    assert np.exp(-0.3) - 1e-3 <= factor.min() <= factor.max() <= np.exp(0.3) + 1e-3
+    assert factor.diff(dim=0).abs().max() < 0.1

@@ -12,34 +12,37 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from gliomaseg import __version__, files
-from gliomaseg.config import InferenceSettings, Settings
-from gliomaseg.errors import ModelError, OutputError
-from gliomaseg.inference.bundle import MEMBERS, Bundle
+from gliomaseg.config import InferenceSettings, Settings, preset_names
+from gliomaseg.errors import ModelError, OutputError, TrainingError
+from gliomaseg.inference.bundle import MEMBERS, ONNX, WEIGHTS, Bundle
 from gliomaseg.inference.engine import Engine
 from gliomaseg.learning import export as exporting
-from gliomaseg.learning import training
 from gliomaseg.learning.export import export
+from gliomaseg.learning.history import Row
 from gliomaseg.learning.network import build_network, count_parameters
-from gliomaseg.learning.run import Row, Run, averaged_weights, load_weights, open_run
+from gliomaseg.learning.run import Run, averaged_weights, load_weights, open_run, read_tensors, weights
 from gliomaseg.learning.split import Split
+from gliomaseg.learning.state import _follow, begin
+from gliomaseg.learning.target import channel_count, probabilities
 
 SPLIT = Split(("a", "b"), ("c",))
+DICE = {"dice_wt": 0.7, "dice_tc": 0.6, "dice_et": 0.5}
 
 
 def make_run(folder: Path, settings: Settings, *rows: Row, split: Split = SPLIT) -> Run:
     """Return a run whose average differs from its network, without training it."""
     run = open_run(folder, settings)
     run.keep_split(split)
-    state = training._begin(run)
-    images = torch.randn(
-        2, 4, *(32,) * settings.network.dimensions, generator=torch.Generator().manual_seed(1)
-    )
+    state = begin(run, Accelerator())
+    shape = settings.network.window or (32,) * settings.network.dimensions
+    images = torch.randn(2, 4, *shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for _ in range(20):  # batch norm learns statistics that are not its first
+        for _ in range(5):  # batch norm learns statistics that are not its first
             state.network.train()(images)
-    training._follow(state.average, state.network, 0.1)
+    _follow(state.average, state.network, 0.1)
     state.history.rows.extend(rows)
     run.save(state)
     return run
@@ -48,7 +51,7 @@ def make_run(folder: Path, settings: Settings, *rows: Row, split: Split = SPLIT)
 @pytest.fixture(scope="module", params=["unet3d", "unet2d"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny) -> Run:
     """Return a run of each preset, with a log."""
-    rows = Row(25, 30, 1.0, 1e-3, 0.7, 0.6, 0.5, 0), Row(50, 60, 0.5, 0)
+    rows = Row(25, 30, 1.0, 1e-3, DICE, False), Row(50, 60, 0.5, 0)
     return make_run(tmp_path_factory.mktemp("run"), tiny(preset=request.param), *rows)
 
 
@@ -68,12 +71,14 @@ def unpickles(stream: BinaryIO) -> bool:
 
 class TestWhatItWrites:
     def test_members(self, bundle: Bundle) -> None:
-        assert {path.name for path in bundle.folder.iterdir()} == {*MEMBERS, "bundle.json"}
+        assert {path.name for path in bundle.folder.iterdir()} == {*MEMBERS, WEIGHTS, "bundle.json"}
         assert [path.name for path in bundle.folder.parent.iterdir()] == ["tiny"]
 
     def test_hashes_are_sealed(self, bundle: Bundle) -> None:
         record = json.loads((bundle.folder / "bundle.json").read_text())
-        assert record["files"] == {name: files.sha256_of(bundle.folder / name) for name in MEMBERS}
+        assert record["files"] == {
+            name: files.sha256_of(bundle.folder / name) for name in (*MEMBERS, WEIGHTS)
+        }
         assert Bundle.load(bundle.folder) == bundle
 
     def test_about(self, bundle: Bundle, run: Run) -> None:
@@ -84,6 +89,9 @@ class TestWhatItWrites:
             "name": "tiny",
             "gliomaseg": __version__,
             "parameters": count_parameters(build_network(run.settings.network)),
+            "networks": 1,
+            "compared_on": "random numbers",
+            "weights": {"stored_as": "fp16", "of": "the network"},
             "trained_on": ["a", "b"],
             "steps": 50,
             "hours": 1.0,
@@ -157,7 +165,122 @@ def test_what_was_not_measured_is_said_so(tmp_path: Path, tiny) -> None:
 
 def test_a_network_of_some_regions(tmp_path: Path, tiny) -> None:
     one = ("network.regions=[tc]", "training.region_weights=[1]", "segment.thresholds=[0.5]")
-    run = make_run(tmp_path / "run", tiny(*one), Row(25, 1, 1, 0, dice_tc=0.5, final=1))
+    run = make_run(tmp_path / "run", tiny(*one), Row(25, 1, 1, 0, {"dice_tc": 0.5}, True))
     bundle = export(run, tmp_path / "model")
     assert bundle.about["held_out"]["dice"] == {"tc": 0.5}
     assert "TC 0.500" in (bundle.folder / "card.md").read_text()
+
+
+OTHERS = [preset for preset in preset_names() if preset not in ("unet2d", "unet3d", "swin_unetr")]
+
+
+@pytest.mark.parametrize("preset", OTHERS)
+def test_every_network_is_exported(tmp_path: Path, tiny, preset: str) -> None:
+    run = make_run(tmp_path / "run", tiny(preset=preset))
+    bundle = export(run, tmp_path / "model")
+    assert 0 < bundle.about["difference_from_pytorch"] < 0.02
+
+
+def test_classes_become_regions(tmp_path: Path, tiny) -> None:
+    run = make_run(tmp_path / "run", tiny("training.target=classes"))
+    bundle = export(run, tmp_path / "model")
+    image = torch.randn(1, 4, 32, 48, 32, generator=torch.Generator().manual_seed(3))
+    wt, tc, et = Engine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())[0]
+    assert (wt >= tc - 1e-3).all()
+    assert (tc >= et - 1e-3).all()
+    network = build_network(run.settings.network, channel_count(run.settings))
+    load_weights(network, averaged_weights(run))
+    with torch.no_grad():
+        expected = probabilities(network.eval()(image)[0], run.settings)[0]
+    assert np.abs(np.stack([wt, tc, et]) - expected.numpy()).max() < 0.02
+
+
+class TestEnsemble:
+    @pytest.fixture
+    def two(self, tmp_path: Path, tiny) -> list[Run]:
+        """Return two folds of a training, with weights that differ."""
+        splits = Split(("a", "b"), ("c",)), Split(("a", "c"), ("b",))
+        return [
+            make_run(tmp_path / f"fold{n}", tiny(f"training.seed={n}"), Row(9, 60, 1, 0, DICE), split=split)
+            for n, split in enumerate(splits)
+        ]
+
+    def test_it_puts_out_the_mean(self, two: list[Run], tmp_path: Path) -> None:
+        bundles = [
+            export(runs, tmp_path / name, name=name)
+            for name, runs in (("a", two[0]), ("b", two[1]), ("m", two))
+        ]
+        image = np.random.default_rng(0).normal(size=(1, 4, 32, 32, 48)).astype(np.float32)
+        one, other, mean = (Engine(b, InferenceSettings(precision="fp32")).run(image) for b in bundles)
+        assert np.abs(one - other).max() > 0.05
+        assert np.abs((one + other) / 2 - mean).max() < 0.005
+
+    def test_it_knows_every_case_that_was_seen(self, two: list[Run], tmp_path: Path) -> None:
+        about = export(two, tmp_path / "model").about
+        assert about["trained_on"] == ["a", "b", "c"]
+        assert about["held_out"] == {"cases": [], "dice": None}
+        assert (about["networks"], about["steps"], about["hours"]) == (2, 18, 2.0)
+
+    def test_runs_that_do_not_go_together(self, two: list[Run], tmp_path: Path, tiny) -> None:
+        other = make_run(tmp_path / "other", tiny("prepare.clip_percentiles=[1, 99]"))
+        with pytest.raises(TrainingError, match=r"E-RUN.*other inputs"):
+            export([two[0], other], tmp_path / "model")
+
+
+class TestWeights:
+    def test_they_are_those_of_the_run(self, run: Run, bundle: Bundle) -> None:
+        expected, found = averaged_weights(run), read_tensors(bundle.folder / WEIGHTS)
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(found[k].float(), expected[k].float(), rtol=1e-3, atol=1e-6) for k in found)
+
+    @pytest.mark.parametrize("of", ["run", "bundle"])
+    def test_a_training_begins_with_them(
+        self, run: Run, bundle: Bundle, tmp_path: Path, tiny, of: str
+    ) -> None:
+        source = run.folder if of == "run" else bundle.folder
+        settings = tiny(f"training.init_from={source}", preset=run.settings.preset)
+        fresh = open_run(tmp_path / "fresh", settings)
+        fresh.keep_split(Split(("d",), ("e",)))
+        state, expected = begin(fresh, Accelerator()), averaged_weights(run)
+        for network in (state.network, state.average):
+            assert all(torch.allclose(v, expected[k].float(), rtol=1e-3, atol=1e-6) for k, v in
+                       weights(network).items() if v.is_floating_point())  # fmt: skip
+        fresh.save(state)
+        assert export(fresh, tmp_path / "model").about["trained_on"] == ["a", "b", "d"]
+
+    def test_held_out_cases_that_they_have_seen(self, run: Run, tmp_path: Path, tiny, capsys) -> None:
+        settings = tiny(f"training.init_from={run.folder}", preset=run.settings.preset)
+        fresh = open_run(tmp_path / "fresh", settings)
+        fresh.keep_split(Split(("d",), ("a",)))
+        begin(fresh, Accelerator())
+        assert "1 held-out cases were trained on by" in capsys.readouterr().err
+
+    def test_weights_of_another_network(self, run: Run, tmp_path: Path, tiny) -> None:
+        settings = tiny(f"training.init_from={run.folder}", "network.filters=[16, 16, 16]")
+        fresh = open_run(tmp_path / "fresh", settings)
+        fresh.keep_split(SPLIT)
+        with pytest.raises(TrainingError, match="another network"):
+            begin(fresh, Accelerator())
+
+
+def test_onnx_is_the_same_network(tmp_path: Path, tiny) -> None:
+    bundle = export(make_run(tmp_path / "run", tiny()), tmp_path / "model", onnx=True)
+    assert 0 <= bundle.about["onnx"]["difference_from_pytorch"] < 1e-3
+    assert (bundle.folder / ONNX).stat().st_size > 10_000
+
+
+def test_the_best_validation_is_exported_when_asked_for(tmp_path: Path, tiny) -> None:
+    run = make_run(tmp_path / "run", tiny())
+    other = build_network(run.settings.network)
+    run.save_best(other)
+    bundle = export(run, tmp_path / "model", best=True)
+    found = read_tensors(bundle.folder / WEIGHTS)
+    assert all(torch.allclose(found[k].float(), v.float(), atol=1e-3) for k, v in weights(other).items())
+
+
+def test_a_real_patch_is_compared_where_there_is_one(tmp_path: Path, tiny, prepared) -> None:
+    split = Split(tuple(case.id for case in prepared), ())
+    run = make_run(tmp_path / "run", tiny(), split=split)
+    bundle = export(run, tmp_path / "model", cache=prepared[0].folder.parents[1])
+    assert bundle.about["compared_on"] == "a patch of a training case"
+    assert 0 < bundle.about["difference_from_pytorch"] < 0.02

@@ -32,7 +32,7 @@ def make_run(folder: Path, tiny, split: Split, preset: str = "unet3d") -> Run:
 def test_both_networks_in_one_bundle(prepared: list[PreparedCase], tmp_path: Path, tiny, preset: str) -> None:
     ids = [case.id for case in prepared]
     run = make_run(tmp_path / "run", tiny, Split(tuple(ids[:2]), tuple(ids[2:])), preset)
-    bundle = export(run, tmp_path / "model", int8=prepared[0].folder.parents[1])
+    bundle = export(run, tmp_path / "model", int8=True, cache=prepared[0].folder.parents[1])
     assert bundle == Bundle.load(bundle.folder)
     assert {*INT8} < {path.name for path in bundle.folder.iterdir()}
     about = bundle.about["int8"]
@@ -63,7 +63,7 @@ def test_only_training_cases_calibrate(
 def test_a_case_that_is_not_prepared(tmp_path: Path, tiny) -> None:
     run = make_run(tmp_path / "run", tiny, Split(("a",), ("b",)))
     with pytest.raises(TrainingError, match=r"E-RUN.*prepared case a is not in"):
-        export(run, tmp_path / "model", int8=tmp_path / "cache")
+        export(run, tmp_path / "model", int8=True, cache=tmp_path / "cache")
     assert not (tmp_path / "model").exists()
 
 

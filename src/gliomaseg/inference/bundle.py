@@ -2,7 +2,8 @@
 
 A folder with model.xml and model.bin (OpenVINO IR), settings.json (the resolved settings), card.md
 (what it is and how good) and bundle.json (about it, and the SHA-256 of each file). It may hold the same
-network in 8-bit numbers too, int8.xml and int8.bin, and says what that costs in Dice. No pickle.
+network in 8-bit numbers too, int8.xml and int8.bin, and says what that costs in Dice; as ONNX; and the
+weights as they were trained, weights.safetensors. No pickle.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ FORMAT = 1
 MEMBERS = ("model.xml", "model.bin", "settings.json", "card.md")
 #: The network in 8-bit numbers, which a bundle may hold too.
 INT8 = ("int8.xml", "int8.bin")
+#: The weights as PyTorch knows them, to train on from; the network as ONNX, for other programs.
+WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
+#: What else a bundle may hold, by the word that says so in what it tells about itself.
+_OPTIONAL = {"int8": INT8, "weights": (WEIGHTS,), "onnx": (ONNX,)}
 #: int8 is used unasked only if the mean Dice of no region falls by more than this on held-out cases.
 INT8_TOLERANCE = 0.002
 _SHIPPED = "shipped"
@@ -87,10 +93,15 @@ def shipped_folder() -> Path:
 
 def seal(folder: Path, about: Mapping[str, Any]) -> Bundle:
     """Write bundle.json last, over the other members of a bundle in the making, and return it."""
-    members = MEMBERS + (INT8 if "int8" in about else ())
+    members = _members(about)
     hashes = {name: files.sha256_of(folder / name) for name in members}
     files.write_json(folder / "bundle.json", {"format": FORMAT, "about": dict(about), "files": hashes})
     return Bundle.load(folder)
+
+
+def _members(about: Mapping[str, Any]) -> list[str]:
+    optional = [name for word, names in _OPTIONAL.items() if word in about for name in names]
+    return [*MEMBERS, *optional]
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -111,7 +122,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
             expected=f"format {FORMAT}",
             remedy="upgrade gliomaseg, or export the model again with this version",
         )
-    if members != {*MEMBERS, *(INT8 if "int8" in record["about"] else ())}:
+    if members != set(_members(record["about"])):
         raise _bad(f"{path} lists {', '.join(sorted(members))}")
     return dict(record)
 

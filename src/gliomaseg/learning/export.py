@@ -1,73 +1,72 @@
-"""From a trained run to a bundle: OpenVINO IR, proven to agree with PyTorch."""
+"""From trained runs to a bundle: OpenVINO IR, proven to agree with PyTorch.
+
+Several runs, such as the folds of one, become one network that puts out the mean of their probabilities.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gliomaseg import __version__, files
-from gliomaseg.config import InferenceSettings, Settings
+from gliomaseg.config import InferenceSettings
 from gliomaseg.errors import ModelError, OutputError
-from gliomaseg.inference.bundle import Bundle, seal
-from gliomaseg.inference.engine import Engine, load_openvino
-from gliomaseg.learning.network import build_network, count_parameters
+from gliomaseg.inference.bundle import ONNX, WEIGHTS, Bundle, seal
+from gliomaseg.inference.engine import Engine, core, load_openvino
+from gliomaseg.learning.cache import find_prepared
+from gliomaseg.learning.network import count_parameters
 from gliomaseg.learning.quantise import add_int8
-from gliomaseg.learning.run import Run, averaged_weights, load_weights
-from gliomaseg.learning.target import channel_count, probabilities
+from gliomaseg.learning.run import Run
+from gliomaseg.learning.trained import Trained, load_trained, write_weights
 
 #: Largest difference of a probability between the exported network (weights stored as fp16,
 #: computed in fp32) and PyTorch in fp32.
 _TOLERANCE = 0.02
 
 
-class _Probabilities(nn.Module):
-    def __init__(self, network: nn.Module, settings: Settings) -> None:
-        super().__init__()
-        self.network, self.settings = network, settings
+class Options(TypedDict, total=False):
+    """What else ``export`` can be told."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        return probabilities(self.network(image)[0], self.settings)
+    name: str
+    """Name of the model; default: the first run's folder."""
+    card: str
+    """A model card, instead of a short one."""
+    best: bool
+    """Take the weights of the best validation, not the last."""
+    onnx: bool
+    """Write the network as ONNX too."""
+    int8: bool
+    """Add the network in 8-bit numbers; needs ``cache``."""
+    cache: Path
+    """Folder of prepared cases: the export is compared on one of them, int8 is calibrated on them."""
+    progress: Callable[[float, str], None]
+    """Is told the fraction done and a line of text."""
 
 
-def export(
-    run: Run,
-    folder: Path,
-    *,
-    name: str | None = None,
-    card: str = "",
-    int8: Path | None = None,
-    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
-) -> Bundle:
-    """Write the averaged network of ``run`` as a bundle into a new ``folder``.
+def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) -> Bundle:
+    """Write the averaged network of a run, or the mean of several, as a bundle into a new ``folder``.
 
-    ``int8`` is the folder of the run's prepared cases; when given, the network is added in 8-bit numbers.
-    Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch, and what
-    ``quantise.add_int8`` raises.
+    Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch, TrainingError
+    (E-RUN) when the runs don't go together, and what ``quantise.add_int8`` raises.
     """
     _require_new(folder)
-    network = build_network(run.settings.network, channel_count(run.settings))
-    load_weights(network, averaged_weights(run))
-    network.eval()
+    members = [runs] if isinstance(runs, Run) else list(runs)
+    trained = load_trained(members, best=options.get("best", False))
     with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder.parent) as temporary:
         draft = Path(temporary) / "bundle"
         draft.mkdir()
-        about = _about(run, network, name or run.folder.resolve().name)
-        _write_network(network, run, draft)
-        files.write_json(draft / "settings.json", run.settings.model_dump(mode="json"))
-        files.write_text(draft / "card.md", card or _card(about))
-        about["difference_from_pytorch"] = _compare(network, run, draft, about)
-        if int8:
-            unsealed = Bundle(draft, run.settings, "", about | {"int8": {}})
-            about["int8"] = add_int8(unsealed, run.read_split(), int8, progress=progress)
-        seal(draft, about)
+        about = _about(trained, options.get("name") or members[0].folder.resolve().name)
+        files.write_json(draft / "settings.json", trained.settings.model_dump(mode="json"))
+        files.write_text(draft / "card.md", options.get("card") or _card(about))
+        seal(draft, about | _write_networks(trained, draft, about, options))
         if folder.exists():
             folder.rmdir()
         draft.rename(folder)
@@ -85,36 +84,99 @@ def _require_new(folder: Path) -> None:
     files.make_folder(folder.parent)
 
 
-def _write_network(network: nn.Module, run: Run, folder: Path) -> None:
+def _write_networks(trained: Trained, draft: Path, about: dict[str, Any], options: Options) -> dict[str, Any]:
+    """Write the network in every form that is wanted, and return what to say about each."""
+    cache = options.get("cache")
+    image, compared_on = _real_image(trained, cache) if cache else (_noise(trained, 16), "random numbers")
+    _write_openvino(trained, draft)
+    bundle = Bundle(draft, trained.settings, "", about)
+    found = Engine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())
+    said: dict[str, Any] = {
+        "difference_from_pytorch": _difference(trained, image, found),
+        "compared_on": compared_on,
+        "weights": write_weights(trained, draft / WEIGHTS),
+    }
+    if options.get("onnx"):
+        said["onnx"] = {"difference_from_pytorch": _write_onnx(trained, draft, image)}
+    if options.get("int8") and cache:
+        unsealed = Bundle(draft, trained.settings, "", about | {"int8": {}})
+        said["int8"] = add_int8(unsealed, trained.split, cache, progress=options.get("progress", _quiet))
+    return said
+
+
+def _quiet(_fraction: float, _text: str) -> None:
+    """Say nothing."""
+
+
+def _write_openvino(trained: Trained, folder: Path) -> None:
     openvino: Any = load_openvino()
-    settings = run.settings.network
-    example = torch.zeros(_example_shape(run))
-    dynamic = [-1 if settings.dimensions == 2 else 1, len(settings.modalities)] + [-1] * settings.dimensions
     with torch.no_grad(), warnings.catch_warnings():
-        # OpenVINO traces with torch.jit, which warns that other shapes may differ: _compare proves one.
+        # OpenVINO traces with torch.jit, which warns that other shapes may differ: the comparison proves one.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         model = openvino.convert_model(
-            _Probabilities(network, run.settings), example_input=example, input=openvino.PartialShape(dynamic)
+            trained, example_input=_noise(trained), input=openvino.PartialShape(_shape_known(trained))
         )
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=True)
 
 
-def _example_shape(run: Run) -> tuple[int, ...]:
-    network = run.settings.network
-    sizes = (64, 48, 32)[: network.dimensions]
-    return (1 if network.dimensions == 3 else 2, len(network.modalities), *sizes)
+def _write_onnx(trained: Trained, folder: Path, image: Tensor) -> float:
+    """Write model.onnx and return how far OpenVINO, reading it, is from PyTorch."""
+    axes = {0: "batch", **{2 + n: axis for n, axis in enumerate("xyz"[: trained.dimensions])}}
+    kept = [axis for axis, size in enumerate(_shape_known(trained)) if size != -1]
+    names = {axis: name for axis, name in axes.items() if axis not in kept}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package says that it is old
+        torch.onnx.export(
+            trained,
+            (_noise(trained),),
+            str(folder / ONNX),
+            input_names=["image"],
+            output_names=["probabilities"],
+            dynamic_axes={"image": names, "probabilities": names},
+            dynamo=False,
+        )
+    compiled = core().compile_model(str(folder / ONNX), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return _difference(trained, image, compiled(image.numpy())[0])
 
 
-def _compare(network: nn.Module, run: Run, folder: Path, about: dict[str, Any]) -> float:
-    """Return the largest difference from PyTorch on a random image of another shape than the example."""
-    shape = tuple(n + 16 * (i > 1) for i, n in enumerate(_example_shape(run)))
-    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+def _shape_known(trained: Trained) -> list[int]:
+    """Return the shape (batch, modality, *space) that the exported network takes; -1: any size."""
+    settings = trained.settings.network
+    space = settings.window or (-1,) * settings.dimensions
+    return [1 if settings.dimensions == 3 else -1, len(settings.modalities), *space]
+
+
+def _noise(trained: Trained, more: int = 0) -> Tensor:
+    """Return random z-scores of a small shape, along all axes but the first by ``more`` larger."""
+    settings = trained.settings.network
+    free = [n + more * (axis > 0) for axis, n in enumerate((64, 48, 32)[: settings.dimensions])]
+    step = trained.settings.prepare.multiple
+    space = settings.window or tuple(-(-n // step) * step for n in free)
+    shape = (1 if settings.dimensions == 3 else 2, len(settings.modalities), *space)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _real_image(trained: Trained, cache: Path) -> tuple[Tensor, str]:
+    """Return the middle of a prepared training case, cut or padded to the shape of ``_noise``."""
+    case = find_prepared(trained.split.train[0], trained.settings, cache)
+    image = np.asarray(case.image, dtype=np.float32)
+    shape = _noise(trained, 16).shape
+    if trained.dimensions == 2:
+        image = image[..., image.shape[-1] // 2]
+    out = np.zeros(shape[1:], dtype=np.float32)
+    spans = np.minimum(image.shape, out.shape)[1:]
+    starts = (image.shape[1:] - spans) // 2
+    middle = tuple(slice(start, start + n) for start, n in zip(starts, spans, strict=True))
+    out[(slice(None), *map(slice, spans))] = image[(slice(None), *middle)]
+    return torch.from_numpy(out).expand(shape).contiguous(), "a patch of a training case"
+
+
+def _difference(trained: Trained, image: Tensor, found: np.ndarray[Any, Any]) -> float:
+    """Return the largest difference of a probability from PyTorch's; raises ModelError if it is too large."""
     with torch.no_grad():
-        expected = _Probabilities(network, run.settings)(image).numpy()
-    bundle = Bundle(folder, run.settings, "", about)
-    got = Engine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())
-    difference = float(np.abs(got - expected).max())
+        expected = trained(image).numpy()
+    difference = float(np.abs(found - expected).max())
     if not difference <= _TOLERANCE:
         raise ModelError(
             "E-MODEL",
@@ -125,21 +187,21 @@ def _compare(network: nn.Module, run: Run, folder: Path, about: dict[str, Any]) 
     return difference
 
 
-def _about(run: Run, network: nn.Module, name: str) -> dict[str, Any]:
-    history = run.read_history().rows
-    scored = next((row for row in reversed(history) if row.dice), None)
-    split = run.read_split()
+def _about(trained: Trained, name: str) -> dict[str, Any]:
+    rows = [run.read_history().rows for run in trained.runs]
+    scored = [row for row in rows[0] if row.dice] if len(rows) == 1 else []
     return {
         "name": name,
         "gliomaseg": __version__,
         "created": datetime.now(UTC).date().isoformat(),
-        "parameters": count_parameters(network),
-        "trained_on": list(split.train),
-        "steps": history[-1].step if history else 0,
-        "hours": round(history[-1].minutes / 60, 2) if history else 0,
+        "parameters": count_parameters(trained),
+        "networks": len(rows),
+        "trained_on": list(trained.split.train),
+        "steps": sum(history[-1].step for history in rows if history),
+        "hours": round(sum(history[-1].minutes for history in rows if history) / 60, 2),
         "held_out": {
-            "cases": list(split.validation),
-            "dice": {region.value: score for region, score in scored.dice.items()} if scored else None,
+            "cases": list(trained.split.validation),
+            "dice": {region.value: score for region, score in scored[-1].dice.items()} if scored else None,
         },
     }
 

@@ -112,7 +112,7 @@ class Run:
 
     def save_best(self, average: nn.Module) -> None:
         """Keep the averaged weights as those of the best validation so far."""
-        files.write_bytes(self.best, save({k: v.contiguous() for k, v in weights(average).items()}))
+        write_tensors(self.best, weights(average))
 
     def load(self, state: State) -> None:
         """Bring ``state`` to the last checkpoint, if there is one."""
@@ -180,6 +180,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, about
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name, whole or not at all."""
+    files.write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name; raises TrainingError (E-RUN) if it is damaged."""
+    return _read(path)[0]
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as archive:
@@ -205,7 +215,7 @@ def averaged_weights(run: Run, *, best: bool = False) -> dict[str, Tensor]:
     if best and not run.best.exists():
         raise missing_file(run.best)
     if best:
-        return _read(run.best)[0]
+        return read_tensors(run.best)
     return _part(read_checkpoint(run.checkpoint)[0], "average.")
 
 
@@ -216,14 +226,14 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_weights(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Copy ``saved`` into the network; raises TrainingError (E-RUN) when the names differ."""
+    """Copy ``saved`` into the network; raises TrainingError (E-RUN) when names or shapes differ."""
     own = weights(network)
-    if own.keys() != saved.keys():
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in saved.items()}:
         raise TrainingError(
             "E-RUN",
             "the saved weights are of another network",
             expected=f"{len(own)} named tensors, such as {next(iter(own))}",
-            remedy="use the version of gliomaseg that trained it, or train again",
+            remedy="use the network settings, and the version of gliomaseg, that trained them",
         )
     for name, tensor in own.items():
         tensor.copy_(saved[name])

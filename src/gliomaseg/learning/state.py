@@ -10,12 +10,14 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from gliomaseg import console
 from gliomaseg.config import Settings
 from gliomaseg.learning.history import History, Row
 from gliomaseg.learning.network import agrees_in_bf16, build_network, memory_format
 from gliomaseg.learning.run import Run, load_weights, weights
 from gliomaseg.learning.schedule import is_at_end
 from gliomaseg.learning.target import channel_count
+from gliomaseg.learning.trained import Initial, keep_initial, read_initial
 
 #: Steps over which the loss is averaged for the log.
 _RECENT = 50
@@ -76,6 +78,8 @@ def begin(run: Run, accelerator: Accelerator) -> State:
     network, average = (_build(settings) for _ in range(2))
     wanted = settings.training.precision
     bf16 = _computes_bf16(network, settings, accelerator) if wanted == "auto" else wanted == "bf16"
+    if settings.training.init_from and not run.is_begun:
+        _begin_from(run, network, read_initial(settings.training.init_from), accelerator)
     for net in (network, average):
         net.to(accelerator.device)
     load_weights(average, weights(network))
@@ -93,6 +97,19 @@ def _build(settings: Settings) -> nn.Module:
     network = build_network(settings.network, channel_count(settings))
     ordered: nn.Module = network.to(memory_format=memory_format(settings.network.dimensions))
     return ordered
+
+
+def _begin_from(run: Run, network: nn.Module, initial: Initial, accelerator: Accelerator) -> None:
+    load_weights(network, initial.tensors)
+    if not accelerator.is_main_process:
+        return
+    keep_initial(run, initial)
+    seen = sorted(set(run.read_split().validation) & set(initial.trained_on))
+    if seen:
+        console.say(
+            f"warning: {len(seen)} held-out cases were trained on by {initial.name}, so scores on them are "
+            f"no accuracy: {', '.join(seen[:3])}{' ...' if len(seen) > 3 else ''}"
+        )
 
 
 def _computes_bf16(network: nn.Module, settings: Settings, accelerator: Accelerator) -> bool:

@@ -1,0 +1,131 @@
+"""Trained networks: put together from runs, kept in bundles as weights, and taken up again to train on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gliomaseg import files
+from gliomaseg.errors import ModelError, TrainingError
+from gliomaseg.inference.bundle import WEIGHTS, Bundle
+from gliomaseg.learning.network import build_network
+from gliomaseg.learning.run import (
+    Run,
+    averaged_weights,
+    load_run,
+    load_weights,
+    read_tensors,
+    weights,
+    write_tensors,
+)
+from gliomaseg.learning.split import Split
+from gliomaseg.learning.target import channel_count, probabilities
+
+
+class Trained(nn.Module):
+    """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space)."""
+
+    def __init__(self, runs: Sequence[Run], networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.runs = list(runs)
+        self.networks = nn.ModuleList(networks)
+        self.settings = runs[0].settings
+        self.dimensions = self.settings.network.dimensions
+        self.split = _joined([run.read_split() for run in runs], [trained_before(run) for run in runs])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return probabilities of a prepared image (batch, modality, *space)."""
+        each = [
+            probabilities(network(image)[0], run.settings)
+            for network, run in zip(self.networks, self.runs, strict=True)
+        ]
+        return each[0] if len(each) == 1 else torch.stack(each).mean(0)
+
+
+def load_trained(runs: Sequence[Run], *, best: bool = False) -> Trained:
+    """Return the averaged networks of runs; raises TrainingError (E-RUN) if they differ in what they see."""
+    first = runs[0].settings
+    for run in runs[1:]:
+        mine, other = (
+            (s.prepare, s.network.modalities, s.network.regions, s.network.dimensions, s.network.window)
+            for s in (first, run.settings)
+        )
+        if mine != other:
+            raise TrainingError(
+                "E-RUN",
+                f"{run.folder} and {runs[0].folder} were trained on other inputs or for other regions",
+                expected="runs of the same prepare settings, modalities, regions and dimensions",
+                remedy="export them one by one",
+            )
+    networks = []
+    for run in runs:
+        network = build_network(run.settings.network, channel_count(run.settings))
+        load_weights(network, averaged_weights(run, best=best))
+        networks.append(network.eval())
+    return Trained(runs, networks)
+
+
+def _joined(splits: Sequence[Split], before: Sequence[tuple[str, ...]]) -> Split:
+    """Return all cases that any run saw, and those that some held out and none saw."""
+    held_out = [case for split in splits for case in (*split.validation, *split.test)]
+    if len(splits) == 1 and not before[0]:
+        return Split(splits[0].train, tuple(held_out))
+    train = {case for split in splits for case in split.train}.union(*before)
+    return Split(tuple(sorted(train)), tuple(sorted(set(held_out) - train)))
+
+
+def write_weights(trained: Trained, path: Path) -> dict[str, str]:
+    """Write the weights of the first network as fp16 into a bundle; return what to say about them."""
+    tensors = weights(trained.networks[0])
+    write_tensors(path, {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()})
+    return {"stored_as": "fp16", "of": "the first network" if len(trained.networks) > 1 else "the network"}
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights to begin a training with, and the cases that they have seen."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    trained_on: tuple[str, ...]
+
+
+def read_initial(source: str) -> Initial:
+    """Return the weights of ``shipped``, of a bundle's folder, or of a run's.
+
+    Raises ModelError (E-MODEL) for a bundle without them, and what reading a bundle or run raises.
+    """
+    if (Path(source) / "checkpoint.safetensors").is_file():
+        run = load_run(Path(source))
+        return Initial(
+            run.folder.name, averaged_weights(run), (*run.read_split().train, *trained_before(run))
+        )
+    bundle = Bundle.load(source)
+    if "weights" not in bundle.about:
+        raise ModelError(
+            "E-MODEL",
+            f"the bundle {bundle.name} holds no weights to train on from",
+            expected=f"a bundle with {WEIGHTS}, as gliomaseg export writes it since 0.2",
+            remedy="export its run again, or name the run's folder",
+        )
+    tensors = read_tensors(bundle.folder / WEIGHTS)
+    return Initial(bundle.name, tensors, tuple(bundle.about["trained_on"]))
+
+
+def keep_initial(run: Run, initial: Initial) -> None:
+    """Note in the run folder what it began from, so that its bundle names all cases that were seen."""
+    seen = {"name": initial.name, "trained_on": sorted(initial.trained_on)}
+    files.write_json(run.folder / "initial.json", seen)
+
+
+def trained_before(run: Run) -> tuple[str, ...]:
+    """Return the cases that the weights which a run began from had seen; none for fresh ones."""
+    path = run.folder / "initial.json"
+    if not path.exists():
+        return ()
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["trained_on"])

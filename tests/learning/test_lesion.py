@@ -1,0 +1,63 @@
+"""Pasting tumours: they arrive whole, with a rim, on brain only."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gliomaseg.learning.lesion import paste_lesion
+
+
+def patch(value: float, tumour: slice | None = None) -> tuple[Tensor, Tensor]:
+    """Return an image (2, 24, 24, 24) of one value, and labels with a cube of 3."""
+    image, label = torch.full((2, 24, 24, 24), float(value)), torch.zeros(24, 24, 24, dtype=torch.uint8)
+    if tumour:
+        label[tumour, tumour, tumour] = 3
+    return image, label
+
+
+def test_the_tumour_arrives_whole_and_the_rest_stays() -> None:
+    image, label = paste_lesion(*patch(1), patch(5, slice(8, 16)), np.random.default_rng(0))
+    assert (label[9:15, 9:15, 9:15] == 3).all()
+    assert (image[:, 10:14, 10:14, 10:14] == 5).all()
+    assert (image[:, :3] == 1).all()
+    assert not label[:3].any()
+
+
+def test_the_rim_is_between_the_two() -> None:
+    image, _ = paste_lesion(*patch(1), patch(5, slice(8, 16)), np.random.default_rng(0))
+    between = (image > 1.01) & (image < 4.99)
+    assert between.any()
+    assert not between[:, 11:13, 11:13, 11:13].any()
+
+
+def test_only_brain_is_written_over() -> None:
+    image, label = patch(1)
+    image[:, :12] = 0
+    new, labels = paste_lesion(image, label, patch(5, slice(8, 16)), np.random.default_rng(0))
+    assert not new[:, :12].any()
+    assert not labels[:12].any()
+    assert (labels == 3).any()
+
+
+def test_what_is_given_is_not_changed() -> None:
+    (image, label), donor = patch(1), patch(5, slice(8, 16))
+    paste_lesion(image, label, donor, np.random.default_rng(0))
+    assert (image == 1).all()
+    assert not label.any()
+    assert (donor[0] == 5).all()
+
+
+def test_a_donor_without_tumour_changes_nothing() -> None:
+    image, label = paste_lesion(*patch(1, slice(2, 4)), patch(5), np.random.default_rng(0))
+    assert (image == 1).all()
+    assert int((label == 3).sum()) == 8
+
+
+def test_a_slice_is_a_patch_too() -> None:
+    (image, label), (given, tumour) = patch(1), patch(5, slice(8, 16))
+    flat = paste_lesion(image[..., :1], label[..., :1], (given[..., 12:13], tumour[..., 12:13]),
+                        np.random.default_rng(0))  # fmt: skip
+    assert flat[1].shape == (24, 24, 1)
+    assert (flat[1][10:14, 10:14] == 3).all()
