@@ -37,10 +37,8 @@ class PrepareSettings(_Section):
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
 
 
-NetworkName = Literal[
-    "unet3d", "unet2d", "attention_unet", "unet_plusplus", "vnet",
-    "residual_unet", "dynunet", "unetr", "swin_unetr", "mednext",
-]  # fmt: skip
+NetworkName = Literal["unet3d", "unet2d", "attention_unet", "unet_plusplus", "vnet", "residual_unet", "dynunet",
+                      "unetr", "swin_unetr", "mednext"]  # fmt: skip
 
 
 class NetworkSettings(_Section):
@@ -64,9 +62,8 @@ class NetworkSettings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _dimensions_of_name(cls, tree: Any) -> Any:
-        """Fill in the dimensions of unet2d, which bundles of 0.1.0 leave out."""
-        is_plain = isinstance(tree, Mapping) and tree.get("name") == "unet2d"
-        return {"dimensions": 2, **tree} if is_plain else tree
+        is_flat = isinstance(tree, Mapping) and tree.get("name") == "unet2d"
+        return {"dimensions": 2, **tree} if is_flat else tree  # bundles of 0.1.0 don't say so
 
 
 class AugmentSettings(_Section):
@@ -108,9 +105,7 @@ class AugmentSettings(_Section):
     """Chance, per channel, of Gaussian blur or of simulated low resolution."""
 
 
-LossName = Literal[
-    "dice", "dice_ce", "generalised_dice", "tversky", "focal", "dice_focal", "focal_tversky"
-]  # fmt: skip
+LossName = Literal["dice", "dice_ce", "generalised_dice", "tversky", "focal", "dice_focal", "focal_tversky"]
 
 
 class TrainingSettings(_Section):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from gliomaseg.config import InferenceSettings
 from gliomaseg.errors import ModelError, SettingsError
@@ -15,11 +16,11 @@ from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
 from gliomaseg.inference.engine import Engine
 from gliomaseg.learning import torch_engine
-from gliomaseg.learning.dataset import Split
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import open_run
+from gliomaseg.learning.split import Split
+from gliomaseg.learning.state import begin
 from gliomaseg.learning.torch_engine import TorchEngine
-from gliomaseg.learning.training import _begin
 
 EXACT = InferenceSettings(precision="fp32", threads=1)
 
@@ -29,7 +30,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(request.param)
     run = open_run(folder / "run", tiny(preset=request.param))
     run.keep_split(Split(("a",), ("b",)))
-    run.save(_begin(run))
+    run.save(begin(run, Accelerator()))
     return export(run, folder / "model")
 
 

@@ -26,6 +26,10 @@ from gliomaseg.learning.run import (
 from gliomaseg.learning.split import Split
 from gliomaseg.learning.target import channel_count, probabilities
 
+#: Tensors of fewer axes are few numbers and stay as they are; the step of the others is kept beside them.
+_LEAST_AXES = 2
+_STEP = ".step"
+
 
 class Trained(nn.Module):
     """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space)."""
@@ -80,10 +84,26 @@ def _joined(splits: Sequence[Split], before: Sequence[tuple[str, ...]]) -> Split
 
 
 def write_weights(trained: Trained, path: Path) -> dict[str, str]:
-    """Write the weights of the first network as fp16 into a bundle; return what to say about them."""
-    tensors = weights(trained.networks[0])
-    write_tensors(path, {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()})
-    return {"stored_as": "fp16", "of": "the first network" if len(trained.networks) > 1 else "the network"}
+    """Write the weights of the first network into a bundle, in 8-bit numbers; return what to say about them.
+
+    Each channel is rounded to 255 steps of its largest weight: enough to train on from, in half the room.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in weights(trained.networks[0]).items():
+        if tensor.ndim < _LEAST_AXES:
+            tensors[name] = tensor
+            continue
+        step = tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True).clamp_min(1e-12) / 127
+        tensors[name], tensors[name + _STEP] = (tensor / step).round().to(torch.int8), step
+    write_tensors(path, tensors)
+    return {"stored_as": "int8", "of": "the first network" if len(trained.networks) > 1 else "the network"}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the weights that ``write_weights`` wrote, as fp32; raises TrainingError (E-RUN) if damaged."""
+    tensors = read_tensors(path)
+    steps = {name.removesuffix(_STEP): tensors.pop(name) for name in [*tensors] if name.endswith(_STEP)}
+    return {name: tensor * steps[name] if name in steps else tensor for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -113,7 +133,7 @@ def read_initial(source: str) -> Initial:
             expected=f"a bundle with {WEIGHTS}, as gliomaseg export writes it since 0.2",
             remedy="export its run again, or name the run's folder",
         )
-    tensors = read_tensors(bundle.folder / WEIGHTS)
+    tensors = read_weights(bundle.folder / WEIGHTS)
     return Initial(bundle.name, tensors, tuple(bundle.about["trained_on"]))
 
 
