@@ -37,8 +37,8 @@ class PrepareSettings(_Section):
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
 
 
-NetworkName = Literal["unet3d", "unet2d", "attention_unet", "unet_plusplus", "vnet", "residual_unet", "dynunet",
-                      "unetr", "swin_unetr", "mednext"]  # fmt: skip
+NetworkName = Literal["unet3d", "unet2d", "attention_unet", "unet_plusplus", "vnet", "residual_unet",
+                      "dynunet", "unetr", "swin_unetr", "mednext"]  # fmt: skip
 
 
 class NetworkSettings(_Section):
