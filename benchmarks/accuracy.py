@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 COMMAND = [sys.executable, "-m", "gliomaseg"]
+PRECISIONS = ("auto", "int8", "bf16", "fp32")
 PARTS = ("wt", "tc", "et", "ncr", "ed")
 
 
@@ -32,18 +34,44 @@ def main() -> None:
     parser.add_argument("--model", default="shipped")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
+    found = {precision: measure(options.data, options.model, precision) for precision in PRECISIONS}
+    record = found["auto"][1]
+    text = "\n".join([*report(*found["auto"]), *compare({p: found[p][0] for p in PRECISIONS[1:]}, record)])
+    sys.stdout.write(text)
+    if options.write:
+        options.write.write_text(text, encoding="utf-8")
+
+
+def measure(data: Path, model: str, precision: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the summary of the scores of the held-out cases, and the record of one of them."""
     with tempfile.TemporaryDirectory() as folder:
         out, scores = Path(folder) / "out", Path(folder) / "scores"
-        run("segment", options.data, "--model", options.model, "--held-out", "-o", out)
-        run("evaluate", out, options.data, "--predicted-only", "-o", scores)
+        run("segment", data, "--model", model, "--held-out", "--precision", precision, "-o", out)
+        run("evaluate", out, data, "--predicted-only", "-o", scores)
         summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
         record = json.loads(next(out.rglob("run.json")).read_text(encoding="utf-8"))
     if summary["seen_in_training"]:
         sys.exit("a case of the training set was scored")
-    text = "\n".join(report(summary, record))
-    sys.stdout.write(text)
-    if options.write:
-        options.write.write_text(text, encoding="utf-8")
+    return summary, record
+
+
+def compare(summaries: dict[str, dict[str, Any]], record: dict[str, Any]) -> list[str]:
+    """Return the lines about precisions."""
+    rows = [
+        f"| {precision} | " + " | ".join(f"{s['mean'][f'dice_{part}']:.4f}" for part in PARTS[:3]) + " |"
+        for precision, s in summaries.items()
+    ]
+    return [
+        "## Precisions",
+        "",
+        f"Mean Dice of the same cases in each precision; the figures above are in {record['precision']}. "
+        "How far their label maps agree with each other is in [speed](speed.md).",
+        "",
+        "| precision | WT | TC | ET |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, dict[str, str]]) -> list[str]:

@@ -49,7 +49,8 @@ def examine(folder: Path, *, threads: int = 0) -> list[Answer]:
         coded = as_coded(error)
         return [*answers, Answer("model", "fail", coded.what, coded.remedy)]
     engine = f"OpenVINO {version('openvino')}, {segmenter.engine.precision}"
-    engine += f", {threads or machine.cores()} threads"
+    engine += f", {threads or machine.cores()} threads, convolutions by "
+    engine += ", ".join(f"{kernel} ({n})" for kernel, n in segmenter.engine.kernels().items())
     answers.append(Answer("engine", "ok", engine))
     answers.append(
         Answer("model", "ok", f"{segmenter.bundle.name}, sha256 {segmenter.bundle.sha256[:12]}...")

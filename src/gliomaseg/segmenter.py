@@ -24,7 +24,7 @@ from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
-from gliomaseg.inference.machine import free_memory
+from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, LabelScheme
@@ -162,6 +162,7 @@ class Segmenter:
             "model": {"name": self.bundle.name, "sha256": self.bundle.sha256},
             "seen_in_training": case.id in self.bundle.about["trained_on"],
             "precision": self.engine.precision,
+            "threads": self.settings.inference.threads or cores(),
             "inputs": {m: _describe_input(case, path) for m, path in inputs.items()},
             "settings": {
                 section: getattr(self.bundle.settings, section).model_dump(mode="json")

@@ -41,6 +41,11 @@ def read_layout(path: Path) -> Layout:
     return _Source(path, [], first=_FIRST).layout
 
 
+def inflate(path: Path) -> int:
+    """Inflate and prove a whole file, and return the bytes of its data: the least that reading it takes."""
+    return len(_Source(path, []).read_data())
+
+
 def read_grid(path: Path, notes: list[Note] | None = None) -> Grid:
     """Return the grid of a NIfTI file from its header alone; raises ImageError.
 

@@ -25,6 +25,9 @@ class Runner(Protocol):
     def compile(self) -> None:
         """Get ready, once; raises ModelError."""
 
+    def kernels(self) -> dict[str, int]:
+        """Return which implementations of convolution run, and for how many layers each, where known."""
+
     def run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
 

@@ -7,7 +7,9 @@ network and write to the home folder.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -79,19 +81,38 @@ class Engine:
         with self._compiling:
             self._compiled  # noqa: B018 (kept from now on)
 
-    @cached_property
-    def _compiled(self) -> Any:
+    @property
+    def network(self) -> Path:
+        """Return the file of the network that is used; raises ModelError if the bundle has none in int8."""
+        return self._bundle.network(self.precision)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Return OpenVINO's options for the CPU."""
         # int8 leaves some layers in floating point: they are computed in the faster format
         short = self.precision == "bf16" or (self.precision == "int8" and _has_bf16())
-        options = {
+        return {
             "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self._settings.threads,
         }
+
+    @cached_property
+    def _compiled(self) -> Any:
         try:
-            return core().compile_model(self._bundle.network(self.precision), "CPU", options)
+            return core().compile_model(self.network, "CPU", self.options)
         except RuntimeError as error:
             raise self._error("can't be prepared", error) from error
+
+    def kernels(self) -> dict[str, int]:
+        """Return which implementations of convolution were chosen, and for how many layers each."""
+        self.compile()
+        found: Counter[str] = Counter()
+        for op in self._compiled.get_runtime_model().get_ops():
+            about = op.get_rt_info()
+            if about["layerType"].astype(str) in ("Convolution", "Deconvolution"):
+                found[about["primitiveType"].astype(str)] += 1
+        return dict(found)
 
     def run(self, window: Array) -> Array:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""

@@ -57,6 +57,10 @@ class TorchEngine:
             )
         return nodes
 
+    def kernels(self) -> dict[str, int]:
+        """Return nothing: PyTorch does not tell."""
+        return {}
+
     @torch.inference_mode()
     def run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""

@@ -1,0 +1,146 @@
+"""``gliomaseg bench``: where the time of one case goes on this machine, and the least that it could be.
+
+The command itself is run in fresh processes, so that start-up counts; what each stage took is in its
+``run.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomaseg import __version__
+from gliomaseg.errors import GliomasegError
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.nifti import inflate
+from gliomaseg.imaging.prepare import prepare
+from gliomaseg.inference import floor, machine
+from gliomaseg.inference.engine import Engine
+from gliomaseg.segmenter import Segmenter
+
+START = "start-up"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Medians over fresh processes: seconds per stage in order, and floors in seconds of some of them."""
+
+    case: str
+    seconds: dict[str, float]
+    total: float
+    least: float
+    most: float
+    floors: dict[str, float]
+    peak_memory_mb: float | None
+    machine: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {"gliomaseg": __version__, **asdict(self)}
+
+    def table(self) -> list[list[str]]:
+        """Return seconds and floors per stage, under a header, as text."""
+        rows = [
+            [stage, f"{seconds:.3f}", f"{self.floors[stage]:.3f}" if stage in self.floors else ""]
+            for stage, seconds in self.seconds.items()
+        ]
+        return [["stage", "seconds", "floor"], *rows, ["all", f"{self.total:.3f}", ""]]
+
+    def notes(self) -> list[str]:
+        """Return in words what the figures were measured on."""
+        kernels = ", ".join(f"{name} ({count})" for name, count in self.machine["kernels"].items())
+        features = " ".join(self.machine["features"])
+        return [
+            f"{self.machine['processor']}, {self.machine['cores']} cores, {features}",
+            f"{self.machine['threads']} threads, {self.machine['precision']}; convolutions by {kernels}",
+            f"peak memory {self.peak_memory_mb} MB; least {self.least:.2f} s, most {self.most:.2f} s",
+        ]
+
+
+def bench(
+    case: Case,
+    *,
+    runs: int = 5,
+    options: Sequence[str] = (),
+    progress: Callable[[float, str], None] = lambda _fraction, _text: None,
+) -> Bench:
+    """Segment ``case`` in ``runs`` fresh processes and one more to warm up the disk's cache.
+
+    ``options`` are those of ``gliomaseg segment``, such as ``--threads 1``. Raises GliomasegError when the
+    command fails.
+    """
+    runs_done = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(runs + 1):
+            progress(number / (runs + 2), f"run {number} of {runs}")
+            runs_done.append(_run(case, Path(folder), options))
+    walls, records = zip(*runs_done[1:], strict=True)
+    progress(0.95, "measuring floors")
+    stages = {name: [record["seconds"][name] for record in records] for name in records[0]["seconds"]}
+    start = [wall - sum(r["seconds"].values()) for wall, r in zip(walls, records, strict=True)]
+    segmenter = Segmenter.load(threads=records[0]["threads"], precision=records[0]["precision"])
+    return Bench(
+        case.id,
+        {name: statistics.median(found) for name, found in {START: start, **stages}.items()},
+        statistics.median(walls),
+        min(walls),
+        max(walls),
+        _floors(case, segmenter),
+        max((r["peak_memory_mb"] for r in records if r["peak_memory_mb"]), default=None),
+        _machine(segmenter),
+    )
+
+
+def _run(case: Case, folder: Path, options: Sequence[str]) -> tuple[float, dict[str, Any]]:
+    """Return the wall seconds of one fresh process, and its record."""
+    command = [sys.executable, "-m", "gliomaseg", "segment", *_inputs(case), "--id", case.id]
+    command += ["-o", str(folder), "--overwrite", *options]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own)
+    wall = time.perf_counter() - started
+    if done.returncode:
+        raise GliomasegError(
+            "E-INTERNAL",
+            f"gliomaseg segment failed: {done.stderr.strip()}",
+            remedy="put right what it says, then repeat",
+        )
+    return wall, json.loads((folder / case.id / "run.json").read_text(encoding="utf-8"))
+
+
+def _inputs(case: Case) -> list[str]:
+    return [part for modality, path in case.images.items() for part in (f"--{modality}", str(path))]
+
+
+def _floors(case: Case, segmenter: Segmenter) -> dict[str, float]:
+    """Return the least seconds of reading on all cores, and of the network at the engine's peak."""
+    files = [case.images[m] for m in segmenter.settings.network.modalities]
+    inflating = floor.fastest(lambda: [inflate(path) for path in files], 3)
+    floors = {"read": inflating / min(machine.cores(), len(files))}
+    if isinstance(segmenter.engine, Engine) and segmenter.settings.network.dimensions == 3:
+        image = prepare(
+            read_case(case, segmenter.settings.network.modalities), segmenter.settings.prepare
+        ).image
+        work = floor.operations(segmenter.engine, (1, *image.shape))
+        floors["infer"] = work / floor.peak_rate(segmenter.engine)
+    return floors
+
+
+def _machine(segmenter: Segmenter) -> dict[str, Any]:
+    engine = segmenter.engine
+    return {
+        "processor": machine.cpu_name(),
+        "cores": machine.cores(),
+        "features": [name for name in machine.FEATURES if name in machine.cpu_flags()],
+        "threads": segmenter.settings.inference.threads or machine.cores(),
+        "precision": engine.precision,
+        "kernels": engine.kernels(),
+    }

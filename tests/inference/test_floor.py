@@ -1,0 +1,69 @@
+"""Floors: operations by pencil, a peak that is one, and the kernels of a processor without AVX-512."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gliomaseg.config import InferenceSettings
+from gliomaseg.inference import floor
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.engine import Engine
+
+
+def test_operations_by_pencil(unet3d: Bundle) -> None:
+    """The tiny network (8, 8, 8 features at half resolution) on one window, counted layer by layer."""
+    voxels = [16**3, 8**3, 4**3]
+    encoder = [(32, 8), (8, 8), (8, 8), (8, 8), (8, 8), (8, 8)]
+    work = sum(2 * 27 * a * b * voxels[i // 2] for i, (a, b) in enumerate(encoder))
+    work += sum(2 * 8 * 8 * 8 * voxels[level + 1] for level in (0, 1))  # each place becomes 2 x 2 x 2
+    work += sum(2 * 27 * (16 * 8 + 8 * 8) * voxels[level] for level in (0, 1))
+    work += 2 * 8 * 24 * voxels[0]
+    assert floor.operations(Engine(unet3d, InferenceSettings(precision="fp32")), (1, 4, 32, 32, 32)) == work
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16", "fp32"])
+def test_a_peak_is_a_rate(precision: str) -> None:
+    engine = Engine(Bundle.load(), InferenceSettings(precision=precision))  # type: ignore[arg-type]
+    assert 1e8 < floor.peak_rate(engine) < 1e14
+
+
+_OLD = """
+import sys
+import numpy as np
+from gliomaseg.config import InferenceSettings
+from gliomaseg.inference import engine
+from gliomaseg.inference.bundle import Bundle
+
+engine._has_bf16 = lambda: False  # the limit below binds the kernels, not what OpenVINO says of the processor
+window = np.random.default_rng(0).normal(size=(1, 4, 48, 48, 48)).astype(np.float32)
+for precision in ("int8", "fp32"):
+    one = engine.Engine(Bundle.load(), InferenceSettings(precision=precision))
+    np.save(f"{sys.argv[1]}/{precision}.npy", one.run(window))
+    print(*one.kernels())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels of x86 processors")
+def test_a_processor_without_avx512_and_vnni(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _OLD, str(tmp_path)],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "avx512" not in done.stdout
+    assert "I8" in done.stdout
+    window = np.random.default_rng(0).normal(size=(1, 4, 48, 48, 48)).astype(np.float32)
+    for precision, most in (("fp32", 1e-3), ("int8", 0.1)):
+        here = Engine(Bundle.load(), InferenceSettings(precision=precision)).run(window)  # type: ignore[arg-type]
+        old = np.load(tmp_path / f"{precision}.npy", allow_pickle=False)
+        assert np.abs(here - old).mean() < most / 10
+        assert np.abs(here - old).max() < most

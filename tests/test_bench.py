@@ -1,0 +1,28 @@
+"""The bench: every stage of the command is there, floors stand beside, and it can be read again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gliomaseg.bench import START, bench
+from gliomaseg.errors import GliomasegError
+from gliomaseg.imaging.case import Case
+
+
+def test_stages_add_up(phantom_case: Case) -> None:
+    found = bench(phantom_case, runs=1)
+    assert {START, "read", "prepare", "infer", "label", "write", "picture"} <= found.seconds.keys()
+    assert sum(found.seconds.values()) == pytest.approx(found.total)
+    assert 0 < found.seconds[START] < found.total
+    assert found.floors.keys() == {"read", "infer"}
+    assert all(seconds > 0 for seconds in found.floors.values())
+    assert sum(found.machine["kernels"].values()) == 18
+    assert [row[0] for row in found.table()] == ["stage", *found.seconds, "all"]
+    assert json.loads(json.dumps(found.as_dict()))["case"] == phantom_case.id
+
+
+def test_a_command_that_fails_is_told(phantom_case: Case) -> None:
+    with pytest.raises(GliomasegError, match="E-SETTING"):
+        bench(phantom_case, runs=1, options=["--precision", "int7"])
