@@ -152,3 +152,30 @@ class TestSlices:
         engine, image = Smooth(), noise(4, 32, 48, 21)
         infer(image, engine, settings(10**9, "unet2d"))
         assert engine.shapes == [(16, 4, 32, 48)] * 2
+
+
+class TestFixedWindows:
+    """Networks that know one size of image only."""
+
+    @pytest.mark.parametrize("shape", [(32, 48, 64), (40, 20, 33), (32, 32, 32)])
+    def test_every_window_has_that_size(self, shape: tuple[int, int, int]) -> None:
+        fixed = ["network.window=[32, 32, 32]", "training.patch=[32, 32, 32]"]
+        network, image = Smooth(), noise(4, *shape)
+        found = infer(image, network, load_settings("unetr", fixed))
+        assert found.shape == (3, *shape)
+        assert set(network.shapes) == {(1, 4, 32, 32, 32)}
+
+    def test_slices_too(self) -> None:
+        flat = ["network.dimensions=2", "network.window=[32, 48]", "training.patch=[32, 48]"]
+
+        shapes: set[tuple[int, ...]] = set()
+
+        class Bright:
+            def run(self, window: np.ndarray) -> np.ndarray:
+                shapes.add(window.shape[1:])
+                return np.ascontiguousarray(window[:, :3])
+
+        image = noise(4, 70, 40, 5)
+        found = infer(image, Bright(), load_settings("unetr", flat))
+        assert shapes == {(4, 32, 48)}
+        np.testing.assert_allclose(found, image[:3], atol=1e-5)

@@ -15,6 +15,8 @@ from gliomaseg.errors import CaseError
 _PROCESS = 200e6
 #: What the network takes for each voxel of a window: bytes, and bytes per feature of its first level.
 _PER_VOXEL, _PER_FEATURE = 34, 0.64
+#: Features of the first level of a network whose widths are fixed (V-Net).
+_WIDTH = 16
 #: The smallest windows that are worth while, in voxels.
 _SMALLEST = 64**3
 #: A brain fills about this part of a BraTS image: what is foretold from headers alone goes by it.
@@ -44,8 +46,9 @@ class Demand:
         held += self.beside * (2 * self.image * self.stored + 4 * self.brain * channels)
         if window < self.brain:
             held += 4 * self.brain + 4 * window * (channels + regions)
-        full = 1 if settings.network.dimensions == 3 else 8  # unet3d works on an eighth of the voxels
-        features = full * settings.network.filters[0] * (2 if short else 4)
+        full = 1 if settings.network.name == "unet3d" else 8  # unet3d works on an eighth of the voxels
+        width = next(iter(settings.network.filters), _WIDTH)
+        features = full * width * (2 if short else 4)
         return _PROCESS + held + window * (_PER_VOXEL + _PER_FEATURE * features)
 
     def fit(self, settings: Settings, limit: float, *, short: bool) -> int:

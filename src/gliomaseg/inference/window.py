@@ -32,14 +32,16 @@ class Runs(Protocol):
 
 def infer(image: Array, engine: Runs, settings: Settings) -> Array:
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z)."""
-    if settings.network.dimensions == 2:
-        return _by_slices(image, engine, len(settings.network.regions))
     shape = image.shape[1:]
-    window = window_shape(shape, settings.inference.window_voxels, settings.prepare.multiple)
-    if window == shape:
-        whole: Array = engine.run(image[None])[0]
-        return whole
-    return _by_windows(image, engine, window, len(settings.network.regions))
+    window = settings.network.window
+    if window:
+        wanted = (*window, shape[2])[:3]
+        room = np.pad(image, [(0, 0), *((0, max(0, w - n)) for w, n in zip(wanted, shape, strict=True))])
+        return _by_windows(room, engine, wanted, settings)[(slice(None), *map(slice, shape))]
+    if settings.network.dimensions == 2:
+        return _whole(image, engine, settings)
+    fitting = window_shape(shape, settings.inference.window_voxels, settings.prepare.multiple)
+    return _by_windows(image, engine, fitting, settings)
 
 
 def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int, ...]:
@@ -65,17 +67,26 @@ def _by_slices(image: Array, engine: Runs, regions: int) -> Array:
     return out
 
 
-def _by_windows(image: Array, engine: Runs, window: tuple[int, ...], regions: int) -> Array:
-    shape = image.shape[1:]
+def _by_windows(image: Array, engine: Runs, window: tuple[int, ...], settings: Settings) -> Array:
+    shape, regions = image.shape[1:], len(settings.network.regions)
+    if window == shape:
+        return _whole(image, engine, settings)
     total = np.zeros((regions, *shape), dtype=np.float32)
     weights = np.zeros(shape, dtype=np.float32)
     for box in window_boxes(shape, window):
         weight = _window_weight(box, shape)
         part = np.ascontiguousarray(image[(slice(None), *box)])
-        total[(slice(None), *box)] += engine.run(part[None])[0] * weight
+        total[(slice(None), *box)] += _whole(part, engine, settings) * weight
         weights[box] += weight
     total /= weights
     return total
+
+
+def _whole(image: Array, engine: Runs, settings: Settings) -> Array:
+    if settings.network.dimensions == 2:
+        return _by_slices(image, engine, len(settings.network.regions))
+    found: Array = engine.run(image[None])[0]
+    return found
 
 
 def window_boxes(shape: tuple[int, ...], window: tuple[int, ...]) -> list[Box]:
