@@ -274,6 +274,15 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     refused(path, "E-CHANGED")
 
 
+def test_a_handedness_too_small_for_float32_is_kept(tmp_path: Path) -> None:
+    """Found by benchmarks/fuzz.py: the result's qform lay mirrored to its sform."""
+    pixdim = [-1e-300, 1, 1, 1, 1, 1, 1, 1]
+    path = store(tmp_path, nifti(version=2, affine=np.diag([1.0, 1, -1, 1]), pixdim=pixdim))
+    write_image(tmp_path / "out.nii", VOXELS.astype(np.uint8), read_grid(path))
+    after = nib.Nifti1Image.from_filename(tmp_path / "out.nii")
+    np.testing.assert_array_equal(after.get_qform(), after.get_sform())
+
+
 def test_header_extensions_are_skipped(tmp_path: Path) -> None:
     image = nib.Nifti1Image(VOXELS.astype(np.int16), STRAIGHT)
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"J. Doe" * 30))

@@ -51,8 +51,8 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
         _check_spacing(path, header["pixdim"][1:4])
     with np.errstate(all="ignore"):
         fields = {name: _field(header[name]) for name in _GEOMETRY}
-        fields["pixdim"] = _field(header["pixdim"][:4])
         affine = _affine(path, header)
+        fields["pixdim"] = _field(header["pixdim"][:4])
         spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     _check_spacing(path, spacing)
     _check_axes(path, affine[:3, :3] / spacing, notes)

@@ -1,0 +1,129 @@
+"""What images show: sound phantoms pass without a word, spoilt ones are told by what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gliomaseg.errors import CaseError
+from gliomaseg.imaging.align import alignment
+from gliomaseg.imaging.appearance import AS_GIVEN, features, fit, likeness, pair_features
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.content import check_content, check_reference_content
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.phantom import Phantom, make_phantom
+from gliomaseg.imaging.tumour import TumourSpec
+from gliomaseg.imaging.volume import Volume
+from gliomaseg.labels import Modality
+
+
+def codes(volume: Volume, *, force: bool = False) -> list[str]:
+    try:
+        return [note.code for note in check_content(volume, "x", force=force).notes]
+    except CaseError as error:
+        return [error.code if error.remedy and "case x" in error.what else "unnamed"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sound_exams_pass_without_a_word(seed: int) -> None:
+    made = make_phantom("small", seed=seed, tumour=TumourSpec(seed=seed))
+    assert codes(made.images) == []
+    assert check_reference_content(made.images, made.reference, "x") == ()
+    assert codes(make_phantom("small", seed=seed, tumour=None).images) == []
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 1, 3, 2), (3, 2, 1, 0), (1, 2, 3, 0)])
+def test_every_swap_names_what_looks_like_what(phantom: Phantom, order: tuple[int, ...]) -> None:
+    swapped = replace(phantom.images, array=phantom.images.array[list(order)])
+    with pytest.raises(CaseError, match="E-MODALITY-ORDER") as caught:
+        check_content(swapped, "x")
+    names = list(Modality)
+    for place, shown in enumerate(order):
+        wanted = f"{names[place]} looks like {names[shown]}"
+        assert (wanted in caught.value.what) == (place != shown)
+    assert codes(swapped, force=True)[0] == "W-FORCED"
+
+
+def test_likeness_is_the_same_in_any_order(phantom: Phantom) -> None:
+    array = phantom.images.array
+    given = likeness(pair_features(array))
+    turned = likeness(pair_features(array[[2, 0, 3, 1]]))
+    assert given.order == AS_GIVEN
+    assert [(2, 0, 3, 1)[place] for place in turned.order] == list(AS_GIVEN)
+    assert turned.best == pytest.approx(given.best, abs=0.05)
+
+
+def test_a_model_is_nearest_to_what_it_was_fitted_to(phantom: Phantom) -> None:
+    rows = np.stack([features(pair_features(make_phantom("small", seed=s).images.array)) for s in range(6)])
+    mean, precision = fit(rows)
+    own = features(pair_features(phantom.images.array)) - mean
+    other = features(pair_features(phantom.images.array[[1, 0, 3, 2]])) - mean
+    assert own @ precision @ own < other @ precision @ other
+
+
+@pytest.mark.parametrize("step", [2, -3])
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("channel", range(4))
+def test_a_moved_sequence_is_named(phantom: Phantom, channel: int, axis: int, step: int) -> None:
+    array = phantom.images.array.copy()
+    array[channel] = np.roll(array[channel], step, axis)
+    notes = check_content(replace(phantom.images, array=array), "x").notes
+    (note,) = (note for note in notes if note.code == "W-ALIGN")
+    assert f"{list(Modality)[channel]} seems" in note.what
+
+
+def test_alignment_of_images_that_share_nothing(phantom: Phantom) -> None:
+    array = np.zeros_like(phantom.images.array)
+    array[0, :40], array[1, 40:] = 1, 1
+    assert alignment(array, phantom.images.grid)[:2] == [0.0, 0.0]
+
+
+def test_only_the_head_is_looked_at_when_sequences_are_missing(phantom: Phantom) -> None:
+    some = Volume(phantom.images.array[[1, 0]], phantom.images.grid, ("t1c", "t2f"))
+    assert codes(some) == []
+    assert codes(replace(some, array=some.array + 1)) == ["E-SKULL"]
+    assert codes(replace(some, array=np.zeros_like(some.array))) == ["E-NOTBRAIN"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "side"), [(np.s_[25:], "right"), (np.s_[:, :60], "back"), (np.s_[:, 28:], "front")]
+)
+def test_the_cut_side_is_named_by_the_body(phantom: Phantom, cut: tuple[slice, ...], side: str) -> None:
+    """The phantom is stored x to the Left, y to the Posterior, z to the Superior."""
+    parts = cut if isinstance(cut, tuple) else (cut,)
+    volume = replace(phantom.images, array=phantom.images.array[(slice(None), *parts)])
+    notes = [note for note in check_content(volume, "x").notes if note.code == "W-EDGE"]
+    assert len(notes) == 1
+    assert f"the {side} edge" in notes[0].what
+
+
+def test_the_lower_edge_is_ordinary(phantom: Phantom) -> None:
+    volume = replace(phantom.images, array=phantom.images.array[..., 8:])
+    assert codes(volume) == []
+
+
+@pytest.mark.parametrize(("axis", "name"), list(enumerate(("left-right", "front-back", "top-bottom"))))
+def test_a_mirrored_reference_is_refused(phantom: Phantom, axis: int, name: str) -> None:
+    mirrored = replace(phantom.reference, labels=np.flip(phantom.reference.labels, axis))
+    with pytest.raises(CaseError, match=f"E-FLIP.*{name}"):
+        check_reference_content(phantom.images, mirrored, "x")
+
+
+def test_a_reference_in_the_middle_can_not_be_mirrored(phantom: Phantom) -> None:
+    brain = phantom.images.array.any(axis=0)
+    middle = brain & np.flip(brain, 0)
+    labels = np.where(middle, phantom.reference.labels | np.flip(phantom.reference.labels, 0), 0)
+    both = replace(phantom.reference, labels=np.where(labels > 0, 2, 0).astype(np.uint8))
+    assert check_reference_content(phantom.images, both, "x") == ()
+
+
+def test_no_false_alarm_on_real_cases(real_cases: list[Case]) -> None:
+    """All 51 are looked at by benchmarks/content_checks.py; a test has time for some."""
+    for case in real_cases[::17]:
+        volume = read_case(case, tuple(Modality))
+        assert codes(volume) == []
+        assert case.reference is not None
+        assert check_reference_content(volume, read_labels(case.reference, case.scheme), case.id) == ()

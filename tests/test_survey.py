@@ -1,0 +1,112 @@
+"""gliomaseg check: each case with its reason and remedy; headers first."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from gliomaseg.cli import main
+from gliomaseg.errors import ImageError
+from gliomaseg.imaging import nifti
+from gliomaseg.imaging.case import find_cases
+from gliomaseg.labels import Modality
+from gliomaseg.survey import require_sound, survey
+
+CopyCase = Callable[..., Path]
+
+
+@pytest.fixture
+def cases(copy_case: CopyCase, tmp_path: Path) -> Path:
+    """Return a folder with a sound case, a cut one, one with a swap, one without T2."""
+    data = tmp_path / "data"
+    for name in ("a-sound", "b-cut", "c-swapped"):
+        copy_case(name, data)
+    copy_case("d-missing", data, without=(Modality.T2W,), reference=False)
+    cut = data / "b-cut" / "b-cut_t1.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    t2, flair = (data / "c-swapped" / f"c-swapped_{name}.nii.gz" for name in ("t2", "flair"))
+    swapped = t2.read_bytes()
+    t2.write_bytes(flair.read_bytes())
+    flair.write_bytes(swapped)
+    return data
+
+
+def states(data: Path, *, deep: bool) -> list[str]:
+    return [f"{f.state} {f.error.code if f.error else ''}" for f in survey(find_cases(data), deep=deep)]
+
+
+def test_headers_tell_what_they_can_and_deep_the_rest(cases: Path) -> None:
+    assert states(cases, deep=False) == ["warn ", "fail E-TRUNCATED", "warn ", "fail E-MODALITY"]
+    assert states(cases, deep=True) == [
+        *("warn ", "fail E-TRUNCATED", "fail E-MODALITY-ORDER", "fail E-MODALITY")
+    ]
+
+
+def test_headers_are_all_that_is_read(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = nifti._read_raw
+    sizes = []
+
+    def count(path: Path, first: int) -> bytes:
+        sizes.append(first)
+        return read(path, first)
+
+    monkeypatch.setattr(nifti, "_read_raw", count)
+    (finding,) = survey(find_cases(cases)[:1])
+    assert finding.state == "warn"  # voxels of 3 mm
+    assert len(sizes) == 5
+    assert 0 < max(sizes) <= 4096
+
+
+def test_the_first_bad_case_is_told_with_the_number_of_others(cases: Path) -> None:
+    with pytest.raises(ImageError, match=r"b-cut_t1.*\(1 other cases are bad too") as caught:
+        require_sound(find_cases(cases), tuple(Modality))
+    assert caught.value.code == "E-TRUNCATED"
+    require_sound(find_cases(cases)[:1], tuple(Modality))
+    with pytest.raises(ImageError, match="b-cut_t1") as caught:
+        require_sound(find_cases(cases)[:3], tuple(Modality))
+    assert "others" not in caught.value.what
+
+
+def test_a_reference_is_looked_at_too(copy_case: CopyCase, tmp_path: Path) -> None:
+    folder = copy_case("a", tmp_path / "data")
+    path = folder / "a_seg.nii.gz"
+    image = nib.load(path)
+    labels = np.asarray(image.dataobj).copy()
+    labels[0, 0, 0] = 9
+    nib.save(nib.Nifti1Image(labels, image.affine), path)
+    assert states(tmp_path / "data", deep=True) == ["fail E-LABELS"]
+
+
+def test_the_command_shows_a_table_and_json(
+    cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ((), ("--json",)):
+        monkeypatch.setattr(sys, "argv", ["gliomaseg", "check", str(cases), *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 1
+        out, err = capsys.readouterr()
+        if more:
+            found = json.loads(out)
+            assert [finding["state"] for finding in found] == ["warn", "fail", "warn", "fail"]
+            assert found[1]["error"]["remedy"]
+            assert str(cases) not in out
+        else:
+            assert "E-TRUNCATED" in out
+            assert "0 pass, 2 warn, 2 fail" in err
+
+
+def test_training_refuses_bad_cases_before_any_work(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gliomaseg", "train", str(cases), "-o", str(tmp_path / "run")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "E-TRUNCATED" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
