@@ -20,7 +20,7 @@ def text() -> str:
         "meaning; `--json` gives all four. One bad case of a folder does not stop the others.",
         "`gliomaseg explain CODE` says what leads to it, [bad inputs](bad-inputs.md) what each gets. "
         "Tracebacks are",
-        "shown by `gliomaseg --debug ...` and kept by `gliomaseg --log FILE ...`.",
+        "Tracebacks are shown by `gliomaseg --debug ...` and kept by `gliomaseg --log FILE ...`.",
         "",
         "| code | meaning |",
         "|---|---|",
