@@ -26,7 +26,7 @@ from gliomaseg.labels import (
 )
 from gliomaseg.report.agreement import agree
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS, Packed, pack
-from gliomaseg.results.closeup import png_to_jpeg, rano_png, thumbnail_jpeg
+from gliomaseg.results.closeup import png_to_jpeg, rano_png, thumbnail_jpeg, view_of
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import STROKES, Stroke, overview_png
@@ -114,12 +114,14 @@ def _pictures(exam: Exam, sizes: Measurements) -> dict[str, bytes]:
     overview = exam.overview or overview_png(
         exam.images, exam.segmentation, title=exam.case_id, note=note, sizes=sizes
     )
-    lesions = sizes.targets or sizes.lesions[:1]
+    lesions, view = sizes.targets or sizes.lesions[:1], view_of(exam.images, exam.segmentation)
     lines = {
-        f"lesion-{sizes.lesions.index(lesion) + 1}": rano_png(exam.images, exam.segmentation, lesion)
+        f"lesion-{sizes.lesions.index(lesion) + 1}": rano_png(
+            exam.images, exam.segmentation, lesion, view=view
+        )
         for lesion in lesions
     }
-    thumbnail = {"thumbnail": thumbnail_jpeg(exam.images, exam.segmentation)}
+    thumbnail = {"thumbnail": thumbnail_jpeg(exam.images, exam.segmentation, view=view)}
     return {"overview": png_to_jpeg(overview), **lines, **thumbnail}
 
 

@@ -28,7 +28,8 @@ def measurements(report: Report) -> str:
     words = (
         f"Lesions are voxels joined by a face, an edge or a corner, {sizes['least_lesion_ml']} ml or more. "
         "Surface, sphericity, centre (RAS+) and longest diameter are of the largest one. The range goes from "
-        "the voxels that the model calls at least 90 % probable to those at least 10 % probable."
+        "the voxels that the model calls at least 90 % probable to those at least 10 % probable: it is "
+        "no confidence interval."
     )
     small = table(_tissues(sizes), caption=scheme, heads=2) + table(_fractions(sizes), caption="Fractions")
     return (

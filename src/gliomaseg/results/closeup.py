@@ -30,16 +30,19 @@ _RIM = 26
 THUMBNAIL = 112  # pixels along the longer side
 
 
-def rano_png(images: Volume, segmentation: Segmentation, lesion: Lesion) -> bytes:
+def rano_png(
+    images: Volume, segmentation: Segmentation, lesion: Lesion, *, view: View | None = None
+) -> bytes:
     """Return a PNG of the axial slice in which a lesion was measured, its two lines drawn to scale.
 
-    T1 with contrast where there is any; FLAIR, then the first channel, otherwise.
+    T1 with contrast where there is any; FLAIR, then the first channel, otherwise. ``view`` is what
+    ``view_of`` returns, to spare finding it again.
     Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
     """
     require(images, segmentation)
     first = Modality.T1C if lesion.enhancing_ml > 0 else Modality.T2F
     channel = _channel(images, (first, Modality.T1C, Modality.T2F))
-    view, window = _view(images, segmentation, channel)
+    view, window = view or view_of(images, segmentation), _window(images, channel)
     centre = (*view.centre[:2], lesion.diameters.slice)
     view = replace(
         zoom_on(view, segmentation.mask(Region.WT), grid=images.grid, least_mm=_LEAST_MM), centre=centre
@@ -67,11 +70,11 @@ def rano_png(images: Volume, segmentation: Segmentation, lesion: Lesion) -> byte
     return _png(page)
 
 
-def thumbnail_jpeg(images: Volume, segmentation: Segmentation) -> bytes:
+def thumbnail_jpeg(images: Volume, segmentation: Segmentation, *, view: View | None = None) -> bytes:
     """Return a small JPEG of the axial slice with the most tumour, outlined."""
     require(images, segmentation)
     channel = _channel(images, (Modality.T1C, Modality.T2F))
-    view, window = _view(images, segmentation, channel)
+    view, window = view or view_of(images, segmentation), _window(images, channel)
     page = _slice(images, segmentation, channel, view, window)
     page.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
@@ -86,9 +89,14 @@ def png_to_jpeg(png: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _view(images: Volume, segmentation: Segmentation, channel: int) -> tuple[View, tuple[float, float]]:
-    sample = sample_of(images.array[channel], orientation_of(images.grid.affine))
-    return find_view([sample], segmentation), window_of(sample)
+def view_of(images: Volume, segmentation: Segmentation) -> View:
+    """Return the crop and the planes of a case's small pictures; raises as ``rano_png``."""
+    require(images, segmentation)
+    return find_view([sample_of(images.array[0], orientation_of(images.grid.affine))], segmentation)
+
+
+def _window(images: Volume, channel: int) -> tuple[float, float]:
+    return window_of(sample_of(images.array[channel], orientation_of(images.grid.affine)))
 
 
 def _slice(

@@ -1,0 +1,130 @@
+"""Time pictures, reports and pages, and write docs/speed-report.md.
+
+    python benchmarks/report.py ../shared/data/brats/BraTS2021_00000 --write docs/speed-report.md
+
+Seconds are medians of --runs in one process, after one run to warm up. Pages are opened from a file in
+Debian's Chromium (without a GPU) by Playwright: first contentful paint is the browser's own account.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_case
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.labels import Modality
+from gliomaseg.report.case_page import case_page
+from gliomaseg.report.cohort import entry_of
+from gliomaseg.report.cohort_page import cohort_page
+from gliomaseg.report.content import Exam, make_report
+from gliomaseg.results.measure import measure
+from gliomaseg.results.picture import overview_png
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+)
+CASES = 1000
+PAINT = (
+    "() => performance.getEntriesByType('paint').find((e) => e.name === 'first-contentful-paint').startTime"
+)
+
+
+def timed(work: Callable[[], object], runs: int) -> str:
+    """Return the median seconds of some work, least to most."""
+    work()
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+def opened(pages: dict[str, Path], runs: int) -> list[str]:
+    """Return a row for each page: seconds to first paint, and until all of it works."""
+    from playwright.sync_api import sync_playwright
+
+    rows = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS.split())
+        for name, path in pages.items():
+            paints, whole = [], []
+            for _ in range(runs + 1):
+                page = browser.new_page()
+                started = time.perf_counter()
+                page.goto(path.as_uri(), wait_until="commit")
+                page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+                whole.append(time.perf_counter() - started)
+                paints.append(page.evaluate(PAINT) / 1000)
+                page.close()
+            paint, ready = statistics.median(paints[1:]), statistics.median(whole[1:])
+            rows.append(
+                f"| {name}: first paint | {paint:.2f} ({min(paints[1:]):.2f} to {max(paints[1:]):.2f}) | |"
+            )
+            rows.append(f"| {name}: every slice and control ready | {ready:.2f} | |")
+        browser.close()
+    return rows
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("case", type=Path)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    case = Case.from_folder(options.case)
+    seg, images = read_labels(case.reference, case.scheme), read_case(case, tuple(Modality))
+    sizes = measure(seg, images=images)
+    overview = overview_png(images, seg, title=case.id, sizes=sizes)
+    exam = Exam(case.id, seg, images, measurements=sizes, overview=overview)
+    report = make_report(exam)
+    entries = [replace(entry_of(report, f"case-{n}.html"), case_id=f"case-{n}") for n in range(CASES)]
+    rows = [
+        f"| measuring | {timed(lambda: measure(seg, images=images), options.runs)} | |",
+        f"| overview.png | {timed(lambda: overview_png(images, seg, title='', sizes=sizes), options.runs)} "
+        f"| {len(overview) / 1e6:.1f} MB |",
+        f"| report.html | {timed(lambda: case_page(make_report(exam)), options.runs)} "
+        f"| {len(case_page(report)) / 1e6:.1f} MB |",
+        f"| page of {CASES} cases | {timed(lambda: cohort_page(entries), options.runs)} "
+        f"| {len(cohort_page(entries)) / 1e6:.1f} MB |",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        pages = {
+            "report in Chromium": Path(folder) / "a.html",
+            f"{CASES} cases in Chromium": Path(folder) / "b.html",
+        }
+        for path, text in zip(pages.values(), (case_page(report), cohort_page(entries)), strict=True):
+            path.write_text(text, encoding="utf-8")
+        rows += opened(pages, options.runs)
+    lines = [
+        "# Speed of pictures and pages",
+        "",
+        f"Medians of {options.runs} runs (least to most); {os.cpu_count()} cores, load average "
+        f"{os.getloadavg()[0]:.0f} when it ended; case `{case.id}`, "
+        f"{'x'.join(map(str, seg.grid.shape))} voxels.",
+        "",
+        "    python benchmarks/report.py ../shared/data/brats/BraTS2021_00000 --write docs/speed-report.md",
+        "",
+        "| what | seconds | size |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+    sys.stdout.write("\n".join(lines))
+    if options.write:
+        options.write.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
