@@ -8,7 +8,7 @@ A path in a request is only looked up in the table of cases: it never reaches th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -29,6 +29,8 @@ _HTML, _BYTES, _SCRIPT = (
     "application/octet-stream",
     "text/javascript; charset=utf-8",
 )
+Progress = Callable[[float, str], None]
+
 _KEPT = 4  # reports in memory
 _ASKED_FROM = ("same-origin", "none")
 
@@ -45,6 +47,7 @@ class Viewer(ThreadingHTTPServer):
         self.session = secrets.token_urlsafe(32)
         self._token: str | None = secrets.token_urlsafe(32)
         self._reports: dict[str, Report] = {}
+        self._entries: dict[str, Entry] = {}
         self._lock = Lock()
 
     @property
@@ -71,9 +74,13 @@ class Viewer(ThreadingHTTPServer):
                 self._reports[case_id] = self.sources[case_id].report(limit=None)
             return self._reports[case_id]
 
-    def entries(self) -> list[Entry]:
-        """Return the table of cases; one that can't be read says why."""
-        return [self._entry(source) for source in self.sources.values()]
+    def entries(self, progress: Progress = lambda _fraction, _text: None) -> list[Entry]:
+        """Return the table of cases, made once; a case that can't be read says why."""
+        for number, (case_id, source) in enumerate(self.sources.items()):
+            if case_id not in self._entries:
+                progress(number / len(self.sources), case_id)
+                self._entries[case_id] = self._entry(source)
+        return list(self._entries.values())
 
     def _entry(self, source: Source) -> Entry:
         link = f"/case/{quote(source.case_id, safe='')}/"
