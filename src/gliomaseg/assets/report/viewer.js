@@ -211,7 +211,7 @@ function annotate(context, view, l, size) {
   const half = RIM * devicePixelRatio / 2, [top, bottom, left, right] = view.letters, grey = "#dfe3e8";
   letters(context, top, size / 2, half, "center", grey); letters(context, bottom, size / 2, size - half, "center", grey);
   letters(context, left, half, size / 2, "center", grey); letters(context, right, size - half, size / 2, "center", grey);
-  const mm = [50, 20, 10, 5, 2, 1].find((length) => length * l.scale <= size / 4) || 1;
+  const mm = [50, 20, 10, 5, 2, 1].find((length) => length * l.scale + 70 * devicePixelRatio <= size / 2) || 1;
   const y = size - half, start = half;
   context.strokeStyle = grey; context.lineWidth = 2 * devicePixelRatio;
   context.beginPath(); context.moveTo(start, y); context.lineTo(start + mm * l.scale, y); context.stroke();
