@@ -8,7 +8,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Entry:
     case_id: str
     verdict: str
     reasons: tuple[str, ...] = ()
-    row: Mapping[str, str] = ()  # type: ignore[assignment]
+    row: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     seconds: float | None = None
     page: str = ""
@@ -38,7 +38,7 @@ class Entry:
     def number(self, column: str) -> float | None:
         """Return a number of the row; None where there is none."""
         try:
-            return float(dict(self.row)[column])
+            return float(self.row[column])
         except (KeyError, ValueError):
             return None
 

@@ -81,7 +81,7 @@ def _row(entry: Entry) -> str:
     reasons = "".join(f"<small>{escape(reason)}</small>" for reason in entry.reasons)
     verdict = escape(entry.verdict)
     cells = "".join(_number(entry.number(column), digits) for _, column, digits in _NUMBERS)
-    side = dict(entry.row).get("side", "") or ""
+    side = entry.row.get("side", "")
     missing = ", ".join(entry.missing) or "none"
     return (
         f'<tr data-verdict="{verdict}"><td>{picture}</td><th scope="row">{link}</th>'

@@ -174,7 +174,7 @@ def _numbers(part: Region | Tissue) -> list[int]:
 
 
 def _part(part: Region | Tissue, stroke: Stroke) -> dict[str, Any]:
-    """Return a region or tissue as it is drawn; only WT, TC and ET less what is inside them are filled."""
+    """Return a region or tissue as it is drawn, in the colour and dashes of overview.png."""
     title = REGION_TITLES[part] if isinstance(part, Region) else TISSUE_TITLES[part]
     dash = [stroke.dash * 0.8, stroke.space * 0.8] if stroke.space else []
     colour = "#" + bytes(stroke.colour).hex()

@@ -88,11 +88,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "reasons": " ".join(entry.reasons),
         "missing": " ".join(entry.missing),
         "seconds": entry.seconds,
-        **{
-            name: value
-            for name, value in dict(entry.row).items()
-            if name not in ("case", "verdict", "reasons")
-        },
+        **{name: value for name, value in entry.row.items() if name not in ("case", "verdict", "reasons")},
     }
 
 
