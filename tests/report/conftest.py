@@ -21,7 +21,7 @@ from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.results.measurements import to_csv
 
 sys.path.insert(0, str(Path(__file__).parent))
-from pages import ODD
+from pages import FLAGS, ODD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -35,15 +35,6 @@ RUN: dict[str, Any] = {
     "settings": {"a": [1, ODD]},
     "seconds": {"read": 0.5, "infer": 1.0},
 }
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
 ODD = "<img src=x onerror=alert(1)>&\"'"
 
 

@@ -6,6 +6,8 @@ Screenshots and the printed page stay in pytest's folder of the run (--basetemp 
 from __future__ import annotations
 
 import gzip
+import io
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pages import FLAGS
+from PIL import Image
 
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
@@ -241,6 +245,36 @@ def test_3d_or_its_absence_in_words(open_page: Open, report: Report) -> None:
     assert page.is_visible("#three-show") is has_webgl
     if not has_webgl:
         assert "WebGL 2" in page.inner_text("#three-words")
+
+
+def test_3d_is_drawn_where_webgl_is(browser: Browser, report: Report, tmp_path: Path) -> None:
+    """A browser with WebGL in software: NiiVue loads under the page's strict policy and draws."""
+    flags = [*(flag for flag in FLAGS if flag != "--disable-gpu"), "--use-angle=swiftshader"]
+    path = tmp_path / "page.html"
+    path.write_text(case_page(report), encoding="utf-8")
+    software = browser.browser_type.launch(
+        executable_path=shutil.which("chromium"), args=[*flags, "--enable-unsafe-swiftshader"]
+    )
+    try:
+        page = software.new_page()
+        problems: list[str] = []
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.goto(path.as_uri())
+        page.wait_for_selector(READY)
+        if not page.is_visible("#three-show"):
+            pytest.skip("this Chromium has no WebGL in software")
+        page.click("#three-show")
+        page.wait_for_selector("#three-words:has-text('NiiVue')", timeout=60_000)
+        page.wait_for_timeout(500)
+        picture = np.asarray(
+            Image.open(io.BytesIO(page.locator("#three canvas").screenshot())).convert("RGB")
+        )
+        red, _, blue = np.moveaxis(picture.astype(int), -1, 0)
+        assert (picture.max(axis=-1) > 60).mean() > 0.02, "the brain is drawn"
+        assert ((red - blue) > 80).sum() > 50, "and the enhancing tumour"
+        assert problems == []
+    finally:
+        software.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
