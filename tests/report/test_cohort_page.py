@@ -12,6 +12,8 @@ import pytest
 from pages import Page
 
 from gliomaseg.cli import app
+from gliomaseg.errors import UsageError
+from gliomaseg.report import verbs
 from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.cohort_page import cohort_page
 from gliomaseg.report.sources import case_source, find_sources
@@ -105,3 +107,8 @@ def test_static_pages_of_one_case(copy_case, tmp_path: Path) -> None:  # type: i
     assert caught.value.code == 0
     assert "Against the reference" in (tmp_path / "s" / "one.html").read_text(encoding="utf-8")
     assert case_source(case, seg=None).seg == seg
+    shown = verbs.sources_of(case, seg=None, reference=None, data=None, scheme=None)
+    assert [source.seg for source in shown] == [seg], "a case alone shows its own reference"
+    seg.unlink()
+    with pytest.raises(UsageError, match="no label map"):
+        verbs.sources_of(case, seg=None, reference=None, data=None, scheme=None)

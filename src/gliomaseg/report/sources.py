@@ -90,6 +90,12 @@ def _source(case_id: str, seg: Path, case: Case | None, scheme: LabelScheme | No
     )
 
 
+def is_case(path: Path) -> bool:
+    """Return whether a folder directly holds images that are named as a data set names them."""
+    names = [entry.name for entry in path.iterdir() if entry.is_file()] if path.is_dir() else []
+    return any(part is not None and part.modality is not None for part in map(parse_name, names))
+
+
 def case_source(
     path: Path, *, seg: Path | None, reference: Path | None = None, scheme: LabelScheme | None = None
 ) -> Source:

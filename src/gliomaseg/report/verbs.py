@@ -11,7 +11,7 @@ from gliomaseg.labels import LabelScheme
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.cohort import ordered
 from gliomaseg.report.serve import Viewer
-from gliomaseg.report.sources import Source, case_source, find_sources
+from gliomaseg.report.sources import Source, case_source, find_sources, is_case
 from gliomaseg.report.write import write_reports
 
 
@@ -46,7 +46,7 @@ def sources_of(
     path: Path, *, seg: Path | None, reference: Path | None, data: Path | None, scheme: LabelScheme | None
 ) -> list[Source]:
     """Return what to view: one case with a label map, or a folder of results."""
-    if seg or reference:
+    if seg or reference or is_case(path):
         return [case_source(path, seg=seg, reference=reference, scheme=scheme)]
     return find_sources(path, data=data, scheme=scheme)
 
