@@ -32,6 +32,10 @@ TINY += ["training.warmup_steps=2", "training.workers=0", "training.folds=2", "t
 TINY += ["training.checkpoint_minutes=0.00001"]
 
 
+#: What the last command said.
+SAID = Path(tempfile.gettempdir()) / f"gliomaseg-kills-{os.getpid()}.txt"
+
+
 class Child:
     """A forked process that runs the command line."""
 
@@ -43,7 +47,7 @@ class Child:
     def _run(self, arguments: list[str]) -> None:
         code = 1
         try:
-            with open(os.devnull, "w") as sink:  # noqa: PTH123
+            with SAID.open("w", encoding="utf-8") as sink:
                 sys.stdout = sys.stderr = sink
                 sys.argv = ["gliomaseg", *arguments]
                 main_of_gliomaseg()
@@ -78,7 +82,7 @@ def seconds_of(*args: object) -> float:
     started = time.monotonic()
     code = start(*args).wait()
     if code:
-        raise SystemExit(f"gliomaseg {args} ended with {code}")
+        raise SystemExit(f"gliomaseg {args} ended with {code}: {SAID.read_text(encoding='utf-8')[-2000:]}")
     return time.monotonic() - started
 
 

@@ -121,18 +121,22 @@ def test_a_full_disk_is_found_before_the_work(phantom_folder: Path, mounted: Cal
 
 
 def test_a_disk_that_fills_up_during_the_work_keeps_what_is_whole(
-    phantom_folder: Path, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    phantom_folder: Path, tmp_path: Path, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gliomaseg import cohort
     from gliomaseg.imaging.case import find_cases
     from gliomaseg.segmenter import Segmenter
 
-    disk = mounted("size=400k")
+    cases, segmenter = find_cases(phantom_folder), Segmenter.load()
+    folder = segmenter.segment(cases[0]).save(tmp_path / "elsewhere")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    disk = mounted(f"size={5 * size // 2}")
     monkeypatch.setattr(cohort, "_ROOM", 0)
-    outcomes = list(cohort.segment_cases(find_cases(phantom_folder), Segmenter.load(), disk / "out"))
+    outcomes = list(cohort.segment_cases(cases, segmenter, disk / "out"))
     codes = [outcome.error.code if outcome.error else "done" for outcome in outcomes]
+    assert codes[0] == "done"
     assert codes[-1] == "E-DISK"
-    assert set(codes) <= {"done", "E-DISK"}
+    assert set(codes) == {"done", "E-DISK"}
     for path in (disk / "out").iterdir():
         assert is_whole(path)
     assert len(list((disk / "out").iterdir())) == codes.count("done")

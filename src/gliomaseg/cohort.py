@@ -78,7 +78,7 @@ def segment_cases(
     model, settings by hash) is left as it is; one that another process is working on fails with E-LOCKED.
     Raises OutputError when ``output`` can't be written, before any work.
     """
-    files.make_folder(output, room=_ROOM * len(cases))
+    files.make_folder(output, room=_ROOM * sum(not (output / case.id).exists() for case in cases))
     files.clear_leftovers(output)
     jobs: list[_Job] = []
     for number, case in enumerate(cases):
