@@ -110,3 +110,16 @@ def test_training_refuses_bad_cases_before_any_work(
         main()
     assert "E-TRUNCATED" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_looks_wrong_is_a_warning_in_training(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A data set is not to be refused for one case in a hundred that looks odd; check --deep fails it."""
+    pytest.importorskip("torch")
+    from gliomaseg.config import Settings
+    from gliomaseg.learning.cache import prepare_cases
+
+    swapped = [case for case in find_cases(cases) if case.id == "c-swapped"]
+    prepare_cases(swapped, Settings(), tmp_path / "cache", lambda *_: None)
+    assert "W-FORCED: E-MODALITY-ORDER" in capsys.readouterr().err

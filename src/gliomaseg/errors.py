@@ -82,7 +82,7 @@ WARNINGS: dict[str, str] = {
     "W-ALIGN": "the sequences seem not to be registered to each other",
     "W-CONTRAST": "the T1 with contrast shows no more enhancement than the T1 without",
     "W-EDGE": "the brain touches the edge of the image",
-    "W-FORCED": "a refusal was overridden with --force",
+    "W-FORCED": "what would be refused went on: with --force, or in training, where it is a warning",
     "W-NOTUMOUR": "no tumour was found: all volumes are 0",
     "W-EMPTYREF": "a reference holds no tumour",
     "W-OUTSIDE": "part of a reference lies outside the brain",

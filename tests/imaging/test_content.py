@@ -110,6 +110,9 @@ def test_a_mirrored_reference_is_refused(phantom: Phantom, axis: int, name: str)
     mirrored = replace(phantom.reference, labels=np.flip(phantom.reference.labels, axis))
     with pytest.raises(CaseError, match=f"E-FLIP.*{name}"):
         check_reference_content(phantom.images, mirrored, "x")
+    note, *_ = check_reference_content(phantom.images, mirrored, "x", force=True)
+    assert note.code == "W-FORCED"
+    assert "E-FLIP" in note.what
 
 
 def test_a_reference_in_the_middle_can_not_be_mirrored(phantom: Phantom) -> None:

@@ -7,6 +7,7 @@ on purpose: docs/content-checks.md has the ranges. Ignorant of files.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -62,38 +63,52 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     checks = [_check_head, *([_check_sequences] if volume.channels == tuple(Modality) else [])]
     notes: list[Note] = []
     for check in checks:
-        try:
-            notes += check(look)
-        except GliomasegError as error:
-            if not force:
-                raise
-            notes.append(Note("W-FORCED", f"{error.code}: {error.what}", "it went on because of --force"))
+        notes += _forced(lambda check=check: check(look), force)  # type: ignore[misc]
     return replace(volume, notes=(*volume.notes, *notes, *_edge_notes(volume, case_id)))
 
 
-def check_reference_content(volume: Volume, reference: Segmentation, case_id: str) -> tuple[Note, ...]:
-    """Return what is odd about a reference; raises CaseError (E-FLIP) if its mirror image fits better."""
+def check_reference_content(
+    volume: Volume, reference: Segmentation, case_id: str, *, force: bool = False
+) -> tuple[Note, ...]:
+    """Return what is odd about a reference.
+
+    Raises CaseError (E-FLIP) if its mirror image fits better; with ``force`` that becomes a note.
+    """
     mask = reference.mask(Region.WT)
     if not mask.any():
         return (Note("W-EMPTYREF", f"the reference of case {case_id} is empty", "it counts as no tumour"),)
-    look, steps = _look(volume, case_id), _steps(volume.grid)
-    coarse = mask[tuple(steps)]
-    brain = look.brain
-    for axis, gain in enumerate(_mirror_gains(volume, look, coarse)):
+    look = _look(volume, case_id)
+    coarse = mask[tuple(_steps(volume.grid))]
+    notes = _forced(lambda: _check_side(volume, look, coarse), force)
+    inside = int(np.count_nonzero(coarse & look.brain)) / max(1, int(np.count_nonzero(coarse)))
+    if coarse.any() and inside < _LEAST_INSIDE:
+        what = f"{1 - inside:.0%} of the reference of case {case_id} lies outside the brain"
+        notes.append(Note("W-OUTSIDE", what, "compare it with its images in a viewer"))
+    return tuple(notes)
+
+
+def _forced(check: Callable[[], list[Note]], force: bool) -> list[Note]:
+    """Return what ``check`` notes; with ``force`` a refusal is a note too."""
+    try:
+        return check()
+    except GliomasegError as error:
+        if not force:
+            raise
+        return [Note("W-FORCED", f"{error.code}: {error.what}", "the work went on all the same")]
+
+
+def _check_side(volume: Volume, look: _Look, mask: npt.NDArray[np.bool_]) -> list[Note]:
+    for axis, gain in enumerate(_mirror_gains(volume, look, mask)):
         if gain > _DARKER:
             direction = ("left-right", "front-back", "top-bottom")[_world_axis(volume.grid, axis)]
             raise CaseError(
                 "E-FLIP",
-                f"the reference of case {case_id} seems to be mirrored {direction}: T2 and FLAIR are "
+                f"the reference of case {look.case_id} seems to be mirrored {direction}: T2 and FLAIR are "
                 f"brighter in its mirror image by {gain:.1f} quartile distances",
                 expected="a reference that lies on the lesion",
                 remedy="compare it with its images in a viewer; mirror it back, or leave the case out",
             )
-    inside = int(np.count_nonzero(coarse & brain)) / max(1, int(np.count_nonzero(coarse)))
-    if coarse.any() and inside < _LEAST_INSIDE:
-        what = f"{1 - inside:.0%} of the reference of case {case_id} lies outside the brain"
-        return (Note("W-OUTSIDE", what, "compare it with its images in a viewer"),)
-    return ()
+    return []
 
 
 def _steps(grid: Grid) -> list[slice]:

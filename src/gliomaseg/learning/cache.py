@@ -153,10 +153,10 @@ def _key(case: Case, settings: Settings) -> str:
 
 
 def _write_case(case: Case, settings: Settings, folder: Path) -> dict[str, Any]:
-    volume = check_content(read_case(case, settings.network.modalities), case.id)
+    volume = check_content(read_case(case, settings.network.modalities), case.id, force=True)
     reference = read_labels(Path(str(case.reference)), case.scheme)
     check_reference(case, volume.grid, reference.grid)
-    notes = (*volume.notes, *check_reference_content(volume, reference, case.id))
+    notes = (*volume.notes, *check_reference_content(volume, reference, case.id, force=True))
     prepared = prepare(volume, settings.prepare)
     image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)
     label = _stored_labels(reference, prepared)
