@@ -7,6 +7,7 @@ The command itself is run in fresh processes, so that start-up counts; what each
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,13 +33,17 @@ START = "start-up"
 
 @dataclass(frozen=True)
 class Bench:
-    """Medians over fresh processes: seconds per stage in order, and floors in seconds of some of them."""
+    """Medians over fresh processes: seconds per stage in order, and floors in seconds of some of them.
+
+    ``processor`` is the time of all cores together, which other work on the machine hardly changes.
+    """
 
     case: str
     seconds: dict[str, float]
     total: float
     least: float
     most: float
+    processor: float
     floors: dict[str, float]
     peak_memory_mb: float | None
     machine: dict[str, Any]
@@ -62,7 +67,8 @@ class Bench:
         return [
             f"{self.machine['processor']}, {self.machine['cores']} cores, {features}",
             f"{self.machine['threads']} threads, {self.machine['precision']}; convolutions by {kernels}",
-            f"peak memory {self.peak_memory_mb} MB; least {self.least:.2f} s, most {self.most:.2f} s",
+            f"least {self.least:.2f} s, most {self.most:.2f} s; {self.processor:.2f} s of processor time; "
+            f"peak memory {self.peak_memory_mb} MB",
         ]
 
 
@@ -83,7 +89,7 @@ def bench(
         for number in range(runs + 1):
             progress(number / (runs + 2), f"run {number} of {runs}")
             runs_done.append(_run(case, Path(folder), options))
-    walls, records = zip(*runs_done[1:], strict=True)
+    walls, processor, records = zip(*runs_done[1:], strict=True)
     progress(0.95, "measuring floors")
     stages = {name: [record["seconds"][name] for record in records] for name in records[0]["seconds"]}
     start = [wall - sum(r["seconds"].values()) for wall, r in zip(walls, records, strict=True)]
@@ -94,26 +100,28 @@ def bench(
         statistics.median(walls),
         min(walls),
         max(walls),
+        statistics.median(processor),
         _floors(case, segmenter),
         max((r["peak_memory_mb"] for r in records if r["peak_memory_mb"]), default=None),
         _machine(segmenter),
     )
 
 
-def _run(case: Case, folder: Path, options: Sequence[str]) -> tuple[float, dict[str, Any]]:
-    """Return the wall seconds of one fresh process, and its record."""
+def _run(case: Case, folder: Path, options: Sequence[str]) -> tuple[float, float, dict[str, Any]]:
+    """Return the wall and processor seconds of one fresh process, and its record."""
     command = [sys.executable, "-m", "gliomaseg", "segment", *_inputs(case), "--id", case.id]
     command += ["-o", str(folder), "--overwrite", *options]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), os.times()
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own)
-    wall = time.perf_counter() - started
+    wall, after = time.perf_counter() - started, os.times()
+    spent = sum(after[2:4]) - sum(before[2:4])  # of the children
     if done.returncode:
         raise GliomasegError(
             "E-INTERNAL",
             f"gliomaseg segment failed: {done.stderr.strip()}",
             remedy="put right what it says, then repeat",
         )
-    return wall, json.loads((folder / case.id / "run.json").read_text(encoding="utf-8"))
+    return wall, spent, json.loads((folder / case.id / "run.json").read_text(encoding="utf-8"))
 
 
 def _inputs(case: Case) -> list[str]:
