@@ -110,7 +110,7 @@ def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
     try:
         for number, job in enumerate(jobs):
             for following in jobs[number + len(opening) : number + 1 + ahead]:
-                opening.append(reader.submit(following.open, beside=min(2 * ahead, len(jobs) - 1)))
+                opening.append(reader.submit(following.open))
             opening.popleft().result()
             job.label()
             saving.append(writer.submit(job.save))
@@ -144,8 +144,8 @@ class _Job:
         self._opened: Opened | None = None
         self._result: Result | None = None
 
-    def open(self, *, beside: int) -> None:
-        """Read and prepare the case, while ``beside`` others are in memory, unless its result is there."""
+    def open(self) -> None:
+        """Read and prepare the case, unless its folder holds the wanted result already."""
         with self._caught():
             folder = self._output / self._case.id
             self._tell("check")
@@ -156,9 +156,7 @@ class _Job:
                 if finished.compare(folder, wanted) == "unchanged":
                     self._end(_outcome(self._case, "unchanged", folder))
                     return
-            self._opened = self._segmenter.open(
-                self._case, scheme=self._scheme, beside=beside, stage=self._tell
-            )
+            self._opened = self._segmenter.open(self._case, scheme=self._scheme, stage=self._tell)
 
     def label(self) -> None:
         """Run the network."""

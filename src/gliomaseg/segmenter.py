@@ -99,25 +99,21 @@ class Segmenter:
         case: Case,
         *,
         scheme: LabelScheme = BRATS2021,
-        beside: int = 0,
         stage: Stage = lambda _: None,
     ) -> Opened:
-        """Read and prepare a case while the network is compiled; ``label`` does the rest of ``segment``.
-
-        ``beside`` is the number of other cases that are in memory at the same time.
-        """
+        """Read and prepare a case while the network is compiled; ``label`` does the rest of ``segment``."""
         seconds: dict[str, float] = {}
         limit = self._memory_limit()
         with ThreadPoolExecutor(1) as background:
             compiling = background.submit(self.engine.compile)
             with _stage("read", stage, seconds):
                 voxels, stored = stored_size(case, self.settings.network.modalities)
-                self._window(Demand(voxels, int(voxels * BRAIN), stored, beside), limit)
+                self._window(Demand(voxels, int(voxels * BRAIN), stored), limit)
                 images = read_case(case, self.settings.network.modalities)
                 images = check_content(images, case.id, force=self.force)
             with _stage("prepare", stage, seconds):
                 prepared = prepare(images, self.settings.prepare)
-                window = self._window(Demand(voxels, prepared.image[0].size, stored, beside), limit)
+                window = self._window(Demand(voxels, prepared.image[0].size, stored), limit)
             with _stage("compile", stage, seconds):
                 compiling.result()
         with _stage("hash", stage, seconds):
@@ -136,7 +132,8 @@ class Segmenter:
             restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
             ranges = count_ranges(probabilities, settings)
         segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
-        return Result(opened.case, opened.images, segmentation, opened.provenance, seconds, ranges)
+        provenance = {**opened.provenance, "window_voxels": opened.window}
+        return Result(opened.case, opened.images, segmentation, provenance, seconds, ranges)
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""

@@ -6,7 +6,7 @@ fp32 for one window of 256^3 voxels, 160, 163 and 184 MB for one of 64^3. Ignora
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError
@@ -25,15 +25,11 @@ BRAIN = 0.45
 
 @dataclass(frozen=True)
 class Demand:
-    """What a case asks for: voxels of its image and brain, bytes per voxel as stored, and other cases.
-
-    ``beside`` is the number of cases that are read or written meanwhile.
-    """
+    """What a case asks for: the voxels of its image and of its brain, and bytes per voxel as stored."""
 
     image: int
     brain: int
     stored: int
-    beside: int = 0
 
     def reading(self) -> float:
         """Return the bytes at the peak of reading: the files inflated, then stacked."""
@@ -43,7 +39,6 @@ class Demand:
         """Return the bytes at the peak of inference in windows of ``window`` voxels."""
         channels, regions = len(settings.network.modalities), len(settings.network.regions)
         held = self.image * self.stored + 4 * self.brain * (channels + regions)
-        held += self.beside * (2 * self.image * self.stored + 4 * self.brain * channels)
         if window < self.brain:
             held += 4 * self.brain + 4 * window * (channels + regions)
         full = 1 if settings.network.name == "unet3d" else 8  # unet3d works on an eighth of the voxels
@@ -59,8 +54,7 @@ class Demand:
         window = min(settings.inference.window_voxels, self.brain)
         while window > _SMALLEST and self.inferring(settings, window, short) > limit:
             window = max(window * 7 // 8, _SMALLEST)
-        alone = replace(self, beside=0)  # the others may be done by then: no reason to refuse
-        needed = max(alone.reading(), alone.inferring(settings, window, short))
+        needed = max(self.reading(), self.inferring(settings, window, short))
         if needed > limit:
             raise CaseError(
                 "E-MEM",
