@@ -220,7 +220,7 @@ def page(count: int, hits: dict, false: list, seconds: list, ranges: dict) -> st
     lines = [
         "# Content checks, measured",
         "",
-        "What headers can't tell is looked for in the voxels: bad-inputs.md lists the codes.",
+        "What headers can't tell is looked for in the voxels; [bad inputs](bad-inputs.md) lists the codes.",
         f"Measured on {count} BraTS cases (2018, 2019, 2021) and on copies of them spoilt in memory, with",
         "",
         "    python benchmarks/content_checks.py BRATS_FOLDER",

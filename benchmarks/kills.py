@@ -234,6 +234,7 @@ def main() -> None:
         print(f"| {name} | {started} | {options.count} | {len(losses)} |", flush=True)
         for loss in losses:
             print(f"\n{loss}")
+    SAID.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

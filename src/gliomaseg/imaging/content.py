@@ -29,7 +29,7 @@ _LARGEST_FILL = 0.7
 #: Rank correlation of two sequences (as Fisher's z): real at most 1.4 (0.88).
 _SAME_Z, _NO_CONTRAST_Z = np.arctanh(0.985), np.arctanh(0.94)
 #: Distance from real sequences beyond which it is no brain, and by which another order must be nearer.
-_NO_BRAIN, _BETTER_ORDER = 4.0, 0.5
+_NO_BRAIN, _BETTER_ORDER = 4.0, 0.6
 #: Least ratio of ``alignment``: real at least 1.39.
 _LEAST_ALIGNED = 1.15
 #: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0.
