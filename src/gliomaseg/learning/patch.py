@@ -88,7 +88,7 @@ def sample_patch(
         room = np.array(label.shape) - wide
         margin = np.where(room > 0, np.minimum(_MARGIN, wide // 8), 0)
         start = np.clip(start, np.minimum(0, room) - margin, np.maximum(0, room) + margin)
-    crop = torch.from_numpy(_crop(image, start, wide).astype(np.float32))
+    crop = torch.from_numpy(_crop(image, start, wide)).float()  # NumPy converts five times slower
     mask = torch.from_numpy(_crop(label[None], start, wide))
     if warp.is_straight:
         return crop, mask[0]
@@ -111,12 +111,16 @@ def _crop(
 
 
 def _sampling_grid(warp: Warp, wide: npt.NDArray[np.int_]) -> Tensor:
-    axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in warp.size]
-    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    """Return (1, *size, 3): where in a crop of ``wide`` voxels, from -1 to 1, each voxel of the patch lies."""
+    half = np.maximum((wide - 1) / 2, 0.5)
+    matrix = torch.from_numpy((warp.matrix / half[:, None]).astype(np.float32)).flip(0)  # last axis first
+    x, y, z = (
+        (torch.arange(n) - (n - 1) / 2)[:, None] * column
+        for n, column in zip(warp.size, matrix.T, strict=True)
+    )
+    grid = x[:, None, None] + y[:, None] + z
     if warp.bend is not None:
-        knots = torch.from_numpy(warp.bend)[None]
+        knots = torch.tensordot(matrix, torch.from_numpy(warp.bend), dims=1)[None]
         bend = functional.interpolate(knots, size=warp.size, mode="trilinear", align_corners=True)[0]
-        offsets = offsets + bend.movedim(0, -1)
-    offsets = offsets @ torch.from_numpy(warp.matrix.T.astype(np.float32))
-    half = torch.tensor([max((n - 1) / 2, 0.5) for n in wide.tolist()])
-    return (offsets / half).flip(-1)[None]  # grid_sample wants the last axis first
+        grid += bend.movedim(0, -1)
+    return grid[None]
