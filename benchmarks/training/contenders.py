@@ -44,15 +44,14 @@ def gliomaseg(task: Task) -> Iterator[Any]:
     keep_freed_memory()
     settings = load_settings("unet3d", [f"training.patch={list(task.patch)}"])
     prepared = prepare_cases(task.cases, settings, task.cache / "gliomaseg", lambda _done, _text: None)
-    return iter(
-        DataLoader(
-            PatchDataset(prepared, settings),
-            batch_sampler=(range(n, n + BATCH) for n in itertools.count(0, BATCH)),
-            num_workers=task.workers,
-            prefetch_factor=4,
-            worker_init_fn=quiet_worker,
-        )
+    loader = DataLoader(
+        PatchDataset(prepared, settings),
+        batch_sampler=(range(n, n + BATCH) for n in itertools.count(0, BATCH)),  # type: ignore[arg-type]
+        num_workers=task.workers,
+        prefetch_factor=4,
+        worker_init_fn=quiet_worker,
     )
+    return ((image.float(), target.float()) for image, target in loader)  # as a step of training does
 
 
 def monai(task: Task) -> Iterator[Any]:

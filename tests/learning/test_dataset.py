@@ -52,7 +52,7 @@ class TestPatches:
         image, regions = PatchDataset(prepared, settings)[3]
         assert image.shape == (4, *settings.training.patch)
         assert regions.shape == (2, *settings.training.patch)
-        assert image.dtype == regions.dtype == torch.float32
+        assert (image.dtype, regions.dtype) == (torch.float16, torch.bool)
 
     @pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
     def test_regions_are_nested(self, prepared: list[PreparedCase], tiny, preset: str) -> None:

@@ -23,7 +23,7 @@ def channel_count(settings: Settings) -> int:
 
 
 def as_target(label: Tensor, settings: Settings) -> Tensor:
-    """Return the channels (channel, *space) float32, each 0 or 1, of a stored label map (*space)."""
+    """Return the channels (channel, *space), bool, of a stored label map (*space)."""
     return _table(settings)[:, label.long()]
 
 
@@ -44,14 +44,14 @@ def _sum(classes: Tensor, region: Region) -> Tensor:
 
 
 def _table(settings: Settings) -> Tensor:
-    """Return (channel, 256): in which channels a stored value is 1."""
-    table = torch.zeros(channel_count(settings), 256)
+    """Return (channel, 256): in which channels a stored value is true."""
+    table = torch.zeros(channel_count(settings), 256, dtype=torch.bool)
     if settings.training.target == "classes":
-        table[0, 0] = 1
+        table[0, 0] = True
         for channel, tissue in enumerate(CLASSES, start=1):
-            table[channel, STORED.values[tissue]] = 1
+            table[channel, STORED.values[tissue]] = True
         return table
     for row, region in enumerate(settings.network.regions):
         for tissue in REGION_TISSUES[region] & STORED.values.keys():
-            table[row, STORED.values[tissue]] = 1
+            table[row, STORED.values[tissue]] = True
     return table

@@ -114,7 +114,7 @@ def _step(state: State, batch: Batch, loss_of: Loss, patches: PatchDataset) -> N
     started = time.monotonic()
     training, accelerator = state.settings.training, state.accelerator
     torch.manual_seed(training.seed * 1_000_003 + state.step)  # of dropout: a resumed run draws the same
-    image, target = (part.to(accelerator.device) for part in batch)
+    image, target = (part.to(accelerator.device, torch.float32) for part in batch)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(training, state.step, state.done, state.history)
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=state.bf16):
