@@ -27,7 +27,7 @@ import page
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "build" / "peers"
 #: Patches that are timed, and before those (whole queues of TorchIO, which fills one at a time).
-PATCHES, WARM_UP = 40, 40
+PATCHES, WARM_UP = 80, 40
 
 
 def peers_python() -> Path:
