@@ -74,15 +74,15 @@ def monai(task: Task) -> Iterator[Any]:
         mt.RandScaleIntensityd(keys="image", factors=0.1, prob=1.0),
         mt.RandShiftIntensityd(keys="image", offsets=0.1, prob=1.0),
     ]
-    items = [
-        {"image": [str(c.images[m]) for m in Modality], "label": str(c.reference)} for c in task.cases
-    ]
+    items = [{"image": [str(c.images[m]) for m in Modality], "label": str(c.reference)} for c in task.cases]
     cache = task.cache / "monai"
     dataset = PersistentDataset(items, mt.Compose(steps), cache_dir=cache)
     if len(list(cache.glob("*.pt"))) < len(items):
         for index in range(len(items)):
             dataset[index]
-    loader = DataLoader(dataset, BATCH, shuffle=True, num_workers=task.workers, drop_last=True, persistent_workers=True)
+    loader = DataLoader(
+        dataset, BATCH, shuffle=True, num_workers=task.workers, drop_last=True, persistent_workers=True
+    )
     return ((batch["image"], batch["label"]) for batch in _endless(loader))
 
 

@@ -119,8 +119,8 @@ def main() -> None:
     lines = [
         f"Steps taken in turn in one process, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; "
         f"medians (least to most) of {options.rounds}, of {options.tutorial_rounds} with the tutorial's crop. "
-        "SegResNet with 16 filters, Dice loss and Adam, as in MONAI's BraTS tutorial but fp32. Random patches: "
-        "reading is timed above.",
+        "SegResNet with 16 filters, Dice loss and Adam, as in MONAI's BraTS tutorial but fp32. Random "
+        "patches: reading is timed above.",
         "",
         "    python benchmarks/training/step.py",
         "",
@@ -135,8 +135,8 @@ def main() -> None:
         ),
         "",
         f"**{peer / middle[name]:.1f} times** SegResNet's samples per second at the same patch and batch, "
-        f"{2 * peer / middle[rows[0][0]]:.1f} times with our own batch of 2; per voxel **{same_run:.1f} times** "
-        "the tutorial's crop (aim: 3 or more).",
+        f"{2 * peer / middle[rows[0][0]]:.1f} times with our own batch of 2; per voxel "
+        f"**{same_run:.1f} times** the tutorial's crop (aim: 3 or more).",
     ]
     page.write_section("Training steps", lines)
     sys.stdout.write("\n".join(lines) + "\n")

@@ -111,7 +111,7 @@ def _crop(
 
 
 def _sampling_grid(warp: Warp, wide: npt.NDArray[np.int_]) -> Tensor:
-    """Return (1, *size, 3): where in a crop of ``wide`` voxels, from -1 to 1, each voxel of the patch lies."""
+    """Return (1, *size, 3): where in a crop of ``wide`` voxels (-1 to 1) each voxel of the patch lies."""
     half = np.maximum((wide - 1) / 2, 0.5)
     matrix = torch.from_numpy((warp.matrix / half[:, None]).astype(np.float32)).flip(0)  # last axis first
     x, y, z = (
