@@ -36,7 +36,7 @@ class Task:
 
 
 def gliomaseg(task: Task) -> Iterator[Any]:
-    """The data path of gliomaseg train, with its default augmentation."""
+    """Read as gliomaseg train does, with its default augmentation."""
     from gliomaseg.learning.cache import prepare_cases
     from gliomaseg.learning.dataset import PatchDataset
     from gliomaseg.learning.process import keep_freed_memory, quiet_worker
@@ -55,7 +55,7 @@ def gliomaseg(task: Task) -> Iterator[Any]:
 
 
 def monai(task: Task) -> Iterator[Any]:
-    """PersistentDataset (warm) with the transforms of MONAI's BraTS tutorial, which augments less."""
+    """Read with PersistentDataset (warm) with the transforms of MONAI's BraTS tutorial, which augments less."""
     from monai import transforms as mt
     from monai.data import PersistentDataset
 
@@ -91,7 +91,7 @@ def _without_channel(label: Any) -> Any:
 
 
 def torchio(task: Task) -> Iterator[Any]:
-    """Queue and UniformSampler; z-score, flip, affine and noise, these with the chances of gliomaseg."""
+    """Read with Queue and UniformSampler; z-score, flip, affine and noise, these with the chances of gliomaseg."""
     import torchio as tio
 
     chances = load_settings("unet3d").augment
