@@ -55,7 +55,7 @@ def gliomaseg(task: Task) -> Iterator[Any]:
 
 
 def monai(task: Task) -> Iterator[Any]:
-    """Read with PersistentDataset (warm) with the transforms of MONAI's BraTS tutorial, which augments less."""
+    """Read with PersistentDataset (warm) and the transforms of MONAI's BraTS tutorial."""
     from monai import transforms as mt
     from monai.data import PersistentDataset
 
@@ -91,7 +91,7 @@ def _without_channel(label: Any) -> Any:
 
 
 def torchio(task: Task) -> Iterator[Any]:
-    """Read with Queue and UniformSampler; z-score, flip, affine and noise, these with the chances of gliomaseg."""
+    """Read with Queue and UniformSampler; z-score, flip, affine and noise, by our chances."""
     import torchio as tio
 
     chances = load_settings("unet3d").augment

@@ -114,8 +114,10 @@ def main() -> None:
     lines = [
         f"{options.cases} cases, warm caches, batches of 2; medians of {options.repeats} processes each "
         "(least to most), taken in turn. gliomaseg: its default augmentation (mirroring, "
-        "rotation and scaling, intensities, uneven coil, noise, lost resolution) and tumour oversampled. MONAI: "
-        "`PersistentDataset` with the transforms of its BraTS tutorial (random crop, mirroring, intensities). TorchIO: `Queue`, "
+        "rotation and scaling, intensities, uneven coil, noise, lost resolution) and tumour "
+        "oversampled. MONAI: "
+        "`PersistentDataset` with the transforms of its BraTS tutorial (random crop, mirroring, "
+        "intensities). TorchIO: `Queue`, "
         "10 patches of each volume, with z-score, mirroring, affine and noise at gliomaseg's chances.",
         "",
         "    python benchmarks/training/data_path.py ../shared/data/brats",

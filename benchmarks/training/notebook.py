@@ -3,7 +3,7 @@
     python benchmarks/training/notebook.py ../shared/data/brats --run runs/notebook2d --hours 1
 
 Trains (or goes on with) the run, exports it, segments the patients that it did not see, scores
-them with `gliomaseg evaluate`, and writes the section of docs/training-speed.md. All of it is the product's own commands.
+them with `gliomaseg evaluate`, and writes the section of docs/training-speed.md.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def main() -> None:
     same_run = tutorial / (statistics.median(beside[name]) / voxels[name])
     lines = [
         f"Steps taken in turn in one process, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
-        f"; medians (least to most) of {options.rounds}, of {options.tutorial_rounds} with the tutorial's crop. "
+        f"; medians (least to most) of {options.rounds}, of {options.tutorial_rounds} at the large crop. "
         "SegResNet with 16 filters, Dice loss and Adam, as in MONAI's BraTS tutorial but fp32. Random "
         "patches: reading is timed above.",
         "",
