@@ -118,7 +118,7 @@ def _sampling_grid(warp: Warp, wide: npt.NDArray[np.int_]) -> Tensor:
         (torch.arange(n) - (n - 1) / 2)[:, None] * column
         for n, column in zip(warp.size, matrix.T, strict=True)
     )
-    grid = x[:, None, None] + y[:, None] + z
+    grid: Tensor = x[:, None, None] + y[:, None] + z
     if warp.bend is not None:
         knots = torch.tensordot(matrix, torch.from_numpy(warp.bend), dims=1)[None]
         bend = functional.interpolate(knots, size=warp.size, mode="trilinear", align_corners=True)[0]
