@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gliomaseg import __version__, cli_checks, cli_results, console, show
-from gliomaseg.errors import SettingsError, UsageError, as_coded
+from gliomaseg import __version__, cli_checks, cli_results, cli_train, console, show
+from gliomaseg.errors import UsageError, as_coded
 
 if TYPE_CHECKING:
     from gliomaseg.imaging.case import Case
@@ -128,37 +128,7 @@ def demo(*, output: Output = Path("demo-out"), threads: Threads = 0, json: Json 
     show.report(outcomes, output, as_json=json)
 
 
-@app.command()
-def train(
-    data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same again resumes.")],
-    preset: Annotated[str, typer.Option(help="unet3d or unet2d.")] = "unet3d",
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="section.name=value, as often as wanted.")
-    ] = None,
-    fold: Annotated[int | None, typer.Option(help="The fold held out; default: the preset's.")] = None,
-    hours: Annotated[float | None, typer.Option(help="Train for this long instead of by steps.")] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder of prepared cases, shared between runs; default: OUTPUT/cache."),
-    ] = None,
-    scheme: Scheme = None,
-) -> None:
-    """Train a network; the same command again goes on where it was stopped."""
-    from gliomaseg.config import load_settings
-    from gliomaseg.imaging.case import find_cases
-    from gliomaseg.survey import require_sound
-
-    named = {"training.fold": fold, "training.hours": hours}
-    given = [f"{name}={value}" for name, value in named.items() if value is not None]
-    settings = load_settings(preset, [*(changes or []), *given])
-    cases = find_cases(data, scheme=_scheme(scheme))
-    require_sound(cases, settings.network.modalities)
-    with console.progress() as progress, console.resumable():
-        run = _learning("training").train(cases, output, settings, cache=cache, progress=progress)
-    console.show_table(run.summary(), title=f"Run {output}")
-    console.say(f"next: gliomaseg export {output} -o MODEL")
+app.command()(cli_train.train)
 
 
 @app.command()
@@ -186,8 +156,8 @@ def export(
     if cache or int8 or (runs[0] / "cache").is_dir():
         options["cache"] = cache or runs[0] / "cache"
     with console.progress() as progress:
-        loaded = [_learning("run").load_run(run) for run in runs]
-        bundle = _learning("export").export(loaded, output, progress=progress, **options)
+        loaded = [cli_train.learning("run").load_run(run) for run in runs]
+        bundle = cli_train.learning("export").export(loaded, output, progress=progress, **options)
     console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
     if bundle.has_int8:
         console.say(show.int8_verdict(bundle))
@@ -258,21 +228,6 @@ def _scheme(name: str | None) -> LabelScheme | None:
     from gliomaseg.labels import find_scheme
 
     return find_scheme(name) if name else None
-
-
-def _learning(module: str) -> Any:
-    """Return a module of the training room; says how to install it when PyTorch is not there."""
-    from importlib import import_module
-
-    try:
-        return import_module(f"gliomaseg.learning.{module}")
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            "E-EXTRA",
-            f"training needs {error.name}, which is not installed",
-            expected="the extra [train]",
-            remedy='pip install "gliomaseg[train]" (segmenting works without it)',
-        ) from error
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 Defaults < preset YAML < ``--set section.name=value``. Frozen and strict: an unknown or impossible
 setting is refused with the nearest known name. A function receives the section that it reads.
-Defaults that were measured say where.
 """
 
 from __future__ import annotations
@@ -161,6 +160,8 @@ class TrainingSettings(_Section):
     """bf16 is about twice as fast where the CPU has it; auto checks it against fp32 first."""
     init_from: str | None = None
     """Weights to begin with: shipped, the folder of a bundle, or that of a run; null: fresh ones."""
+    track: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    """Where the log is shown besides history.csv and curves.png; each is an extra of its name."""
     seed: int = 0
     """Seed of weights, order, patches and augmentation."""
 
@@ -268,9 +269,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     if not equals or f"{section}.{name}" not in _paths():
         raise SettingsError(
             "E-SETTING",
-            f"--set {change}: there is no setting {path.strip()!r}"
-            if equals
-            else f"--set {change} has no value",
+            f"--set {change} " + (f"names no setting: {path.strip()!r}" if equals else "has no value"),
             expected="section.name=value, for example --set training.batch=4",
             remedy=_did_you_mean(path, _paths()),
         )

@@ -21,7 +21,7 @@ def scored(*means: float) -> History:
 def test_no_log_yet(tmp_path: Path) -> None:
     history = read_history(tmp_path / "history.csv")
     assert history.rows == []
-    assert not history.is_final
+    assert not history.is_final_at(25)
     assert not history.last_is_best
 
 
@@ -35,7 +35,8 @@ def test_one_row_per_step() -> None:
 def test_scores_go_into_the_last_row() -> None:
     history = History([Row(25, 1, 1, 1), Row(30, 1, 1, 1)])
     history.add_scores({"dice_wt": 0.123456, "dice_tc": 0.5, "dice_et": 0, "mean_iou": 0.25}, final=True)
-    assert history.is_final
+    assert history.is_final_at(30)
+    assert not history.is_final_at(31)
     assert history.rows[0].dice == {}
     assert history.rows[1].dice == {Region.WT: 0.12346, Region.TC: 0.5, Region.ET: 0}
     assert history.rows[1].mean_dice == pytest.approx(0.62346 / 3)

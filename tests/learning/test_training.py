@@ -98,7 +98,8 @@ class TestWhatItWrites:
     def test_files(self, whole: Path, tiny) -> None:
         names = {path.name for path in whole.iterdir()}
         assert names == {
-            "settings.json", "split.json", "history.csv", "checkpoint.safetensors", "best.safetensors"
+            "settings.json", "plan.json", "split.json", "history.csv", "curves.png",
+            "checkpoint.safetensors", "best.safetensors",
         }  # fmt: skip
         assert json.loads((whole / "settings.json").read_text()) == tiny().model_dump(mode="json")
 
@@ -216,6 +217,11 @@ class TestGoingOn:
         assert same(tmp_path / "a", tmp_path / "b")
         assert log(tmp_path / "a") == log(tmp_path / "b")
         assert all(text.startswith("preparing") for text in told)
+
+    def test_a_finished_run_that_goes_on_is_validated_again(self, tmp_path: Path, start: Train, tiny) -> None:
+        start(tmp_path, tiny("training.steps=2"))
+        start(tmp_path, tiny("training.steps=3"))  # so few more that no row of the log lies between
+        assert [(row["step"], row["final"]) for row in log(tmp_path)] == [("2", "1"), ("3", "1")]
 
     def test_stopped_while_validating(self, tmp_path: Path, start: Train, whole: Path, tiny) -> None:
         def tell(_fraction: float, text: str) -> None:

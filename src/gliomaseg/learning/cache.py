@@ -30,7 +30,7 @@ from gliomaseg.errors import CaseError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import check_reference, read_case
 from gliomaseg.imaging.content import check_content, check_reference_content
-from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.imaging.nifti import missing_file, read_grid, read_labels
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
@@ -46,6 +46,8 @@ _PLACES = 5000
 _FORMAT = 3
 #: Cases prepared at once: each needs about 0.5 GB while it is.
 _THREADS = 4
+#: The part of an image that the brain's box fills: 140 x 175 x 140 of 240 x 240 x 155 voxels in BraTS.
+_BOX_PART = 0.4
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,10 @@ def prepare_cases(
 ) -> list[PreparedCase]:
     """Prepare every case into ``cache``, skipping those that are there and unchanged.
 
-    Raises CaseError (E-NOREF, E-GRID), or what reading and checking a case raises.
+    Raises OutputError (E-DISK) when there is no room for them, CaseError (E-NOREF, E-GRID), or what reading
+    and checking a case raises.
     """
-    folder = _folder(cache, settings)
+    folder = files.make_folder(_folder(cache, settings), room=count_room(cases, settings, cache))
     prepared: list[PreparedCase] = []
     pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
     try:
@@ -101,6 +104,18 @@ def prepare_cases(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return prepared
+
+
+def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
+    """Return about how many bytes the cases that are not in ``cache`` will take there, by the first one."""
+    folder = _folder(cache, settings)
+    missing = [case for case in cases if not (folder / case.id / "case.json").exists()]
+    if not missing:
+        return 0
+    modalities = settings.network.modalities
+    shape = read_grid(missing[0].require(modalities).images[modalities[0]]).shape
+    each = int(np.prod(shape, dtype=np.int64)) * (2 * len(modalities) + 1)
+    return round(len(missing) * _BOX_PART * each)
 
 
 def find_prepared(case_id: str, settings: Settings, cache: Path) -> PreparedCase:

@@ -50,10 +50,9 @@ class History:
         """Return the rows that hold scores."""
         return [row for row in self.rows if row.dice]
 
-    @property
-    def is_final(self) -> bool:
-        """Return whether the finished network was validated."""
-        return bool(self.rows and self.rows[-1].final)
+    def is_final_at(self, step: int) -> bool:
+        """Return whether the network that was finished at a step was validated."""
+        return bool(self.rows and self.rows[-1].final and self.rows[-1].step == step)
 
     @property
     def last_is_best(self) -> bool:

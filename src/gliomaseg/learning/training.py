@@ -21,13 +21,17 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from gliomaseg import console
 from gliomaseg.config import Settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.learning.cache import PreparedCase, prepare_cases
+from gliomaseg.learning.curves import write_curves
 from gliomaseg.learning.dataset import PatchDataset
 from gliomaseg.learning.loss import Loss, build_loss
 from gliomaseg.learning.network import memory_format
+from gliomaseg.learning.patch_sheet import write_patch_sheet
+from gliomaseg.learning.plan import Plan, check_patch, make_plan
 from gliomaseg.learning.process import (
     greatest_of_all,
     keep_freed_memory,
@@ -39,6 +43,7 @@ from gliomaseg.learning.run import Run, open_run
 from gliomaseg.learning.schedule import learning_rate
 from gliomaseg.learning.split import split_by_patient
 from gliomaseg.learning.state import State, begin
+from gliomaseg.learning.trackers import require_trackers, track, tracking
 from gliomaseg.learning.validation import TorchEngine, mean_scores, validate
 
 Progress = Callable[[float, str], None]
@@ -60,20 +65,67 @@ def train(
     Raises TrainingError (E-RUN, E-FEWCASES, E-LOSS), CaseError and ImageError for the cases.
     """
     keep_freed_memory()
-    accelerator = Accelerator(mixed_precision="no")  # the loop casts itself, once it was found to be right
-    if not accelerator.is_main_process:
-        progress = _quiet
+    accelerator = _accelerator(folder, settings)
+    progress = progress if accelerator.is_main_process else _quiet
+    run, patches, held_out = _prepare(cases, folder, settings, cache, progress, accelerator)
+    state = begin(run, accelerator)
+    if state.step == 0 and accelerator.is_main_process:
+        progress(0, "planning")
+        console.say(make_plan(state, patches, held_out, folder).text())
+    with tracking(accelerator, settings, folder):
+        _loop(run, state, patches, held_out, progress)
+    return run
+
+
+def plan(
+    cases: Sequence[Case], folder: Path, settings: Settings, *, cache: Path | None = None, progress: Progress
+) -> Plan:
+    """Prepare ``cases`` and return the plan of training on them, also in plan.json; trains nothing.
+
+    Arguments and errors are those of ``train``.
+    """
+    accelerator = _accelerator(folder, settings)
+    run, patches, held_out = _prepare(cases, folder, settings, cache, progress, accelerator)
+    return make_plan(begin(run, accelerator), patches, held_out, folder)
+
+
+def show_augmentation(
+    cases: Sequence[Case],
+    folder: Path,
+    settings: Settings,
+    picture: Path,
+    *,
+    cache: Path | None = None,
+    progress: Progress,
+) -> None:
+    """Prepare ``cases`` and draw the first patches of training on them to a PNG file; trains nothing."""
+    _, patches, _ = _prepare(cases, folder, settings, cache, progress, _accelerator(folder, settings))
+    write_patch_sheet(patches, picture)
+
+
+def _accelerator(folder: Path, settings: Settings) -> Accelerator:
+    """Return what spreads the work; it casts nothing, the loop does once that was found to be right."""
+    trackers = require_trackers(settings.training.track)
+    return Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=folder / "tensorboard")
+
+
+def _prepare(
+    cases: Sequence[Case],
+    folder: Path,
+    settings: Settings,
+    cache: Path | None,
+    progress: Progress,
+    accelerator: Accelerator,
+) -> tuple[Run, PatchDataset, list[PreparedCase]]:
     with accelerator.main_process_first():
         run = open_run(folder, settings)
         prepared = prepare_cases(
             cases, settings, cache or folder / "cache", lambda _, text: progress(0, text)
         )
         split = run.keep_split(split_by_patient(prepared, settings.training))
-    state = begin(run, accelerator)
+    check_patch(prepared, settings)
     held_out = [case for case in prepared if case.id in split.validation]
-    patches = PatchDataset([case for case in prepared if case.id in split.train], settings)
-    _loop(run, state, patches, held_out, progress)
-    return run
+    return run, PatchDataset([case for case in prepared if case.id in split.train], settings), held_out
 
 
 def _loop(
@@ -90,15 +142,17 @@ def _loop(
             progress(state.done, f"step {state.step}  loss {state.loss:.3f}")
             if state.step % _LOG_STEPS == 0:
                 state.log()
+                track(state.accelerator, state.history.rows[-1])
             if held_out and state.seconds - validated > 60 * settings.validate_minutes:
                 validated = state.seconds
                 _score(run, state, held_out, _watch(stop, state, progress))
             if state.seconds - saved > 60 * settings.checkpoint_minutes:
                 saved = state.seconds
                 _save(run, state)
-        if held_out and not state.stop and not state.history.is_final:
+        if held_out and not state.stop and not state.history.is_final_at(state.step):
             _score(run, state, held_out, _watch(stop, state, progress))
         _save(run, state)
+        _show(run, state)
     if state.stop:
         raise KeyboardInterrupt
 
@@ -158,6 +212,13 @@ def _score(
     state.history.add_scores(mean_scores(gather_object(mine)), final=state.done == 1)
     if state.history.last_is_best and state.accelerator.is_main_process:
         run.save_best(state.average)
+    track(state.accelerator, state.history.rows[-1])
+    _show(run, state)
+
+
+def _show(run: Run, state: State) -> None:
+    if state.accelerator.is_main_process and state.history.rows:
+        write_curves(state.history, run.folder / "curves.png")
 
 
 def _save(run: Run, state: State) -> None:
@@ -210,10 +271,6 @@ def _numbers(state: State, step: int) -> range:
     share = batch // accelerator.num_processes
     first = step * batch + share * accelerator.process_index
     return range(first, first + share)
-
-
-def _at_start(progress: Progress) -> Progress:
-    return lambda _, text: progress(0, text)
 
 
 def _quiet(_fraction: float, _text: str) -> None:

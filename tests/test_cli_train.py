@@ -1,0 +1,80 @@
+"""The verb train as a user meets it, in this process: what it prints, writes and refuses before training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gliomaseg.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+SMALL = (
+    "--set", "network.filters=[8,8,8]", "--set", "training.patch=[32,32,32]", "--set", "training.workers=0",
+    "--set", "training.precision=fp32", "--set", "training.steps=2", "--set", "training.folds=2",
+)  # fmt: skip
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], phantom_folder: Path) -> Run:
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gliomaseg", "train", str(phantom_folder), *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(end.value.code or 0), out, err
+
+    return call
+
+
+def test_a_plan_only(train: Run, tmp_path: Path) -> None:
+    code, out, _ = train("-o", tmp_path, "--modalities", "t1c, t2f", "--plan-only", "--json", *SMALL)
+    assert code == 0
+    assert json.loads(out) == json.loads((tmp_path / "plan.json").read_text())
+    assert json.loads(out)["data"]["sequences"] == ["t1c", "t2f"]
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_picture_of_augmentation(train: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "patches.png"
+    code, _, err = train("-o", tmp_path / "run", "--show-augmentation", picture, *SMALL)
+    assert code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"picture: {picture}" in err
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_a_training_as_json(train: Run, tmp_path: Path) -> None:
+    code, out, err = train("-o", tmp_path, "--json", *SMALL)
+    assert code == 0
+    assert json.loads(out)["last"]["step"] == "2"
+    assert "plan:" in err
+    assert (tmp_path / "curves.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["--preset", "unet3"], "E-PRESET", "did you mean unet3d"),
+        (["--modalities", "t1c,flare"], "E-SETTING", "network.modalities"),
+        (["--track", "wandb"], "E-SETTING", "training.track"),
+        (["--set", "training.patch=[64,64,64]"], "E-SETTING", "larger than the image of phantom-0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_refused(train: Run, tmp_path: Path, args: list[str], code: str, words: str) -> None:
+    status, _, err = train("-o", tmp_path / "run", "--set", "training.precision=fp32", *args)
+    assert status == 1
+    assert f"{code}: " in err
+    assert words in err
+
+
+def test_help_names_the_presets(train: Run) -> None:
+    code, out, _ = train("--help")
+    assert code == 0
+    assert all(name in out for name in ("mednext", "--smoke", "--plan-only", "--init-from"))
