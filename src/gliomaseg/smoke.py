@@ -12,16 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gliomaseg import files
 from gliomaseg.config import Settings, load_settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
-from gliomaseg.labels import Region
 from gliomaseg.segmenter import Segmenter
 
 Progress = Callable[[float, str], None]
 
-#: As few as a split into two folds of two patients needs.
+#: Three to train on, one held out.
 _PATIENTS = 4
 #: Steps before the training is stopped, and those at its end.
 _FIRST, _LAST = 4, 8
@@ -110,7 +111,7 @@ def _tiny(preset: str, changes: Sequence[str]) -> Settings:
         f"training.steps={_LAST}",
         "training.hours=null",
         "training.fractions=null",
-        "training.folds=2",
+        "training.folds=4",
         "training.fold=0",
         "training.warmup_steps=2",
         "training.init_from=null",
@@ -166,6 +167,5 @@ class _Path:
         case = self.cases[0]
         self.progress(1, f"segmenting {case.id}")
         result = Segmenter.load(str(self.folder / "model")).segment(case)
-        result.save(self.folder / "out")
-        volume = result.measurements.volume_ml(Region.WT)
-        return f"{case.id}: {volume:.0f} ml labelled (without meaning), files written"
+        found = np.count_nonzero(result.segmentation.labels)
+        return f"{case.id}: {found} voxels labelled (without meaning)"
