@@ -26,7 +26,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from gliomaseg.config import Settings
-from gliomaseg.errors import TrainingError
+from gliomaseg.errors import SettingsError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.learning import training
 from gliomaseg.learning.network import build_network
@@ -290,7 +290,28 @@ class TestGoingOn:
         assert steps == sorted(set(steps))
 
 
+class TestEarlyStop:
+    def test_it_ends_at_a_plateau_and_stays_ended(self, tmp_path: Path, start: Train, tiny) -> None:
+        settings = tiny(
+            "training.early_stop=true", "training.patience=1", "training.validate_minutes=0.00001",
+            "training.learning_rate=1e-9", "training.steps=40",
+        )  # fmt: skip
+        start(tmp_path, settings)
+        rows = log(tmp_path)
+        assert len(rows) < 40
+        assert [row["final"] for row in rows] == ["0"] * (len(rows) - 1) + ["1"]
+        before = checkpoint(tmp_path)[1]
+        start(tmp_path, settings)
+        assert checkpoint(tmp_path)[1] == before
+        assert log(tmp_path) == rows
+
+
 class TestRefusals:
+    def test_a_batch_that_can_not_be_shared(self, tmp_path: Path, start: Train, tiny, monkeypatch) -> None:
+        monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 4))
+        with pytest.raises(SettingsError, match=r"E-SETTING.*batch of 2 .* 4 processes"):
+            start(tmp_path, tiny())
+
     def test_other_settings(self, start: Train, whole: Path, tiny) -> None:
         with pytest.raises(TrainingError, match=r"E-RUN.*learning_rate"):
             start(whole, tiny("training.learning_rate=0.1"))

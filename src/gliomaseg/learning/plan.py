@@ -214,7 +214,7 @@ def _read(patches: PatchDataset, count: int) -> tuple[float, tuple[Tensor, Tenso
     read += [patches[number] for number in range(1, max(2, count))]
     seconds = (time.monotonic() - started) / max(1, count - 1) * count
     images, targets = zip(*read[:count], strict=True)
-    return seconds, (torch.stack(images), torch.stack(targets))
+    return seconds, (torch.stack(images).float(), torch.stack(targets).float())
 
 
 def _time_steps(state: State, batch: tuple[Tensor, Tensor]) -> float:

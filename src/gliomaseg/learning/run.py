@@ -38,7 +38,8 @@ class State(Protocol):
 
 #: Settings that a run may go on with after a change: how long it trains, and how it is watched.
 _MAY_CHANGE = frozenset(
-    f"training.{name}" for name in ("steps", "hours", "workers", "validate_minutes", "checkpoint_minutes")
+    f"training.{name}"
+    for name in ("steps", "hours", "workers", "validate_minutes", "checkpoint_minutes", "track")
 )
 
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from gliomaseg import console
 from gliomaseg.config import Settings
-from gliomaseg.errors import TrainingError
+from gliomaseg.errors import SettingsError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.learning.cache import PreparedCase, prepare_cases
 from gliomaseg.learning.curves import write_curves
@@ -106,7 +106,15 @@ def show_augmentation(
 def _accelerator(folder: Path, settings: Settings) -> Accelerator:
     """Return what spreads the work; it casts nothing, the loop does once that was found to be right."""
     trackers = require_trackers(settings.training.track)
-    return Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=folder / "tensorboard")
+    found = Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=folder / "tensorboard")
+    if settings.training.batch % found.num_processes:
+        raise SettingsError(
+            "E-SETTING",
+            f"a batch of {settings.training.batch} can't be shared by {found.num_processes} processes",
+            expected="as many patches for each process",
+            remedy=f"use --set training.batch={found.num_processes} or a multiple of it",
+        )
+    return found
 
 
 def _prepare(
@@ -209,7 +217,9 @@ def _score(
     rank, count = state.accelerator.process_index, state.accelerator.num_processes
     engine = TorchEngine(state.average, state.settings, bf16=state.bf16)
     mine = validate(engine, watch(cases[rank::count]), state.settings)
-    state.history.add_scores(mean_scores(gather_object(mine)), final=state.done == 1)
+    scores = mean_scores(gather_object(mine))
+    state.history.add_scores(scores, final=False)
+    state.history.add_scores(scores, final=state.is_over)  # by its budget, or because these are no better
     if state.history.last_is_best and state.accelerator.is_main_process:
         run.save_best(state.average)
     track(state.accelerator, state.history.rows[-1])
