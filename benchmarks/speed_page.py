@@ -19,13 +19,13 @@ def write(found: dict[str, Any], docs: Path) -> None:
 
 
 def _is_busy(section: dict[str, Any]) -> bool:
-    return bool(section["measured"]["load before"] > 0.7)
+    return bool(section["measured"]["load before"] > 6)
 
 
 def _when(section: dict[str, Any]) -> str:
     about = section["measured"]
-    shared = f" on a machine that other work shared (load {about['load before']} on its two cores)"
-    return f"\nMeasured on {about['date']}" + (shared if _is_busy(section) else "") + "."
+    shared = f" while other work shared the machine (load {about['load before']} on its two cores)"
+    return f"\nMeasured on {about['date']}" + (shared if about["load before"] > 0.7 else "") + "."
 
 
 def _cold(s: dict[str, Any]) -> list[str]:
