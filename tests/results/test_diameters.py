@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from bodies import BODIES
 
+from gliomaseg.results import diameters
 from gliomaseg.results.diameters import ANGLE_DEGREES, Line, find_diameters
 
 Mask = npt.NDArray[np.bool_]
@@ -102,3 +103,19 @@ def test_the_slice_with_the_longest_line_counts() -> None:
     assert found.slice == 1
     assert found.moved((1, 2, 3)).slice == 4
     assert found.moved((1, 2, 3)).longest.ends[0] == tuple(np.add(found.longest.ends[0], (1, 2)))
+
+
+def test_a_mask_as_frayed_as_noise_takes_no_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.random.default_rng(0).random((40, 40, 6)) < 0.4
+    counts: list[int] = []
+    pairs = diameters._pairs
+    monkeypatch.setattr(diameters, "_pairs", lambda *given: counts.append(len(given[0])) or pairs(*given))
+    exact = find_diameters(mask, np.eye(3))
+    monkeypatch.setattr(diameters, "_MOST_PAIRS", 100_000)
+    before, counts[:] = max(counts), []
+    thinned = find_diameters(mask, np.eye(3))
+    assert max(counts) <= before / 3
+    assert exact is not None
+    assert thinned is not None
+    assert 0 < thinned.longest.length_mm <= exact.longest.length_mm
+    assert inside(thinned.longest, mask[:, :, thinned.slice])
