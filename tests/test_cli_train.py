@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gliomaseg import cli_train
 from gliomaseg.cli import main
+from gliomaseg.config import preset_names
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -78,3 +80,4 @@ def test_help_names_the_presets(train: Run) -> None:
     code, out, _ = train("--help")
     assert code == 0
     assert all(name in out for name in ("mednext", "--smoke", "--plan-only", "--init-from"))
+    assert cli_train.PRESETS.split(", ") == preset_names()

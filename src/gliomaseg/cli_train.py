@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gliomaseg import console
-from gliomaseg.config import load_settings, preset_names
 from gliomaseg.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,7 +17,11 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 
-_PRESET_HELP = f"Network and how it is trained: {', '.join(preset_names())}."
+#: Written out, as a look into the package for them would slow down every verb; a test compares.
+PRESETS = (
+    "attention_unet, dynunet, mednext, residual_unet, swin_unetr, unet2d, unet3d, unet_plusplus, unetr, vnet"
+)
+_PRESET_HELP = f"Network and how it is trained: {PRESETS}."
 
 
 def train(
@@ -63,6 +66,7 @@ def train(
 
     Several GPUs or machines: accelerate launch -m gliomaseg train ...
     """
+    from gliomaseg.config import load_settings
     from gliomaseg.imaging.case import find_cases
     from gliomaseg.labels import find_scheme
     from gliomaseg.survey import require_sound

@@ -106,7 +106,7 @@ def test_every_loss_is_least_where_the_network_is_right(tiny, kind: str, target:
     settings = tiny(f"training.loss={kind}", f"training.target={target}", f"training.dice_over={over}")
     loss_of = build_loss(settings)
     labels = torch.tensor([[0, 0, 1, 2, 2, 3], [0, 0, 0, 2, 3, 3]], dtype=torch.uint8)
-    truth_of = torch.stack([as_target(row, settings) for row in labels])[..., None]
+    truth_of = torch.stack([as_target(row, settings) for row in labels])[..., None].float()
     losses = [loss_of([40 * sign * (truth_of - 0.5)], truth_of).item() for sign in (1, 0, -1)]
     assert losses[0] == pytest.approx(0, abs=1e-3)
     assert losses[0] < losses[1] < losses[2]
