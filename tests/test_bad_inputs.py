@@ -797,6 +797,11 @@ def still_being_copied(exam: Exam) -> None:
 # Models and settings
 
 
+@row(70, "E-MODEL", "no CUDA device")
+def no_gpu(exam: Exam) -> None:
+    exam.args += ["--device", "cuda"]
+
+
 @row(71, "E-MODEL", "SHA-256 differs")
 def damaged_model(exam: Exam) -> None:
     model = shutil.copytree(shipped_folder(), exam.home / "model")

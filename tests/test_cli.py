@@ -45,6 +45,17 @@ def _three_lines(err: str, code: str) -> None:
     assert remedy.startswith("remedy: ")
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_file_name_that_tells_more_than_the_id_is_kept_only_if_wanted(
+    run: Run, exam: Path, tmp_path: Path, wanted: bool
+) -> None:
+    given = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
+    files = [word for to, name in given.items() for word in (f"--{to}", exam / f"{exam.name}_{name}.nii.gz")]
+    more = ["--keep-names"] if wanted else []
+    assert run("segment", *files, "--id", "patient-7", *more, "-o", tmp_path / "out")[0] == 0
+    assert (exam.name in (tmp_path / "out" / "patient-7" / "run.json").read_text()) == wanted
+
+
 def test_segment_writes_its_files(run: Run, exam: Path, tmp_path: Path) -> None:
     code, out, err = run("segment", exam, "-o", tmp_path / "out")
     assert code == 0

@@ -62,6 +62,7 @@ def test_no_verb_opens_a_connection(phantom_folder: Path, tmp_path: Path) -> Non
         "-o",
         tmp_path / "scores",
     )
+    closed("report", tmp_path / "out", "-o", tmp_path / "cohort.html")
     settings = [word for setting in TINY for word in ("--set", setting)]
     closed("train", phantom_folder, "-o", tmp_path / "run", *settings)
     for path in tmp_path.rglob("*"):

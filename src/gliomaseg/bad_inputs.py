@@ -141,7 +141,7 @@ ROWS: tuple[Row, ...] = (
     Row(67, "a network disk without locks", "works", "", "goes on without; results still appear whole"),
     Row(68, "too little memory", "refused", "E-MEM", "no retry with smaller windows"),
     Row(69, "Ctrl-C and SIGTERM", "works", "", "exit 130 and 143, says how to go on"),
-    Row(70, "a GPU that is not there", "open", "", "there is no GPU option yet"),
+    Row(70, "a GPU that is not there", "refused", "E-MODEL", "--device auto goes on with the CPU"),
     Row(71, "a model that is missing, damaged, newer, or no bundle", "refused", "E-MODEL"),
     Row(72, "a misspelled or impossible setting", "refused", "E-SETTING E-PRESET", "names the nearest"),
     Row(79, "a clock that is wrong", "works", "", "hashes decide, not times"),

@@ -92,6 +92,9 @@ def segment(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on where images don't look right.")] = False,
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Name every input file in run.json; else only by hash.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Label every voxel of a case, or of each case in a folder, and draw a picture."""
@@ -102,7 +105,7 @@ def segment(
     scheme = find_scheme(labels)
     cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
     options = {"threads": threads, "precision": precision, "device": device, "max_memory_gb": max_memory}
-    segmenter = Segmenter.load(model, force=force, **options)
+    segmenter = Segmenter.load(model, force=force, keep_names=keep_names, **options)
     if held_out:
         cases = segmenter.held_out(cases)
     with console.progress() as progress, console.resumable():

@@ -53,23 +53,33 @@ class Opened:
 class Segmenter:
     """A trained model, ready to segment cases: ``Segmenter.load().segment(case).save("out")``."""
 
-    def __init__(self, bundle: Bundle, *, force: bool = False, **options: object) -> None:
+    def __init__(
+        self, bundle: Bundle, *, force: bool = False, keep_names: bool = False, **options: object
+    ) -> None:
         """Take the settings of the bundle, with ``options`` in place of some of inference."""
         self.bundle = bundle
-        self.force = force
+        self.force, self.keep_names = force, keep_names
         tree = bundle.settings.model_dump(mode="json")
         self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
         self.engine = choose_engine(bundle, self.settings.inference)
 
     @classmethod
-    def load(cls, model: str | Path = "shipped", *, force: bool = False, **options: object) -> Segmenter:
+    def load(
+        cls,
+        model: str | Path = "shipped",
+        *,
+        force: bool = False,
+        keep_names: bool = False,
+        **options: object,
+    ) -> Segmenter:
         """Return a segmenter for the shipped model or the bundle in a folder.
 
         ``options`` are settings of inference: ``threads`` (0: one for each core), ``precision`` (auto, int8,
         bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto). With ``force`` images that don't look
-        like what they should be are segmented all the same. Raises ModelError, SettingsError.
+        like what they should be are segmented all the same; with ``keep_names`` run.json names every file.
+        Raises ModelError, SettingsError.
         """
-        return cls(Bundle.load(model), force=force, **options)
+        return cls(Bundle.load(model), force=force, keep_names=keep_names, **options)
 
     def held_out(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
@@ -160,18 +170,17 @@ class Segmenter:
             "seen_in_training": case.id in self.bundle.about["trained_on"],
             "precision": self.engine.precision,
             "threads": self.settings.inference.threads or cores(),
-            "inputs": {m: _describe_input(case, path) for m, path in inputs.items()},
+            "inputs": {m: self._describe_input(case, path) for m, path in inputs.items()},
             "settings": {
                 section: getattr(self.bundle.settings, section).model_dump(mode="json")
                 for section in ("prepare", "network", "inference", "segment")
             },
         }
 
-
-def _describe_input(case: Case, path: Path) -> dict[str, str]:
-    """Return the hash of a file, and its name where that tells no more than the case's id does."""
-    named = {"file": path.name} if path.name.startswith(case.id) else {}
-    return {**named, "sha256": files.sha256_of(path)}
+    def _describe_input(self, case: Case, path: Path) -> dict[str, str]:
+        """Return the hash of a file, and its name if wanted or where it tells no more than the case's id."""
+        is_told = self.keep_names or path.name.startswith(case.id)
+        return {**({"file": path.name} if is_told else {}), "sha256": files.sha256_of(path)}
 
 
 def synthetic_note(case: Case) -> str:
