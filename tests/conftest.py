@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from gliomaseg.cli import main
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
 from gliomaseg.imaging.tumour import TumourSpec
@@ -21,6 +23,7 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "brats"
 NAMES = {Modality.T1N: "t1", Modality.T1C: "t1ce", Modality.T2W: "t2", Modality.T2F: "flair"}
 
 CopyCase = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
 
 hypothesis.settings.register_profile(
     "gliomaseg",
@@ -72,6 +75,22 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made = make_phantom("small", seed=seed, tumour=TumourSpec(seed=seed))
         write_phantom(made, folder, case_id=f"phantom-{seed}")
     return folder
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function of the words after ``gliomaseg`` that gives the exit code, stdout and stderr."""
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gliomaseg", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(end.value.code or 0), out, err
+
+    return call
 
 
 @pytest.fixture

@@ -10,24 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.cli import main
 from gliomaseg.imaging.case import Case
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliomaseg", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(end.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture

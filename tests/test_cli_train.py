@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gliomaseg import cli_train
-from gliomaseg.cli import main
 from gliomaseg.config import preset_names
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,16 +21,9 @@ SMALL = (
 
 
 @pytest.fixture
-def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], phantom_folder: Path) -> Run:
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliomaseg", "train", str(phantom_folder), *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(end.value.code or 0), out, err
-
-    return call
+def train(run: Run, phantom_folder: Path) -> Run:
+    """Return a function of the words after ``gliomaseg train PHANTOMS``."""
+    return partial(run, "train", phantom_folder)
 
 
 def test_a_plan_only(train: Run, tmp_path: Path) -> None:

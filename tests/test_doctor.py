@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from gliomaseg import doctor
-from gliomaseg.cli import main
 from gliomaseg.inference import machine
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.segmenter import Segmenter
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -87,17 +88,13 @@ def test_a_model_without_stored_counts_and_a_poor_machine(
 def test_the_command(
     quick: dict[str, int],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
     json_wanted: bool,
 ) -> None:
     for folder, code in ((tmp_path, 0), (tmp_path / "nowhere", 1)):
         options = ["--json"] if json_wanted else []
-        monkeypatch.setattr(sys, "argv", ["gliomaseg", "doctor", "-o", str(folder), *options])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert int(end.value.code or 0) == code
+        found, out, err = run("doctor", "-o", folder, *options)
+        assert found == code
         if json_wanted:
             assert json.loads(out)["ok"] == (code == 0)
         else:

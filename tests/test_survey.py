@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.cli import main
 from gliomaseg.errors import ImageError
 from gliomaseg.imaging import nifti
 from gliomaseg.imaging.case import find_cases
@@ -19,6 +17,8 @@ from gliomaseg.labels import Modality
 from gliomaseg.survey import require_sound, survey
 
 CopyCase = Callable[..., Path]
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -83,15 +83,10 @@ def test_a_reference_is_looked_at_too(copy_case: CopyCase, tmp_path: Path) -> No
     assert states(tmp_path / "data", deep=True) == ["fail E-LABELS"]
 
 
-def test_the_command_shows_a_table_and_json(
-    cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_shows_a_table_and_json(cases: Path, run: Run) -> None:
     for more in ((), ("--json",)):
-        monkeypatch.setattr(sys, "argv", ["gliomaseg", "check", str(cases), *more])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code == 1
-        out, err = capsys.readouterr()
+        code, out, err = run("check", cases, *more)
+        assert code == 1
         if more:
             found = json.loads(out)
             assert [finding["state"] for finding in found] == ["warn", "fail", "warn", "fail"]
@@ -102,13 +97,8 @@ def test_the_command_shows_a_table_and_json(
             assert "0 pass, 2 warn, 2 fail" in err
 
 
-def test_training_refuses_bad_cases_before_any_work(
-    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["gliomaseg", "train", str(cases), "-o", str(tmp_path / "run")])
-    with pytest.raises(SystemExit):
-        main()
-    assert "E-TRUNCATED" in capsys.readouterr().err
+def test_training_refuses_bad_cases_before_any_work(cases: Path, tmp_path: Path, run: Run) -> None:
+    assert "E-TRUNCATED" in run("train", cases, "-o", tmp_path / "run")[2]
     assert not (tmp_path / "run").exists()
 
 

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.cli import main
 from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.rules import PROFILES
@@ -28,17 +28,9 @@ Write = Callable[..., None]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliomaseg", "evaluate", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(end.value.code or 0), out, err
-
-    return call
+def run(run: Run) -> Run:
+    """Return a function of the words after ``gliomaseg evaluate``."""
+    return partial(run, "evaluate")
 
 
 @pytest.fixture
