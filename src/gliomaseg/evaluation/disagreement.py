@@ -111,7 +111,7 @@ def _set_scene(image: npt.NDArray[np.generic] | None, one: Mask, other: Mask, *,
 
 def _mask(segmentation: Segmentation, region: str) -> Mask:
     parts: dict[str, Region | Tissue] = {**{t.value: t for t in Tissue}, **{r.value: r for r in Region}}
-    return segmentation.mask(parts.get(region, Region.WT))
+    return segmentation.mask(parts[region])
 
 
 def _read_underlay(pair: Pair, modality: Modality, grid: Grid) -> npt.NDArray[np.generic] | None:

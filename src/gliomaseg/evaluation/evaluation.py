@@ -19,7 +19,7 @@ from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.scores import Evaluation, Pair
 from gliomaseg.evaluation.scoring import Job, Scored, score_pair
 from gliomaseg.evaluation.workers import count_workers, run_jobs
-from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, SCHEMES, LabelScheme
+from gliomaseg.labels import LabelScheme
 
 Progress = Callable[[float, str], None]
 
@@ -107,7 +107,7 @@ def evaluate_teams(
 
 
 def _find_pairs(predictions: Path, references: Path, rules: str, how: Options) -> pairing.Pairs:
-    scheme, fallback = how["reference_scheme"], _scheme_of(rules)
+    scheme, fallback = how["reference_scheme"], find_profile(rules).scheme
     found = pairing.pair_up(predictions, references, scheme=scheme, fallback=fallback)
     pairs = [pair for pair in found.pairs if pair.prediction or not how["predicted_only"]]
     maps = {
@@ -122,13 +122,6 @@ def _find_pairs(predictions: Path, references: Path, rules: str, how: Options) -
 def _with_maps(pair: Pair, maps: Mapping[str, tuple[Path | None, Mapping[str, str]]]) -> Pair:
     found = {kind: pairing.find_maps(folder, pair.case_id, names) for kind, (folder, names) in maps.items()}
     return replace(pair, uncertainty=found["uncertainty"], probabilities=found["probabilities"])
-
-
-def _scheme_of(rules: str) -> LabelScheme:
-    """Return the labels of the rules' year, for references whose names imply none."""
-    if rules in ("brats2024-gli", "brats2026"):
-        return BRATS2024
-    return SCHEMES.get(rules, BRATS2023 if rules.startswith(("brats2023", "brats2024")) else BRATS2021)
 
 
 def _collect(found: pairing.Pairs, done: Sequence[Scored], *, rules: str, name: str) -> Evaluation:

@@ -14,7 +14,16 @@ from typing import Literal
 
 from gliomaseg.errors import SettingsError
 from gliomaseg.evaluation.lesions import LesionRule
-from gliomaseg.labels import REGION_TISSUES, Region, Tissue
+from gliomaseg.labels import (
+    BRATS2021,
+    BRATS2023,
+    BRATS2024,
+    BRATS2024_PED,
+    REGION_TISSUES,
+    LabelScheme,
+    Region,
+    Tissue,
+)
 
 Parts = Mapping[str, frozenset[Tissue]]
 
@@ -32,12 +41,17 @@ class Profile:
 
     ``lesion_rules`` has the rule of each part, "" for all others, and ``partners`` the tissues whose lesions
     join those of a part. Without a rule, lesions match one to one.
+
+    ``scheme`` is how the year labels tissues, for references whose names imply none. ``headlines`` are the
+    overlap and the distance that rank.
     """
 
     name: str
     source: str
     parts: Parts
     metrics: tuple[str, ...]
+    scheme: LabelScheme = BRATS2021
+    headlines: tuple[str, str] = ("dice", "hd95")
     surface: Literal["voxels", "elements"] = "elements"
     in_mm: bool = True
     is_strict: bool = False
@@ -61,6 +75,7 @@ _TREATED: Parts = {**_GLIOMA, Tissue.CAVITY.value: frozenset({Tissue.CAVITY})}
 _PAEDIATRIC: Parts = {**_GLIOMA, Tissue.CYST.value: frozenset({Tissue.CYST})}
 
 _WHOLE = ("dice", "hd95", "sensitivity", "specificity")
+_BY_LESION = ("lesion_dice", "lesion_hd95")
 _LESIONS = ("lesion_dice", "lesion_hd95", "lesion_tp", "lesion_fp", "lesion_fn")
 
 _STRICT = Profile(
@@ -101,6 +116,7 @@ _BRATS2026 = Profile(
     source="BraTS 2025 and 2026: brats-evaluation 0.0.10, config_gli, on panoptica 2.1; its HD95 and NSD of "
     "a whole part leave the spacing out (NSD at half a voxel) and need a voxel in common",
     parts=_TREATED,
+    scheme=BRATS2024,
     metrics=("dice", "hd95", "nsd", *_LESIONS[:2], "lesion_nsd", *_LESIONS[2:]),
     surface="voxels",
     in_mm=False,
@@ -118,6 +134,8 @@ def _brats2023(task: str, rule: LesionRule) -> Profile:
         source="BraTS 2023: rachitsaluja/BraTS-2023-Metrics",
         parts=_REGIONS,
         metrics=(*_LESIONS, *_WHOLE),
+        scheme=BRATS2023,
+        headlines=_BY_LESION,
         lesion_rules={"": rule},
     )
 
@@ -127,6 +145,7 @@ def _brats2024(
     parts: Parts,
     rules: Mapping[str, LesionRule],
     partners: Mapping[str, tuple[str, ...]] | None = None,
+    scheme: LabelScheme = BRATS2023,
 ) -> Profile:
     """Return the rules of a task of 2024.
 
@@ -139,6 +158,8 @@ def _brats2024(
         "part from masks, not from numbered lesions as there",
         parts=parts,
         metrics=(*_LESIONS[:2], "lesion_nsd", *_LESIONS[2:], "dice", "hd95", "nsd", *_WHOLE[2:]),
+        scheme=scheme,
+        headlines=_BY_LESION,
         penalty=rules[""].penalty_mm,
         nsd=(0.5, 1.0),
         lesion_rules=rules,
@@ -169,9 +190,9 @@ PROFILES: Mapping[str, Profile] = {
         _brats2023("ped", LesionRule(3, 50)),
         _brats2023("men", LesionRule(1, 50)),
         _brats2023("met", LesionRule(1, 2)),
-        _brats2024("gli", _TREATED, _TREATED_RULES, _TREATED_PARTNERS),
+        _brats2024("gli", _TREATED, _TREATED_RULES, _TREATED_PARTNERS, BRATS2024),
         _brats2024("ssa", _REGIONS, {"": LesionRule(3, 50, merge_prediction=True)}, {"et": ("ncr",)}),
-        _brats2024("ped", _PAEDIATRIC, {"": LesionRule(5, 10, merge_prediction=True)}),
+        _brats2024("ped", _PAEDIATRIC, {"": LesionRule(5, 10, merge_prediction=True)}, scheme=BRATS2024_PED),
         _brats2024("men", _REGIONS, {"": LesionRule(1, 50)}),
         _brats2024("met", _REGIONS, {"": LesionRule(1, 2, merge_prediction=True)}, {"et": ("ncr",)}),
         _BRATS2026,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gliomaseg.evaluation.calibration import Reliability
+from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.statistics import Array, Summary, summarise
 from gliomaseg.labels import LabelScheme, Modality, Region
 
@@ -50,8 +51,6 @@ _COUNTS = ("lesion_tp", "lesion_fp", "lesion_fn")
 _PLAIN_UNITS = ("", "1", "count", "lesions")
 
 #: The two scores that rank teams and sort cases: lesion-wise in the years whose rules are.
-_BY_LESION, _BY_MASK = ("lesion_dice", "lesion_hd95"), ("dice", "hd95")
-_LESION_YEARS = ("brats2023", "brats2024")
 
 #: What tables for people show, most telling first; everything is in scores.csv.
 _SHOWN = (
@@ -181,14 +180,14 @@ class Evaluation:
     @property
     def ranked_regions(self) -> list[str]:
         """Return the regions that count for rank and order: WT, TC and ET; all in a lesion-wise year."""
-        if self.headlines == _BY_LESION:
+        if self.headlines[0].startswith("lesion_"):
             return self.regions
         return [region for region in self.regions if region in tuple(Region)]
 
     @property
     def headlines(self) -> tuple[str, str]:
         """Return the two metrics that rank: an overlap and a distance, lesion-wise where the rules are."""
-        return _BY_LESION if self.rules.startswith(_LESION_YEARS) else _BY_MASK
+        return find_profile(self.rules).headlines
 
     @property
     def shown(self) -> list[str]:
