@@ -24,8 +24,7 @@ def _is_busy(section: dict[str, Any]) -> bool:
 
 def _when(section: dict[str, Any]) -> str:
     about = section["measured"]
-    shared = f" while other work shared the machine (load {about['load before']} on its two cores)"
-    return f"\nMeasured on {about['date']}" + (shared if about["load before"] > 0.7 else "") + "."
+    return f"\nMeasured on {about['date']}; load on the two cores before: {about['load before']}."
 
 
 def _cold(s: dict[str, Any]) -> list[str]:

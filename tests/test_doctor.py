@@ -75,7 +75,7 @@ def test_a_model_without_stored_counts_and_a_poor_machine(
     monkeypatch.setattr(doctor, "json", stored)
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"sse4_2"}))
     monkeypatch.setattr(machine, "free_memory", lambda: 100_000_000)
-    monkeypatch.setattr(doctor, "_DISK", 1 << 62)
+    monkeypatch.setattr(doctor, "ROOM", 1 << 62)
     segmenter = Segmenter.load(precision="fp32")
     monkeypatch.setattr(Segmenter, "load", lambda **_: segmenter)
     found = states(doctor.examine(tmp_path))

@@ -131,7 +131,7 @@ def test_a_disk_that_fills_up_during_the_work_keeps_what_is_whole(
     folder = segmenter.segment(cases[0]).save(tmp_path / "elsewhere")
     size = sum(path.stat().st_size for path in folder.iterdir())
     disk = mounted(f"size={5 * size // 2}")
-    monkeypatch.setattr(cohort, "_ROOM", 0)
+    monkeypatch.setattr(cohort, "ROOM", 0)
     outcomes = list(cohort.segment_cases(cases, segmenter, disk / "out"))
     codes = [outcome.error.code if outcome.error else "done" for outcome in outcomes]
     assert codes[0] == "done"

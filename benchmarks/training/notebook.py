@@ -67,14 +67,16 @@ def main() -> None:
     rows = {f"Dice, {name}": f"dice_{part}" for part, name in PARTS.items()}
     rows["mean IoU with background"] = iou = "mean_iou_with_background"
     classes = sum(mean[f"dice_{part}"] for part in ("ncr", "ed", "et")) / 3
+    hours = options.hours or float(last["minutes"]) / 60
     threads = os.environ.get("OMP_NUM_THREADS", "all")
+    command = "benchmarks/training/notebook.py ../shared/data/brats --run runs/notebook2d"
     lines = [
         f"`unet2d` on axial slices of T1c and FLAIR, softmax over background, necrosis, oedema and enhancing "
         f"tumour, Dice plus cross-entropy; {last['step']} steps of 4 slices, {float(last['minutes']):.0f} "
         f"minutes of steps with {threads} thread(s). Scored on the **{summary['n']} patients that were held "
         "out**, whole volumes, rules of BraTS 2020.",
         "",
-        "    python benchmarks/training/notebook.py ../shared/data/brats --run runs/notebook2d --hours 1",
+        f"    python {command} --hours {hours:.1g}",
         "",
         page.machine(),
         "",

@@ -18,7 +18,7 @@ from gliomaseg import files, finished
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import BRATS2021, LabelScheme
-from gliomaseg.result import Result
+from gliomaseg.result import ROOM, Result
 from gliomaseg.segmenter import Opened, Segmenter
 
 
@@ -78,7 +78,7 @@ def segment_cases(
     model, settings by hash) is left as it is; one that another process is working on fails with E-LOCKED.
     Raises OutputError when ``output`` can't be written, before any work.
     """
-    files.make_folder(output, room=_ROOM * sum(not (output / case.id).exists() for case in cases))
+    files.make_folder(output, room=ROOM * sum(not (output / case.id).exists() for case in cases))
     files.clear_leftovers(output)
     jobs: list[_Job] = []
     for number, case in enumerate(cases):
@@ -93,8 +93,6 @@ def segment_cases(
     return _overlapped(jobs, ahead=0 if in_turn else 1)
 
 
-#: What a result takes on the disk in bytes: 7 MB for a BraTS case, most of it the report; 12 MB at most.
-_ROOM = 12_000_000
 #: How much of a case's time has passed when a stage begins, from the seconds in docs/speed.md.
 _SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "hash": 0.34, "save": 0.75}
 

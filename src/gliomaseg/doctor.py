@@ -17,10 +17,11 @@ from gliomaseg.errors import as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.phantom import make_phantom, write_phantom
 from gliomaseg.inference import machine
+from gliomaseg.result import ROOM
 from gliomaseg.segmenter import Segmenter
 
-#: What a case of 240 x 240 x 155 voxels needs, in bytes: docs/speed.md measured 0.6 GB at most.
-_MEMORY, _DISK = 1_000_000_000, 10_000_000
+#: What a case of 240 x 240 x 155 voxels needs, in bytes: docs/speed.md measured 0.76 GB.
+_MEMORY = 1_000_000_000
 #: The counts of the self-test may differ by this part of the largest one from those stored (in fp32): int8
 #: differs by 0.003 from it, bf16 by 0.0004.
 _TOLERANCE = 0.03
@@ -84,8 +85,8 @@ def _disk(folder: Path) -> list[Answer]:
     except Exception as error:  # noqa: BLE001
         coded = as_coded(error)
         return [Answer("writing", "fail", coded.what, "choose a folder that can be written to with -o")]
-    state: Literal["ok", "warn"] = "ok" if free > _DISK else "warn"
-    found = f"{free / 1e9:.1f} GB free; a case takes about 1 MB"
+    state: Literal["ok", "warn"] = "ok" if free > ROOM else "warn"
+    found = f"{free / 1e9:.1f} GB free; a case takes up to {ROOM / 1e6:.0f} MB"
     return [
         Answer("writing", "ok", "1 MB written, synced and removed"),
         Answer("disk", state, found, "free some"),

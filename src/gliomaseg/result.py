@@ -23,6 +23,9 @@ from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements, to_csv
 from gliomaseg.results.picture import overview_png
 
+#: What a result takes on the disk in bytes: 7 MB for a BraTS case, most of it the report; 12 MB at most.
+ROOM = 12_000_000
+
 
 @dataclass(frozen=True)
 class Result:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import files
-from gliomaseg.config import Settings, load_settings
+from gliomaseg.config import NetworkSettings, Settings, load_settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.segmenter import Segmenter
@@ -99,14 +99,17 @@ def _few(cases: Sequence[Case]) -> list[Case]:
     return list(first.values())[:_PATIENTS]
 
 
-def _tiny(preset: str, changes: Sequence[str]) -> Settings:
-    network = load_settings(preset, changes).network
+def smallest_network(network: NetworkSettings) -> list[str]:
+    """Return the changes that make a network as small as it can be, and its patch with it."""
     filters, edge = _TINY[network.name]
     patch = [edge] * network.dimensions
     window = [f"network.window={patch}"] if network.window else []
-    smallest = (
-        f"network.filters={filters}",
-        f"training.patch={patch}",
+    return [f"network.filters={filters}", f"training.patch={patch}", *window]
+
+
+def _tiny(preset: str, changes: Sequence[str]) -> Settings:
+    smallest = smallest_network(load_settings(preset, changes).network)
+    short = (
         "training.batch=2",
         f"training.steps={_LAST}",
         "training.hours=null",
@@ -117,7 +120,7 @@ def _tiny(preset: str, changes: Sequence[str]) -> Settings:
         "training.init_from=null",
         "training.track=[]",
     )
-    settings = load_settings(preset, [*changes, *window, *smallest])
+    settings = load_settings(preset, [*changes, *smallest, *short])
     return settings.model_copy(update={"preset": f"smoke test of {preset}"})
 
 

@@ -9,11 +9,7 @@ import pytest
 from gliomaseg import files
 from gliomaseg.config import load_settings
 from gliomaseg.inference.bundle import MEMBERS, Bundle, seal
-
-TINY = {
-    "unet3d": ["network.filters=[8, 8, 8]", "training.patch=[32, 32, 32]"],
-    "unet2d": ["network.filters=[4, 4, 8, 8, 8]", "training.patch=[32, 32]"],
-}
+from gliomaseg.smoke import smallest_network
 
 
 def _export(folder: Path, preset: str) -> Bundle:
@@ -24,7 +20,8 @@ def _export(folder: Path, preset: str) -> Bundle:
     from gliomaseg.learning.split import Split
     from gliomaseg.learning.state import begin
 
-    run = open_run(folder / "run", load_settings(preset, [*TINY[preset], "training.precision=fp32"]))
+    smallest = smallest_network(load_settings(preset).network)
+    run = open_run(folder / "run", load_settings(preset, [*smallest, "training.precision=fp32"]))
     run.keep_split(Split(("a",), ("b",)))
     run.save(begin(run, Accelerator()))
     return export(run, folder / "tiny", name="tiny")

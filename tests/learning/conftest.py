@@ -12,19 +12,8 @@ import torch
 from gliomaseg.config import Settings, load_settings
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.learning.cache import PreparedCase, prepare_cases
+from gliomaseg.smoke import smallest_network
 
-TINY = {
-    "unet3d": ("network.filters=[8, 8, 8]", "training.patch=[32, 32, 32]"),
-    "unet2d": ("network.filters=[4, 4, 8, 8, 8]", "training.patch=[32, 32]"),
-    "attention_unet": ("network.filters=[4, 8, 8]", "training.patch=[32, 32, 32]"),
-    "unet_plusplus": ("network.filters=[4, 4, 4, 8, 8, 4]", "training.patch=[32, 32, 32]"),
-    "vnet": ("training.patch=[32, 32, 32]",),
-    "residual_unet": ("network.filters=[8, 16, 32]", "training.patch=[32, 32, 32]"),
-    "dynunet": ("network.filters=[4, 8, 8, 8, 8]", "training.patch=[32, 32, 32]"),
-    "unetr": ("network.filters=[4, 24]", "training.patch=[32, 32, 32]", "network.window=[32, 32, 32]"),
-    "swin_unetr": ("network.filters=[12]", "training.patch=[64, 64, 64]", "network.window=[64, 64, 64]"),
-    "mednext": ("network.filters=[4]", "training.patch=[32, 32, 32]"),
-}
 SHORT = (
     "training.batch=2",
     "training.steps=6",
@@ -55,7 +44,8 @@ def tiny() -> Tiny:
     """Return a function of (changes, preset) that gives settings of a training of a second or two."""
 
     def settings(*changes: str, preset: str = "unet3d") -> Settings:
-        return load_settings(preset, [*TINY[preset], *SHORT, *changes])
+        smallest = smallest_network(load_settings(preset).network)
+        return load_settings(preset, [*smallest, *SHORT, *changes])
 
     return settings
 

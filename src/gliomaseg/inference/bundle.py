@@ -28,6 +28,8 @@ INT8 = ("int8.xml", "int8.bin")
 #: The weights as PyTorch knows them, to train on from; the network as ONNX, for other programs.
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
+#: Members that no result depends on.
+_NO_PART = ("card.md", WEIGHTS, ONNX)
 #: What else a bundle may hold, by the word that says so in what it tells about itself.
 _OPTIONAL = {"int8": INT8, "weights": (WEIGHTS,), "onnx": (ONNX,)}
 #: int8 is used unasked only if the mean Dice of no region falls by more than this on held-out cases.
@@ -152,8 +154,8 @@ def _verify(path: Path, digest: str) -> None:
 
 
 def _digest(hashes: Mapping[str, str]) -> str:
-    """Return one hash of the members that decide a result; the card only describes them."""
-    text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes) if name != "card.md")
+    """Return one hash of the members that decide a result; the others describe it or are for other uses."""
+    text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes) if name not in _NO_PART)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -44,7 +44,7 @@ from gliomaseg.learning.schedule import learning_rate
 from gliomaseg.learning.split import split_by_patient
 from gliomaseg.learning.state import State, begin
 from gliomaseg.learning.trackers import require_trackers, track, tracking
-from gliomaseg.learning.validation import TorchEngine, mean_scores, validate
+from gliomaseg.learning.validation import ModuleEngine, mean_scores, validate
 
 Progress = Callable[[float, str], None]
 Batch = tuple[Tensor, Tensor]
@@ -215,7 +215,7 @@ def _score(
     state.log()
     _save(run, state)
     rank, count = state.accelerator.process_index, state.accelerator.num_processes
-    engine = TorchEngine(state.average, state.settings, bf16=state.bf16)
+    engine = ModuleEngine(state.average, state.settings, bf16=state.bf16)
     mine = validate(engine, watch(cases[rank::count]), state.settings)
     scores = mean_scores(gather_object(mine))
     state.history.add_scores(scores, final=False)

@@ -71,7 +71,7 @@ def with_room(image: npt.NDArray[np.floating], settings: Settings) -> tuple[Imag
     return room, valid
 
 
-class TorchEngine:
+class ModuleEngine:
     """A network of PyTorch as an engine of inference, on the device where its weights are.
 
     Leaves the network in evaluation mode: in training it is the averaged one, which is never trained itself.
