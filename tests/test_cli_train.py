@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gliomaseg import cli_train
-from gliomaseg.config import preset_names
+from gliomaseg.settings import preset_names
 
 Run = Callable[..., tuple[int, str, str]]
 

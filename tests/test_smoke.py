@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg.config import preset_names
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import find_cases
+from gliomaseg.settings import preset_names
 from gliomaseg.smoke import _tiny, smoke_test
 
 

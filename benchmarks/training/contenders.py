@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from gliomaseg.config import load_settings
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Modality
+from gliomaseg.settings import load_settings
 
 BATCH = 2
 #: Of TorchIO's Queue: its documentation's 10 patches of each volume, in a queue of 4 volumes (its

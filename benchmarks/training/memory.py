@@ -44,11 +44,11 @@ def measure(data: Path, cache: Path, links: Path, copies: int, patches: int) -> 
     """Return how many cases there are, and the peaks of pss_mb while patches are read."""
     from torch.utils.data import DataLoader
 
-    from gliomaseg.config import load_settings
     from gliomaseg.imaging.case import find_cases
     from gliomaseg.learning.cache import PreparedCase, prepare_cases
     from gliomaseg.learning.dataset import PatchDataset
     from gliomaseg.learning.process import keep_freed_memory, quiet_worker
+    from gliomaseg.settings import load_settings
 
     keep_freed_memory()
     settings = load_settings("unet3d")

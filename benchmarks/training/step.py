@@ -23,13 +23,13 @@ from accelerate import Accelerator
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
 
-from gliomaseg.config import load_settings
 from gliomaseg.learning import training
 from gliomaseg.learning.dataset import PatchDataset
 from gliomaseg.learning.loss import build_loss
 from gliomaseg.learning.process import keep_freed_memory
 from gliomaseg.learning.run import open_run
 from gliomaseg.learning.state import begin
+from gliomaseg.settings import load_settings
 
 Size = tuple[int, int, int]
 Step = Callable[[], None]

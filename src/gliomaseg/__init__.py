@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gliomaseg.config import Settings, load_settings
+    from gliomaseg.config import Settings
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
     from gliomaseg.imaging.case import Case, find_cases
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
     from gliomaseg.result import Result
     from gliomaseg.segmenter import Segmenter
+    from gliomaseg.settings import load_settings
 
 _HOME = {
     "Bundle": "inference.bundle",
@@ -43,7 +44,7 @@ _HOME = {
     "Volume": "imaging.volume",
     "evaluate": "evaluation.evaluation",
     "find_cases": "imaging.case",
-    "load_settings": "config",
+    "load_settings": "settings",
 }
 
 __all__ = [

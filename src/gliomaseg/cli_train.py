@@ -66,9 +66,9 @@ def train(
 
     Several GPUs or machines: accelerate launch -m gliomaseg train ...
     """
-    from gliomaseg.config import load_settings
     from gliomaseg.imaging.case import find_cases
     from gliomaseg.labels import find_scheme
+    from gliomaseg.settings import load_settings
     from gliomaseg.survey import require_sound
 
     named = {

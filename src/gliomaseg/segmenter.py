@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import __version__, console, files
-from gliomaseg.config import parse_settings
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
@@ -30,6 +29,7 @@ from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, LabelScheme
 from gliomaseg.result import Result, timed
 from gliomaseg.results.segment import count_ranges, label_regions
+from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
 _LIBRARIES = ("numpy", "nibabel", "isal", "openvino", "pillow")

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import files
-from gliomaseg.config import NetworkSettings, Settings, load_settings
+from gliomaseg.config import NetworkSettings, Settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.segmenter import Segmenter
+from gliomaseg.settings import load_settings
 
 Progress = Callable[[float, str], None]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gliomaseg import files
-from gliomaseg.config import load_settings
 from gliomaseg.inference.bundle import MEMBERS, Bundle, seal
+from gliomaseg.settings import load_settings
 from gliomaseg.smoke import smallest_network
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gliomaseg.config import load_settings
 from gliomaseg.errors import ModelError
 from gliomaseg.inference.bundle import INT8, MEMBERS, Bundle, seal
+from gliomaseg.settings import load_settings
 
 
 def change_record(bundle: Bundle, **changes: Any) -> None:

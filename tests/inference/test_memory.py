@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gliomaseg.config import load_settings, preset_names
 from gliomaseg.errors import CaseError
 from gliomaseg.inference.memory import Demand
+from gliomaseg.settings import load_settings, preset_names
 
 BRATS = Demand(image=240 * 240 * 155, brain=144 * 176 * 144, stored=8)
 SETTINGS = load_settings()

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomaseg.config import InferenceSettings, Settings, load_settings
+from gliomaseg.config import InferenceSettings, Settings
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.engine import Engine
 from gliomaseg.inference.window import infer, window_boxes, window_shape
+from gliomaseg.settings import load_settings
 
 SIDES = st.integers(1, 12).map(lambda n: 16 * n)
 SHAPES = st.tuples(SIDES, SIDES, SIDES)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from gliomaseg.config import Settings, load_settings
+from gliomaseg.config import Settings
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.learning.cache import PreparedCase, prepare_cases
+from gliomaseg.settings import load_settings
 from gliomaseg.smoke import smallest_network
 
 SHORT = (

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from gliomaseg import __version__, files
-from gliomaseg.config import InferenceSettings, Settings, preset_names
+from gliomaseg.config import InferenceSettings, Settings
 from gliomaseg.errors import ModelError, OutputError, TrainingError
 from gliomaseg.inference.bundle import MEMBERS, ONNX, WEIGHTS, Bundle
 from gliomaseg.inference.engine import Engine
@@ -28,6 +28,7 @@ from gliomaseg.learning.split import Split
 from gliomaseg.learning.state import _follow, begin
 from gliomaseg.learning.target import channel_count, probabilities
 from gliomaseg.learning.trained import read_weights
+from gliomaseg.settings import preset_names
 
 SPLIT = Split(("a", "b"), ("c",))
 DICE = {"dice_wt": 0.7, "dice_tc": 0.6, "dice_et": 0.5}

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gliomaseg.config import load_settings, preset_names
 from gliomaseg.errors import SettingsError
 from gliomaseg.learning.loss import build_loss
 from gliomaseg.learning.network import agrees_in_bf16, build_network, count_parameters, memory_format
+from gliomaseg.settings import load_settings, preset_names
 
 SHAPES = {"unet3d": (2, 4, 32, 48, 32), "unet2d": (2, 4, 64, 48), "swin_unetr": (1, 4, 64, 64, 64)}
 OUTPUTS = {"unet3d": 2, "dynunet": 4}

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from gliomaseg.config import Settings, load_settings
+from gliomaseg.config import Settings
 from gliomaseg.errors import OutputError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.inference import machine
@@ -23,6 +23,7 @@ from gliomaseg.learning.plan import Plan, check_patch, count_memory, make_plan
 from gliomaseg.learning.run import Run
 from gliomaseg.learning.state import begin
 from gliomaseg.learning.training import plan
+from gliomaseg.settings import load_settings
 
 
 def quiet(_fraction: float, _text: str) -> None:

@@ -261,7 +261,7 @@ class TestGoingOn:
         script = (
             "import sys, json, torch; torch.set_num_threads(1)\n"
             "from pathlib import Path\n"
-            "from gliomaseg.config import parse_settings\n"
+            "from gliomaseg.settings import parse_settings\n"
             "from gliomaseg.imaging.case import find_cases\n"
             "from gliomaseg.learning.training import train\n"
             "data, cache, run, settings = sys.argv[1:]\n"

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gliomaseg.config import Settings, load_settings
+from gliomaseg.config import Settings
 from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
 from gliomaseg.results.segment import label_regions
+from gliomaseg.settings import load_settings
 
 PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from gliomaseg import files
-from gliomaseg.config import Settings, parse_settings
+from gliomaseg.config import Settings
 from gliomaseg.errors import ModelError, SettingsError
+from gliomaseg.settings import parse_settings
 
 #: Changes when older versions of gliomaseg can't read a new bundle any more.
 FORMAT = 1

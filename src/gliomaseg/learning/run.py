@@ -17,12 +17,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gliomaseg import files
-from gliomaseg.config import Settings, parse_settings
+from gliomaseg.config import Settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.nifti import missing_file
 from gliomaseg.labels import Region
 from gliomaseg.learning.history import History, read_history
 from gliomaseg.learning.split import Split
+from gliomaseg.settings import parse_settings
 
 
 class State(Protocol):

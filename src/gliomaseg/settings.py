@@ -1,0 +1,93 @@
+"""How settings come about: defaults < preset YAML < ``--set section.name=value``, or a saved tree.
+
+What is unknown or impossible is refused in words, with the nearest known name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from gliomaseg.config import Settings
+from gliomaseg.errors import SettingsError
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with gliomaseg."""
+    folder = resources.files("gliomaseg") / "presets"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_settings(preset: str = "unet3d", changes: Sequence[str] = ()) -> Settings:
+    """Return defaults < ``preset`` < ``changes`` such as ``training.batch=4``.
+
+    Raises SettingsError (E-PRESET, E-SETTING).
+    """
+    if preset not in preset_names():
+        raise SettingsError(
+            "E-PRESET",
+            f"there is no preset {preset!r}",
+            expected="one of " + ", ".join(preset_names()),
+            remedy=_did_you_mean(preset, preset_names()),
+        )
+    text = (resources.files("gliomaseg") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+    tree: dict[str, Any] = yaml.safe_load(text) or {}
+    for change in changes:
+        _apply(tree, change)
+    return parse_settings({**tree, "preset": preset})
+
+
+def parse_settings(tree: Mapping[str, Any]) -> Settings:
+    """Return the settings of a plain tree; raises SettingsError (E-SETTING) naming the wrong one."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(step) for step in first["loc"])
+        raise SettingsError(
+            "E-SETTING",
+            f"setting {path}: {first['msg'].lower()} (got {first['input']!r})" if path else first["msg"],
+            expected="settings of config.py, in their range",
+            remedy=_did_you_mean(path, _paths()) if path else "change one of the two",
+        ) from error
+
+
+def _apply(tree: dict[str, Any], change: str) -> None:
+    path, equals, value = change.partition("=")
+    section, _, name = path.strip().partition(".")
+    if not equals or f"{section}.{name}" not in _paths():
+        raise SettingsError(
+            "E-SETTING",
+            f"--set {change} " + (f"names no setting: {path.strip()!r}" if equals else "has no value"),
+            expected="section.name=value, for example --set training.batch=4",
+            remedy=_did_you_mean(path, _paths()),
+        )
+    try:
+        tree.setdefault(section, {})[name] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            "E-SETTING",
+            f"--set {change}: {value!r} is not a value",
+            expected="a number, a word, or a list such as [96, 96, 96]",
+            remedy="close brackets and quotation marks",
+        ) from error
+
+
+def _paths() -> list[str]:
+    sections = {n: f.annotation for n, f in Settings.model_fields.items()}
+    return [
+        f"{name}.{field}"
+        for name, kind in sections.items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+        for field in kind.model_fields
+    ]
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else "known are: " + ", ".join(known)
