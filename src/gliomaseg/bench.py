@@ -130,13 +130,13 @@ def _inputs(case: Case) -> list[str]:
 
 def _floors(case: Case, segmenter: Segmenter) -> dict[str, float]:
     """Return the least seconds of reading on all cores, and of the network at the engine's peak."""
-    files = [case.images[m] for m in segmenter.settings.network.modalities]
+    sequences = segmenter.sequences(case)
+    files = [case.images[m] for m in sequences]
     inflating = floor.fastest(lambda: [inflate(path) for path in files], 3)
     floors = {"read": inflating / min(machine.cores(), len(files))}
     if isinstance(segmenter.engine, Engine) and segmenter.settings.network.dimensions == 3:
-        image = prepare(
-            read_case(case, segmenter.settings.network.modalities), segmenter.settings.prepare
-        ).image
+        settings = segmenter.settings
+        image = prepare(read_case(case, sequences), settings.prepare, settings.network.modalities).image
         work = floor.operations(segmenter.engine, (1, *image.shape))
         floors["infer"] = work / floor.peak_rate(segmenter.engine)
     return floors

@@ -149,7 +149,6 @@ class _Job:
             self._tell("check")
             self._claim.enter_context(files.claim(folder))
             if folder.exists() and not self._overwrite:
-                self._case.require(self._segmenter.settings.network.modalities)
                 wanted = self._segmenter.describe(self._case, self._scheme)
                 if finished.compare(folder, wanted) == "unchanged":
                     self._end(_outcome(self._case, "unchanged", folder))

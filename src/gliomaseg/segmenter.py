@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import __version__, console, files
-from gliomaseg.errors import CaseError
+from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
 from gliomaseg.imaging.content import check_content
@@ -26,7 +26,7 @@ from gliomaseg.inference.device import choose_engine
 from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import infer
-from gliomaseg.labels import BRATS2021, LabelScheme
+from gliomaseg.labels import BRATS2021, LabelScheme, Modality
 from gliomaseg.result import Result, timed
 from gliomaseg.results.segment import count_ranges, label_regions
 from gliomaseg.settings import parse_settings
@@ -94,6 +94,28 @@ class Segmenter:
             remedy="give other cases, or leave out --held-out",
         )
 
+    def sequences(self, case: Case) -> tuple[Modality, ...]:
+        """Return which sequences of ``case`` the network will see: all it knows, or what there is.
+
+        Raises CaseError (E-MODALITY) when one is missing and the model was not trained to do without.
+        """
+        wanted = self.settings.network.modalities
+        if self.bundle.takes_any_subset:
+            return case.present(wanted)
+        case.require(wanted)
+        return wanted
+
+    def _gaps(self, case_id: str, sequences: Sequence[Modality]) -> tuple[Note, ...]:
+        """Return a note of what is missing, and of how good the model is without it."""
+        missing = [m for m in self.settings.network.modalities if m not in sequences]
+        if not missing:
+            return ()
+        dice = self.bundle.expected_dice(sequences)
+        scores = ", ".join(f"{region.upper()} {value:.2f}" for region, value in dice.items())
+        expect = f"Dice to expect without: {scores}" if dice else "how good it is without was not measured"
+        what = f"case {case_id} has no {', '.join(missing)}; the model did without"
+        return (Note("W-MISSING", what, expect),)
+
     def segment(
         self, case: Case, *, scheme: LabelScheme = BRATS2021, stage: Stage = lambda _: None
     ) -> Result:
@@ -117,12 +139,13 @@ class Segmenter:
         with ThreadPoolExecutor(1) as background:
             compiling = background.submit(self.engine.compile)
             with _stage("read", stage, seconds):
-                voxels, stored = stored_size(case, self.settings.network.modalities)
+                sequences = self.sequences(case)
+                voxels, stored = stored_size(case, sequences)
                 self._window(Demand(voxels, int(voxels * BRAIN), stored), limit)
-                images = read_case(case, self.settings.network.modalities)
-                images = check_content(images, case.id, force=self.force)
+                images = check_content(read_case(case, sequences), case.id, force=self.force)
+                images = replace(images, notes=(*images.notes, *self._gaps(case.id, sequences)))
             with _stage("prepare", stage, seconds):
-                prepared = prepare(images, self.settings.prepare)
+                prepared = prepare(images, self.settings.prepare, self.settings.network.modalities)
                 window = self._window(Demand(voxels, prepared.image[0].size, stored), limit)
             with _stage("compile", stage, seconds):
                 compiling.result()
@@ -155,7 +178,8 @@ class Segmenter:
 
     def describe(self, case: Case, scheme: LabelScheme) -> dict[str, Any]:
         """Return what a result of ``case`` depends on: versions, model, inputs and settings."""
-        inputs = {m: case.images[m] for m in self.settings.network.modalities}
+        sequences = self.sequences(case)
+        inputs = {m: case.images[m] for m in sequences}
         return {
             "schema_version": RUN_SCHEMA,
             "notice": console.RESEARCH_USE,
@@ -167,6 +191,8 @@ class Segmenter:
             "python": platform.python_version(),
             "libraries": {name: version(name) for name in _LIBRARIES},
             "model": {"name": self.bundle.name, "sha256": self.bundle.sha256},
+            "missing": [m.value for m in self.settings.network.modalities if m not in sequences],
+            "expected_dice": self.bundle.expected_dice(sequences),
             "seen_in_training": case.id in self.bundle.about["trained_on"],
             "precision": self.engine.precision,
             "threads": self.settings.inference.threads or cores(),

@@ -45,14 +45,27 @@ class Finding:
 
 
 def survey(
-    cases: Sequence[Case], *, deep: bool = False, modalities: Sequence[Modality] = tuple(Modality)
+    cases: Sequence[Case], *, deep: bool = False, modalities: Sequence[Modality] = ()
 ) -> Iterator[Finding]:
-    """Yield what is wrong with each case by its headers; with ``deep`` all voxels are read and looked at."""
+    """Yield what is wrong with each case by its headers; with ``deep`` all voxels are read and looked at.
+
+    All of ``modalities`` must be there; without any given, a missing one is no more than a warning.
+    """
     for case in cases:
         try:
-            yield Finding(case.id, (_look_at if deep else read_headers)(case, modalities))
+            wanted = modalities or case.present(tuple(Modality))
+            notes = (_look_at if deep else read_headers)(case, wanted)
+            yield Finding(case.id, (*_gaps(case, modalities), *notes))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases are looked at)
             yield Finding(case.id, error=as_coded(error).reworded(case.anonymous))
+
+
+def _gaps(case: Case, required: Sequence[Modality]) -> tuple[Note, ...]:
+    missing = [m for m in Modality if m not in case.images]
+    if required or not missing:
+        return ()
+    what = f"case {case.id} has no {', '.join(missing)}"
+    return (Note("W-MISSING", what, "only a model that was trained to do without can segment it"),)
 
 
 def require_sound(cases: Sequence[Case], modalities: Sequence[Modality]) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,6 +73,13 @@ class Case:
                 remedy="add the missing file, named as in " + LAYOUTS[1].example,
             )
         return self
+
+    def present(self, modalities: Sequence[Modality]) -> tuple[Modality, ...]:
+        """Return those of ``modalities`` that the case has; raises CaseError (E-MODALITY) for none."""
+        found = tuple(m for m in modalities if m in self.images)
+        if not found:
+            self.require(modalities)
+        return found
 
 
 def find_cases(path: str | Path, *, scheme: LabelScheme | None = None) -> list[Case]:

@@ -7,6 +7,7 @@ Ignorant of files and networks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -71,20 +72,23 @@ def orientation_of(affine: Affine) -> npt.NDArray[np.float64]:
     return np.asarray(nib.orientations.io_orientation(affine))
 
 
-def prepare(volume: Volume, settings: PrepareSettings) -> Prepared:
-    """Return ``volume`` (channel, x, y, z) ready for a network.
+def prepare(volume: Volume, settings: PrepareSettings, channels: Sequence[str] | None = None) -> Prepared:
+    """Return ``volume`` (channel, x, y, z) ready for a network that sees ``channels``, in that order.
 
+    A channel that the volume lacks is 0 everywhere, as in training where sequences are left out; without
+    ``channels`` they are those of the volume.
     Raises ImageError (E-CONSTANT) for a channel that is the same everywhere in the brain.
     """
     orientation = orientation_of(volume.grid.affine)
-    channels = [
+    oriented = [
         np.asarray(nib.orientations.apply_orientation(channel, orientation)) for channel in volume.array
     ]
-    box = brain_box(channels)
-    crops = [channel[box] for channel in channels]
-    image, valid = padded(len(crops), crops[0].shape, settings)
+    box = brain_box(oriented)
+    crops = [channel[box] for channel in oriented]
+    wanted = list(channels or volume.channels)
+    image, valid = padded(len(wanted), crops[0].shape, settings)
     with ThreadPoolExecutor(len(crops)) as pool:  # numpy lets go of the interpreter
-        rooms = [target[valid] for target in image]
+        rooms = [image[wanted.index(name)][valid] for name in volume.channels]
         list(pool.map(normalise, crops, volume.channels, rooms, [settings] * len(crops)))
     return Prepared(image, volume.grid, orientation, box, valid)
 

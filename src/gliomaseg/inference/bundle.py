@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from gliomaseg import files
 from gliomaseg.config import Settings
 from gliomaseg.errors import ModelError, SettingsError
+from gliomaseg.labels import Modality
 from gliomaseg.settings import parse_settings
 
 #: Changes when older versions of gliomaseg can't read a new bundle any more.
@@ -62,6 +63,15 @@ class Bundle:
         """Return whether int8 was measured, on held-out cases, to lose no more than INT8_TOLERANCE."""
         change = self.about["int8"]["dice_change"] if self.has_int8 else None
         return change is not None and min(change.values()) >= -INT8_TOLERANCE
+
+    @property
+    def takes_any_subset(self) -> bool:
+        """Return whether sequences were left out in training, so that the network bears missing ones."""
+        return self.settings.augment.drop_modality > 0
+
+    def expected_dice(self, sequences: Sequence[Modality]) -> dict[str, float]:
+        """Return each region's mean Dice with ``sequences`` on held-out cases; {} if not measured."""
+        return dict(self.about.get("expected", {}).get("dice", {}).get(" ".join(sequences), {}))
 
     def network(self, precision: str) -> Path:
         """Return the path of the network's OpenVINO IR; raises ModelError if there is none in int8."""

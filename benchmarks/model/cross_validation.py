@@ -1,0 +1,152 @@
+"""What a recipe is worth on patients that its networks never saw, in every subset of sequences.
+
+    python benchmarks/model/cross_validation.py ../shared/data/brats runs/recipe-fold* --write FILE.json
+
+Each run is exported and segments the cases that it held out, by the product's own steps. Writes one record
+for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality; and of all sequences
+what calibration, post-processing, volume intervals and the prediction of Dice are chosen by (summary.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg import Segmenter, find_cases
+from gliomaseg.evaluation.metrics import dice
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.inference.window import infer
+from gliomaseg.labels import BRATS2021, Modality, Region
+from gliomaseg.learning.cache import prepare_cases
+from gliomaseg.learning.export import export
+from gliomaseg.learning.run import Run, load_run
+from gliomaseg.results.segment import label_regions
+from gliomaseg.settings import load_settings
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
+#: Edges of the bins of logits in which calibration is counted.
+LOGITS = np.linspace(-8, 8, 65)
+#: Levels of probability at which volumes are counted.
+LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+def main() -> None:
+    """Export, segment, measure; write what was found after each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache-all"))
+    parser.add_argument("--write", type=Path, required=True)
+    options = parser.parse_args()
+    cases = {case.id: case for case in find_cases(options.data)}
+    record: dict[str, Any] = {"runs": {}, "cases": {}}
+    for folder in options.runs:
+        run = load_run(folder)
+        prepare_cases(list(cases.values()), run.settings, options.cache, lambda _f, _t: None)
+        with tempfile.TemporaryDirectory() as temporary:
+            bundle = export(run, Path(temporary) / "model", int8=True, cache=options.cache)
+            record["runs"][folder.name] = about(run, dict(bundle.about))
+            segmenters = {p: Segmenter.load(bundle.folder, precision=p) for p in ("int8", "fp32")}
+            for name in run.read_split().validation:
+                record["cases"][name] = {"run": folder.name, **measure(cases[name], segmenters)}
+                sys.stdout.write(f"{name} {record['cases'][name]['dice'][' '.join(Modality)]}\n")
+                sys.stdout.flush()
+        options.write.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def about(run: Run, bundle: dict[str, Any]) -> dict[str, Any]:
+    """Return what tells a run from others: how it departs from its preset, how long it was trained."""
+    preset = load_settings(run.settings.preset).model_dump(mode="json")
+    mine = run.settings.model_dump(mode="json")
+    changed = {
+        f"{section}.{name}": value
+        for section in ("network", "augment", "training")
+        for name, value in mine[section].items()
+        if value != preset[section][name]
+    }
+    kept = {key: bundle[key] for key in ("steps", "hours", "parameters", "int8")}
+    return {"preset": run.settings.preset, "settings": changed, **kept}
+
+
+def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
+    """Return everything about one case."""
+    segmenter = segmenters["int8"]
+    opened = segmenter.open(case)
+    image, valid, settings = opened.prepared.image, opened.prepared.valid, segmenter.settings
+    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
+    truth = {region: BRATS2021.mask(reference, region) for region in Region}
+    found: dict[str, Any] = {"dice": {}, "fp32": {}, "mirrored": {}}
+    for subset in SUBSETS:
+        left = np.where([m in subset for m in Modality], 1, 0).astype(np.float32)
+        part = np.ascontiguousarray(image * left[:, None, None, None])
+        probabilities = infer(part, segmenter.engine, settings)[(slice(None), *valid)]
+        found["dice"][" ".join(subset)] = scores(label_regions(probabilities, settings, BRATS2021), truth)
+        if len(subset) == len(Modality):
+            found |= of_probabilities(probabilities, truth)
+            whole = infer(part, segmenters["fp32"].engine, settings)[(slice(None), *valid)]
+            found["fp32"] = scores(label_regions(whole, settings, BRATS2021), truth)
+    inner = image[(slice(None), *valid)]
+    for name, flips in {"left-right": [(), (1,)], "all axes": list(subsets_of((1, 2, 3)))}.items():
+        total = np.zeros((3, *inner.shape[1:]), np.float32)
+        for axes in flips:
+            room = np.zeros_like(image)
+            room[(slice(None), *valid)] = np.flip(inner, axes)
+            total += np.flip(infer(room, segmenter.engine, settings)[(slice(None), *valid)], axes)
+        labels = label_regions(total / len(flips), settings, BRATS2021)
+        found["mirrored"][name] = scores(labels, truth)
+    return found
+
+
+def subsets_of(axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield every subset of axes."""
+    return itertools.chain.from_iterable(itertools.combinations(axes, n) for n in range(len(axes) + 1))
+
+
+def scores(labels: npt.NDArray[np.uint8], truth: dict[Region, Mask]) -> dict[str, float]:
+    """Return the Dice of each region."""
+    return {r.value: round(dice(BRATS2021.mask(labels, r), truth[r]), 5) for r in Region}
+
+
+def of_probabilities(probabilities: Floats, truth: dict[Region, Mask]) -> dict[str, Any]:
+    """Return what choices after the network depend on, for each region, nested: counts of voxels (1 mm3)."""
+    found: dict[str, Any] = {}
+    nested = np.ones(probabilities.shape[1:], np.float32)
+    for channel, region in enumerate(Region):
+        nested = np.minimum(nested, probabilities[channel])
+        inside = np.clip(nested, 1e-6, 1 - 1e-6)
+        logits = np.log(inside / (1 - inside))
+        bins = np.digitize(logits, LOGITS).ravel()
+        size = len(LOGITS) + 1
+        true = truth[region]
+        mask = nested > 0.5
+        found[region.value] = {
+            "bins": np.bincount(bins, minlength=size).tolist(),
+            "true": np.bincount(bins, true.ravel(), minlength=size).astype(int).tolist(),
+            "volume": int(true.sum()),
+            "at": {str(level): int(np.count_nonzero(nested > level)) for level in LEVELS},
+            "dice_at": {str(level): round(dice(nested > level, true), 5) for level in LEVELS[2:9]},
+            "sum": float(nested.sum()),
+            "sum_inside": float(nested[mask].sum()),
+            "entropy": float(_entropy(inside).sum()),
+        }
+    return {"regions": found}
+
+
+def _entropy(p: Floats) -> Floats:
+    return np.asarray(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)), dtype=np.float32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Cases with missing sequences: a model that was trained to do without segments them, and says so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gliomaseg import Segmenter, find_cases
+from gliomaseg.errors import CaseError
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_case
+from gliomaseg.inference.bundle import Bundle, seal, shipped_folder
+from gliomaseg.labels import Modality
+from gliomaseg.survey import survey
+
+T1N, T1C, T2W, T2F = Modality
+EXPECTED = {"wt": 0.81, "tc": 0.62, "et": 0.33}
+Make = Callable[[float], Bundle]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Return what gives the shipped network as if trained with that chance of a missing sequence."""
+
+    def make(chance: float) -> Bundle:
+        folder = tmp_path_factory.mktemp("model") / "bundle"
+        shutil.copytree(shipped_folder(), folder)
+        settings = json.loads((folder / "settings.json").read_text())
+        settings["augment"]["drop_modality"] = chance
+        (folder / "settings.json").write_text(json.dumps(settings))
+        about = {k: v for k, v in Bundle.load().about.items() if k != "expected"}
+        return seal(folder, about | {"expected": {"dice": {"t1c t2f": EXPECTED}}})
+
+    return make
+
+
+def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
+    model: Make, phantom_case: Case, tmp_path: Path
+) -> None:
+    segmenter = Segmenter(model(0.25))
+    part = replace(phantom_case, images={m: phantom_case.images[m] for m in (T1C, T2F)})
+    image = segmenter.open(part).prepared.image
+    assert not image[[0, 2]].any()
+    whole = segmenter.open(phantom_case).prepared.image
+    np.testing.assert_array_equal(image[[1, 3]], whole[[1, 3]])
+    result = segmenter.segment(part)
+    (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
+    assert "has no t1n, t2w" in note.what
+    assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
+    folder = result.save(tmp_path)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["missing"] == ["t1n", "t2w"]
+    assert record["expected_dice"] == EXPECTED
+    assert set(record["inputs"]) == {"t1c", "t2f"}
+    page = (folder / "report.html").read_text()
+    assert "Missing sequences: T1, T2." in page
+    assert "Dice to expect without: WT 0.81" in page
+
+
+@pytest.mark.parametrize("modality", Modality)
+def test_one_sequence_alone_is_segmented(model: Make, phantom_case: Case, modality: Modality) -> None:
+    alone = replace(phantom_case, images={modality: phantom_case.images[modality]})
+    result = Segmenter(model(0.5)).segment(alone)
+    assert result.images.channels == (modality,)
+    (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
+    assert note.remedy == "how good it is without was not measured"
+    assert result.overview.startswith(b"\x89PNG")
+
+
+def test_nothing_is_missing_nothing_is_said(model: Make, phantom_case: Case) -> None:
+    segmenter = Segmenter(model(0.25))
+    assert not [n for n in segmenter.segment(phantom_case).warnings if n.code == "W-MISSING"]
+    assert segmenter.describe(phantom_case, phantom_case.scheme)["missing"] == []
+
+
+@pytest.mark.parametrize(("chance", "kept"), [(0.0, (T1C, T2F)), (0.25, ())])
+def test_what_the_model_needs_is_refused_when_missing(
+    model: Make, phantom_case: Case, chance: float, kept: tuple[Modality, ...]
+) -> None:
+    part = replace(phantom_case, images={m: phantom_case.images[m] for m in kept})
+    with pytest.raises(CaseError, match="has no t1n") as caught:
+        Segmenter(model(chance)).segment(part)
+    assert caught.value.code == "E-MODALITY"
+
+
+def test_check_warns_and_training_refuses(copy_case: Callable[..., Path], tmp_path: Path) -> None:
+    folder = copy_case("a", tmp_path / "data", without=(T2W,))
+    cases = find_cases(folder)
+    for deep in (False, True):
+        (finding,) = survey(cases, deep=deep)
+        assert finding.state == "warn"
+        assert "has no t2w" in next(n.what for n in finding.warnings if n.code == "W-MISSING")
+    (finding,) = survey(cases, modalities=tuple(Modality))
+    assert finding.error
+    assert finding.error.code == "E-MODALITY"
+
+
+def test_a_sequence_given_twice_is_found_among_two(copy_case: Callable[..., Path], tmp_path: Path) -> None:
+    folder = copy_case("a", tmp_path / "data", without=(T1N, T2W))
+    shutil.copy(folder / "a_t1ce.nii.gz", folder / "a_flair.nii.gz")
+    (case,) = find_cases(folder)
+    with pytest.raises(CaseError, match="same image"):
+        read_case(case, case.present(tuple(Modality)))
