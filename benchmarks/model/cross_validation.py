@@ -14,7 +14,6 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from gliomaseg import Segmenter, find_cases
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
@@ -87,7 +87,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
     image, valid, settings = opened.prepared.image, opened.prepared.valid, segmenter.settings
     reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
     truth = {region: BRATS2021.mask(reference, region) for region in Region}
-    found: dict[str, Any] = {"dice": {}, "fp32": {}, "mirrored": {}}
+    found: dict[str, Any] = {"dice": {}, "fp32": {}, "quality": {}}
     for subset in SUBSETS:
         left = np.where([m in subset for m in Modality], 1, 0).astype(np.float32)
         part = np.ascontiguousarray(image * left[:, None, None, None])
@@ -97,21 +97,12 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
             found |= of_probabilities(probabilities, truth)
             whole = infer(part, segmenters["fp32"].engine, settings)[(slice(None), *valid)]
             found["fp32"] = scores(label_regions(whole, settings, BRATS2021), truth)
-    inner = image[(slice(None), *valid)]
-    for name, flips in {"left-right": [(), (1,)], "all axes": list(subsets_of((1, 2, 3)))}.items():
-        total = np.zeros((3, *inner.shape[1:]), np.float32)
-        for axes in flips:
-            room = np.zeros_like(image)
-            room[(slice(None), *valid)] = np.flip(inner, axes)
-            total += np.flip(infer(room, segmenter.engine, settings)[(slice(None), *valid)], axes)
-        labels = label_regions(total / len(flips), settings, BRATS2021)
-        found["mirrored"][name] = scores(labels, truth)
+    for quality in ("standard", "best"):
+        inference = settings.inference.model_copy(update={"quality": quality})
+        wanted = settings.model_copy(update={"inference": inference})
+        mean = infer_mirrored(image, valid, segmenter.engine, wanted)[(slice(None), *valid)]
+        found["quality"][quality] = scores(label_regions(mean, settings, BRATS2021), truth)
     return found
-
-
-def subsets_of(axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield every subset of axes."""
-    return itertools.chain.from_iterable(itertools.combinations(axes, n) for n in range(len(axes) + 1))
 
 
 def scores(labels: npt.NDArray[np.uint8], truth: dict[Region, Mask]) -> dict[str, float]:

@@ -79,6 +79,9 @@ def segment(
     case_id: Annotated[str | None, typer.Option("--id", help="Case id for files given one by one.")] = None,
     labels: Annotated[str, typer.Option(help="Label scheme of the result.")] = "brats2021",
     model: Model = "shipped",
+    quality: Annotated[
+        str, typer.Option(help="fast: one pass; standard, best: the mean of 2, of 8 mirror images.")
+    ] = "fast",
     threads: Threads = 0,
     precision: Precision = "auto",
     device: Annotated[
@@ -95,6 +98,9 @@ def segment(
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Name every input file in run.json; else only by hash.")
     ] = False,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Write the probability and entropy of each region, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Label every voxel of a case, or of each case in a folder, and draw a picture."""
@@ -104,8 +110,17 @@ def segment(
 
     scheme = find_scheme(labels)
     cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
-    options = {"threads": threads, "precision": precision, "device": device, "max_memory_gb": max_memory}
-    segmenter = Segmenter.load(model, force=force, keep_names=keep_names, **options)
+    segmenter = Segmenter.load(
+        model,
+        force=force,
+        keep_names=keep_names,
+        maps=maps,
+        quality=quality,
+        threads=threads,
+        precision=precision,
+        device=device,
+        max_memory_gb=max_memory,
+    )
     if held_out:
         cases = segmenter.held_out(cases)
     with console.progress() as progress, console.resumable():

@@ -16,7 +16,17 @@ from gliomaseg.errors import OutputError
 RECORD = "run.json"
 
 #: What decides whether a result that is there is the one that would be made now.
-_IDENTITY = ("schema_version", "gliomaseg", "scheme", "model", "precision", "inputs", "settings")
+_IDENTITY = (
+    "schema_version",
+    "gliomaseg",
+    "scheme",
+    "model",
+    "precision",
+    "quality",
+    "maps",
+    "inputs",
+    "settings",
+)
 #: What a result without its record may be made of to be taken for an unfinished one.
 _OWN = frozenset(
     {

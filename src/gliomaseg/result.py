@@ -10,10 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gliomaseg import console, files
 from gliomaseg.errors import Note, OutputError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import write_segmentation
+from gliomaseg.imaging.nifti import write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.machine import peak_memory
 from gliomaseg.labels import Region, Tissue
@@ -31,7 +34,8 @@ ROOM = 12_000_000
 class Result:
     """One segmented case: the images, the segmentation, and how it was made.
 
-    ``ranges`` holds the least and most voxels of each region that the model's probabilities allow.
+    ``ranges`` holds the least and most voxels of each region that the model's probabilities allow;
+    ``maps`` the (x, y, z) maps of certainty by name, if they were asked for.
     """
 
     case: Case
@@ -40,6 +44,7 @@ class Result:
     provenance: Mapping[str, Any]
     seconds: dict[str, float]
     ranges: Mapping[Region, tuple[int, int]] = field(default_factory=dict)
+    maps: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -89,7 +94,7 @@ class Result:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
         The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv
-        and, written last, run.json.
+        maps of certainty if wanted and, written last, run.json.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
         kept when the new one can't be written).
         """
@@ -103,6 +108,8 @@ class Result:
     def _write(self, folder: Path) -> None:
         with timed(self.seconds, "write"):
             write_segmentation(folder / "seg.nii.gz", self.segmentation)
+            for name, found in self.maps.items():
+                write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
         with timed(self.seconds, "measure"):
             self.measurements  # noqa: B018 (made here, so that its seconds are known)
         with timed(self.seconds, "picture"):

@@ -25,10 +25,11 @@ from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
 from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
-from gliomaseg.inference.window import infer
+from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality
 from gliomaseg.result import Result, timed
-from gliomaseg.results.segment import count_ranges, label_regions
+from gliomaseg.results.certainty import certainty_maps, count_ranges
+from gliomaseg.results.segment import label_regions
 from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
@@ -54,11 +55,17 @@ class Segmenter:
     """A trained model, ready to segment cases: ``Segmenter.load().segment(case).save("out")``."""
 
     def __init__(
-        self, bundle: Bundle, *, force: bool = False, keep_names: bool = False, **options: object
+        self,
+        bundle: Bundle,
+        *,
+        force: bool = False,
+        keep_names: bool = False,
+        maps: bool = False,
+        **options: object,
     ) -> None:
         """Take the settings of the bundle, with ``options`` in place of some of inference."""
         self.bundle = bundle
-        self.force, self.keep_names = force, keep_names
+        self.force, self.keep_names, self.maps = force, keep_names, maps
         tree = bundle.settings.model_dump(mode="json")
         self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
         self.engine = choose_engine(bundle, self.settings.inference)
@@ -70,16 +77,18 @@ class Segmenter:
         *,
         force: bool = False,
         keep_names: bool = False,
+        maps: bool = False,
         **options: object,
     ) -> Segmenter:
         """Return a segmenter for the shipped model or the bundle in a folder.
 
-        ``options`` are settings of inference: ``threads`` (0: one for each core), ``precision`` (auto, int8,
-        bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto). With ``force`` images that don't look
-        like what they should be are segmented all the same; with ``keep_names`` run.json names every file.
+        ``options`` are settings of inference: ``quality`` (fast, standard, best), ``threads`` (0: one for
+        each core), ``precision`` (auto, int8, bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto).
+        With ``force`` images that don't look like what they should be are segmented all the same; with
+        ``keep_names`` run.json names every file; with ``maps`` results hold probabilities and their entropy.
         Raises ModelError, SettingsError.
         """
-        return cls(Bundle.load(model), force=force, keep_names=keep_names, **options)
+        return cls(Bundle.load(model), force=force, keep_names=keep_names, maps=maps, **options)
 
     def held_out(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
@@ -159,14 +168,16 @@ class Segmenter:
         inference = self.settings.inference.model_copy(update={"window_voxels": opened.window})
         settings = self.settings.model_copy(update={"inference": inference})
         with _stage("infer", stage, seconds):
-            probabilities = infer(prepared.image, self.engine, settings)
+            probabilities = infer_mirrored(prepared.image, prepared.valid, self.engine, settings)
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
             ranges = count_ranges(probabilities, settings)
+            maps = certainty_maps(probabilities, settings) if self.maps else {}
+            maps = {name: prepared.restore(found) for name, found in maps.items()}
         segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
         provenance = {**opened.provenance, "window_voxels": opened.window}
-        return Result(opened.case, opened.images, segmentation, provenance, seconds, ranges)
+        return Result(opened.case, opened.images, segmentation, provenance, seconds, ranges, maps)
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""
@@ -195,6 +206,8 @@ class Segmenter:
             "expected_dice": self.bundle.expected_dice(sequences),
             "seen_in_training": case.id in self.bundle.about["trained_on"],
             "precision": self.engine.precision,
+            "quality": self.settings.inference.quality,
+            "maps": self.maps,
             "threads": self.settings.inference.threads or cores(),
             "inputs": {m: self._describe_input(case, path) for m, path in inputs.items()},
             "settings": {

@@ -20,6 +20,7 @@ from gliomaseg.evaluation.scores import Evaluation, Pair
 from gliomaseg.evaluation.scoring import Job, Scored, score_pair
 from gliomaseg.evaluation.workers import count_workers, run_jobs
 from gliomaseg.labels import LabelScheme
+from gliomaseg.results.certainty import PROBABILITY_NAMES, UNCERTAINTY_NAMES
 
 Progress = Callable[[float, str], None]
 
@@ -111,8 +112,8 @@ def _find_pairs(predictions: Path, references: Path, rules: str, how: Options) -
     found = pairing.pair_up(predictions, references, scheme=scheme, fallback=fallback)
     pairs = [pair for pair in found.pairs if pair.prediction or not how["predicted_only"]]
     maps = {
-        "uncertainty": (how["uncertainty"], pairing.UNCERTAINTY_NAMES),
-        "probabilities": (how["probabilities"], pairing.PROBABILITY_NAMES),
+        "uncertainty": (how["uncertainty"], UNCERTAINTY_NAMES),
+        "probabilities": (how["probabilities"], PROBABILITY_NAMES),
     }
     for folder, names in maps.values():
         pairing.require_maps(folder, pairs, names)

@@ -12,17 +12,7 @@ from gliomaseg.evaluation.scores import Pair
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.layouts import parse_name
 from gliomaseg.imaging.nifti import missing_file
-from gliomaseg.labels import LabelScheme, Region
-
-#: How QU-BraTS calls the uncertainty map of each region: ``<case>_unc_whole.nii.gz``, 0 to 100.
-UNCERTAINTY_NAMES: Mapping[str, str] = {
-    Region.WT: "unc_whole",
-    Region.TC: "unc_core",
-    Region.ET: "unc_enhance",
-}
-
-#: How the probabilities of each region are called: ``<case>/probabilities_wt.nii.gz``, 0 to 1.
-PROBABILITY_NAMES: Mapping[str, str] = {region: f"probabilities_{region}" for region in Region}
+from gliomaseg.labels import LabelScheme
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From probabilities of nested regions to labels: threshold, nesting, least enhancing tumour; and ranges."""
+"""From probabilities of nested regions to labels: threshold, nesting, least enhancing tumour."""
 
 from __future__ import annotations
 
@@ -7,24 +7,6 @@ import numpy.typing as npt
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
-
-#: Voxels at least so probable count to the least volume of a region, those above the second to the most.
-RANGE_PROBABILITIES = (0.9, 0.1)
-
-
-def count_ranges(probabilities: npt.NDArray[np.float32], settings: Settings) -> dict[Region, tuple[int, int]]:
-    """Return the least and most voxels of each region that ``probabilities`` (region, x, y, z) allow.
-
-    Nested like the labels. A range says how sharp the model's own border is, not how wrong it may be:
-    docs/measurements.md tells how often it holds the experts' volume.
-    """
-    nested, ranges = None, {}
-    for region in (r for r in Region if r in settings.network.regions):
-        channel = probabilities[settings.network.regions.index(region)]
-        nested = channel if nested is None else np.minimum(nested, channel)
-        low, high = (int(np.count_nonzero(nested > level)) for level in RANGE_PROBABILITIES)
-        ranges[region] = (low, high)
-    return ranges
 
 
 def label_regions(

@@ -1,0 +1,84 @@
+"""Probabilities as maps, entropy and ranges: by pencil, and read back by evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from gliomaseg import Segmenter
+from gliomaseg.evaluation.evaluation import evaluate
+from gliomaseg.imaging.case import Case
+from gliomaseg.labels import Region
+from gliomaseg.results.certainty import certainty_maps, count_ranges, entropy, nested
+from gliomaseg.settings import load_settings
+
+WT, TC, ET = Region
+#: Two voxels: region first, then (x, y, z).
+TWO = np.array([[0.5, 1.0], [0.75, 0.25], [0.1, 0.4]], np.float32)[:, :, None, None]
+
+
+def values(array: np.ndarray[Any, Any]) -> list[float]:
+    return [round(float(v), 3) for v in array.ravel()]
+
+
+def test_regions_are_nested() -> None:
+    found = {region: values(array) for region, array in nested(TWO, load_settings())}
+    assert found == {WT: [0.5, 1.0], TC: [0.5, 0.25], ET: [0.1, 0.25]}
+
+
+def test_the_order_of_the_network_does_not_matter() -> None:
+    settings = load_settings("unet3d", ["network.regions=[et, wt, tc]"])
+    found = {region: values(array) for region, array in nested(TWO[[2, 0, 1]], settings)}
+    assert found == {WT: [0.5, 1.0], TC: [0.5, 0.25], ET: [0.1, 0.25]}
+
+
+def test_entropy_in_bits() -> None:
+    # a quarter: 0.25 * 2 + 0.75 * log2(4 / 3) = 0.8113
+    found = entropy(np.array([0, 0.25, 0.5, 0.75, 1], np.float32))
+    np.testing.assert_allclose(found, [0, 0.8113, 1, 0.8113, 0], atol=1e-4)
+
+
+def test_maps_and_ranges() -> None:
+    maps = certainty_maps(TWO, load_settings())
+    assert sorted(maps) == [
+        *("probabilities_et", "probabilities_tc", "probabilities_wt"),
+        *("unc_core", "unc_enhance", "unc_whole"),
+    ]
+    assert values(maps["probabilities_tc"]) == [0.5, 0.25]
+    assert values(maps["unc_core"]) == [100, 81]
+    assert values(maps["unc_whole"]) == [100, 0]
+    assert maps["unc_whole"].dtype == np.uint8
+    assert count_ranges(TWO, load_settings()) == {WT: (1, 2), TC: (0, 2), ET: (0, 1)}
+
+
+def test_evaluate_scores_what_segment_writes(phantom_case: Case, tmp_path: Path) -> None:
+    segmenter = Segmenter.load(maps=True)
+    folder = segmenter.segment(phantom_case).save(tmp_path / "out")
+    seg, stored = (nib.load(folder / f"{name}.nii.gz") for name in ("seg", "probabilities_wt"))
+    np.testing.assert_array_equal(stored.affine, seg.affine)
+    probability, tumour = np.asarray(stored.dataobj), np.asarray(seg.dataobj) > 0
+    assert probability[tumour].min() >= 0.5  # rounded to 0.001
+    assert probability[~tumour].max() <= 0.5
+    record = json.loads((folder / "run.json").read_text())
+    assert {"probabilities_et.nii.gz", "unc_whole.nii.gz"} <= set(record["outputs"])
+    reference = next(iter(phantom_case.images.values())).parent
+    found = evaluate(
+        tmp_path / "out",
+        reference,
+        rules="brats2020",
+        uncertainty=tmp_path / "out",
+        probabilities=tmp_path / "out",
+    )
+    assert set(found.reliability) == {"wt", "tc", "et"}
+    assert any("qu" in name or "unc" in name for name in found.columns)
+
+
+@pytest.mark.parametrize("maps", [True, False])
+def test_maps_are_written_only_when_asked_for(phantom_case: Case, tmp_path: Path, maps: bool) -> None:
+    folder = Segmenter.load(maps=maps).segment(phantom_case).save(tmp_path)
+    assert (folder / "unc_core.nii.gz").exists() == maps
