@@ -20,7 +20,7 @@ from gliomaseg.report.sources import case_source, find_sources
 from gliomaseg.report.write import write_reports
 
 
-def entry(name: str, volume: float = 100, verdict: str = "plausible", **more: object) -> Entry:
+def entry(name: str, volume: float = 100, verdict: str = "ok", **more: object) -> Entry:
     row = {"wt_volume_ml": str(volume), "tc_volume_ml": "10", "et_volume_ml": "5"}
     return Entry(name, verdict, (), row, **more)  # type: ignore[arg-type]
 
@@ -28,11 +28,12 @@ def entry(name: str, volume: float = 100, verdict: str = "plausible", **more: ob
 def test_the_strangest_come_first() -> None:
     usual = [entry(f"case-{n:02}", 90 + n) for n in range(20)]
     found = ordered(
-        [*usual, entry("huge", 3000), entry("odd", verdict="look"), entry("bad", verdict="failed")]
+        [*usual, entry("huge", 3000), entry("odd", verdict="doubtful"), entry("bad", verdict="failed")]
     )
-    assert [e.case_id for e in found[:4]] == ["bad", "huge", "odd", "case-00"]
-    assert found[1].reasons == ("WT is unusually large in this cohort.",)
-    assert ordered([*usual[:5], entry("huge", 3000)])[0].verdict == "plausible", "too few to tell"
+    assert [e.case_id for e in found[:4]] == ["bad", "odd", "huge", "case-00"]
+    assert found[2].verdict == "check"
+    assert found[2].reasons == ("WT is unusually large in this cohort.",)
+    assert ordered([*usual[:5], entry("huge", 3000)])[0].verdict == "ok", "too few to tell"
 
 
 def test_the_page_is_complete_and_escaped() -> None:
@@ -44,7 +45,7 @@ def test_the_page_is_complete_and_escaped() -> None:
     assert odd in page.words
     assert "a%20b/report.html" in [a.get("href") for t, a in page.tags if t == "a"]
     text = " ".join(page.words)
-    assert "2 cases: 2 plausible" in text
+    assert "2 cases: 2 ok" in text
     assert "median 75.0 ml, 50.0 to 100.0 ml" in text
     assert "Research use only" in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gliomaseg.errors import Note
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, Region
@@ -25,10 +26,10 @@ def reasons(labels: np.ndarray, grid: Grid = MM, **more: object) -> str:  # type
     return " ".join(judge(segmentation, measure(segmentation, **more)).reasons)  # type: ignore[arg-type]
 
 
-def test_an_ordinary_tumour_is_plausible() -> None:
+def test_an_ordinary_tumour_is_ok() -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
     verdict = judge(segmentation, measure(segmentation))
-    assert verdict.as_dict() == {"verdict": "plausible", "reasons": []}
+    assert verdict.as_dict() == {"verdict": "ok", "reasons": []}
 
 
 def test_every_rule_speaks() -> None:
@@ -48,11 +49,17 @@ def test_every_rule_speaks() -> None:
 
 def test_notes_of_the_images_are_reasons() -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
-    verdict = judge(segmentation, measure(segmentation), ["odd"])
-    assert (verdict.name, verdict.reasons) == ("look", ("odd",))
+    for code, name in (("W-EDGE", "check"), ("W-UNLIKE", "doubtful"), ("W-FORCED", "doubtful")):
+        verdict = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
+        assert (verdict.name, verdict.reasons) == (name, ("it is odd; look at it.",))
 
 
-def test_the_phantom_is_plausible_but_for_its_voxels(phantom: Phantom) -> None:
+def test_no_tumour_is_doubtful() -> None:
+    segmentation = Segmentation(np.zeros((60, 60, 60), np.uint8), MM, BRATS2021)
+    assert judge(segmentation, measure(segmentation)).name == "doubtful"
+
+
+def test_the_phantom_is_ok_but_for_its_voxels(phantom: Phantom) -> None:
     verdict = judge(phantom.reference, measure(phantom.reference, images=phantom.images))
     assert len(verdict.reasons) == 1
     assert "3 x 3 x 3 mm" in verdict.reasons[0]

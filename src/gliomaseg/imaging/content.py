@@ -28,8 +28,9 @@ _BRAIN_ML = (500.0, 2200.0)
 _LARGEST_FILL = 0.7
 #: Rank correlation of two sequences (as Fisher's z): real at most 1.4 (0.88).
 _SAME_Z, _NO_CONTRAST_Z = np.arctanh(0.985), np.arctanh(0.94)
-#: Distance from real sequences beyond which it is no brain, and by which another order must be nearer.
-_NO_BRAIN, _BETTER_ORDER = 4.0, 0.6
+#: Distance from real sequences (of each from the others: 0.2 to 1.84) beyond which a case is unlike them, and
+#: beyond which it is no brain; and by which another order must be nearer.
+_UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, 0.6
 #: Least ratio of ``alignment``: real at least 1.39.
 _LEAST_ALIGNED = 1.15
 #: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0.
@@ -178,7 +179,14 @@ def _check_sequences(look: _Look) -> list[Note]:
             expected="each sequence under its own name",
             remedy="rename the files or name them with --t1n --t1c --t2w --t2f, or go on with --force",
         )
-    return _weak_notes(look, float(similar[0, 1]))
+    return [*_unlike(look, found.best), *_weak_notes(look, float(similar[0, 1]))]
+
+
+def _unlike(look: _Look, distance: float) -> list[Note]:
+    if distance <= _UNLIKE:
+        return []
+    what = f"case {look.case_id} is unlike the training data: distance {distance:.1f}, those 0.2 to 1.8"
+    return [Note("W-UNLIKE", what, "the model may not know such images: look at the result closely")]
 
 
 def _weak_notes(look: _Look, similar: float) -> list[Note]:

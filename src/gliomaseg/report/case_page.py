@@ -16,10 +16,10 @@ from gliomaseg.report.numbers import agreement, measurements, millilitres
 from gliomaseg.report.slices import viewer
 
 SCRIPTS = ("viewer.js", "three.js")
-PLAUSIBLE = (
+NOTHING_ODD = (
     "Nothing unusual in size, place and number of parts. That does not prove it right: look at the slices."
 )
-VERDICTS = {"plausible": "plausible", "look": "look at it first"}
+VERDICTS = {"ok": "ok", "check": "check", "doubtful": "doubtful"}
 
 
 def case_page(report: Report, *, served: bool = False, home: str = "") -> str:
@@ -62,7 +62,7 @@ def _header(about: Mapping[str, Any], home: str) -> str:
     name = verdict["verdict"]
     back = f'<nav><a href="{escape(home)}">All cases</a></nav>' if home else ""
     note = f'<p class="caution">{escape(about["note"])}</p>' if about["note"] else ""
-    words = items(verdict["reasons"]) if verdict["reasons"] else f"<p>{PLAUSIBLE}</p>"
+    words = items(verdict["reasons"]) if verdict["reasons"] else f"<p>{NOTHING_ODD}</p>"
     more = [text for text in (_missing(about), about["oblique"], _seen(about)) if text]
     return (
         f'<header>{back}<h1>{escape(about["case"])} <span class="badge {name}">{VERDICTS[name]}</span>'

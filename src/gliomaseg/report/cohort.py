@@ -96,16 +96,20 @@ def failed_cases(folder: Path) -> Iterator[Entry]:
 
 
 def ordered(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries with outliers of the cohort named, failed ones first, then those to look at."""
+    """Return the entries with outliers of the cohort named, failed ones first, then the doubtful."""
     strange = _outliers(entries)
     marked = [
-        replace(entry, verdict="look", reasons=(*entry.reasons, *strange[entry.case_id]))
+        replace(entry, verdict=_at_least_check(entry), reasons=(*entry.reasons, *strange[entry.case_id]))
         if strange.get(entry.case_id)
         else entry
         for entry in entries
     ]
-    rank = {"failed": 0, "look": 1}
-    return sorted(marked, key=lambda e: (rank.get(e.verdict, 2), -len(e.reasons), e.case_id))
+    rank = {"failed": 0, "doubtful": 1, "check": 2}
+    return sorted(marked, key=lambda e: (rank.get(e.verdict, 3), -len(e.reasons), e.case_id))
+
+
+def _at_least_check(entry: Entry) -> str:
+    return "check" if entry.verdict == "ok" else entry.verdict
 
 
 def _outliers(entries: Sequence[Entry]) -> dict[str, list[str]]:

@@ -41,7 +41,7 @@ def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool
         f"{header}<main>{_distributions(entries)}{_controls()}{_table(entries)}</main>"
         f'<footer><p class="notice">{escape(RESEARCH_USE)}</p><p>gliomaseg {escape(__version__)}. Sizes '
         f"are of the label maps; "
-        "“look at it first” is explained in each report.</p></footer>"
+        "verdicts are explained in each report.</p></footer>"
     )
     return page(f"{title} · gliomaseg", body, scripts=SCRIPTS, served=served)
 

@@ -86,7 +86,7 @@ def make_report(exam: Exam, *, limit: int | None = MOST_BYTES) -> Report:
         packing = background.submit(pack, exam.images, maps, limit=limit)
         pictures = _pictures(exam, sizes)
         packed = packing.result()
-    notes = [f"{note.what}; {note.remedy}." for note in exam.images.notes] if exam.images else []
+    notes = exam.images.notes if exam.images else ()
     about = {
         "schema_version": REPORT_SCHEMA,
         "gliomaseg": __version__,

@@ -30,13 +30,11 @@ def report(
             ]
         )
     else:
-        rows = [[e.case_id, e.verdict, " ".join(e.reasons)] for e in entries if e.verdict != "plausible"]
+        rows = [[e.case_id, e.verdict, " ".join(e.reasons)] for e in entries if e.verdict != "ok"]
         if rows:
             console.show_table([["case", "verdict", "why"], *rows[:20]])
         count = len(entries) - len(rows)
-        console.say(
-            f"{len(entries)} cases, {count} plausible; page: {output}; table: {output.with_suffix('.csv')}"
-        )
+        console.say(f"{len(entries)} cases, {count} ok; page: {output}; table: {output.with_suffix('.csv')}")
         console.say(console.RESEARCH_USE)
     if any(entry.verdict == "failed" for entry in entries):
         raise SystemExit(1)

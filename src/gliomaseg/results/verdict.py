@@ -1,7 +1,7 @@
 """Whether a result should be looked at first, and why, in words. Ignorant of files and pictures.
 
 Rules compare what was measured with 51 expert label maps of BraTS 2018 to 2021 (docs/measurements.md). No
-rule looks at the truth: a plausible result can be wrong, and a strange one right.
+rule looks at the truth: a result without a reason can be wrong, and a strange one right.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gliomaseg.errors import Note
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Region
 from gliomaseg.results.measurements import Measurements
@@ -24,33 +25,40 @@ WIDE_RANGE = 2.5
 THICK_MM = 2.0
 
 
+#: Notes about the images with which hardly any result can be right.
+DOUBTS = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE"})
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """``reasons`` to look at a result before its numbers are used; plausible without any."""
+    """``reasons`` to look at a result before its numbers are used; with some of them it is ``doubtful``."""
 
     reasons: tuple[str, ...]
+    doubtful: bool = False
 
     @property
     def name(self) -> str:
-        """Return ``look`` when there is a reason, else ``plausible``."""
-        return "look" if self.reasons else "plausible"
+        """Return ``ok`` without any reason, else ``check``, or ``doubtful`` for a grave one."""
+        return "doubtful" if self.doubtful else "check" if self.reasons else "ok"
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""
         return {"verdict": self.name, "reasons": list(self.reasons)}
 
 
-def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[str] = ()) -> Verdict:
+def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note] = ()) -> Verdict:
     """Return the reasons to look at a segmentation whose measurements are ``sizes``.
 
-    ``notes`` are what was odd about the images, in words.
+    ``notes`` are what was odd about the images. It is doubtful without any tumour, and with one of DOUBTS.
     """
     volume = sizes.volume_ml(Region.WT)
     if volume == 0:
         found = ["No tumour was found. The model was made for scans that show one."]
     else:
         found = [*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes)]
-    return Verdict((*found, *_grid(segmentation), *notes))
+    said = [f"{note.what}; {note.remedy}." for note in notes]
+    doubtful = volume == 0 or any(note.code in DOUBTS for note in notes)
+    return Verdict((*found, *_grid(segmentation), *said), doubtful)
 
 
 def _volume(volume: float) -> list[str]:
