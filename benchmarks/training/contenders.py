@@ -39,19 +39,15 @@ def gliomaseg(task: Task) -> Iterator[Any]:
     """Read as gliomaseg train does, with its default augmentation."""
     from gliomaseg.learning.cache import prepare_cases
     from gliomaseg.learning.dataset import PatchDataset
-    from gliomaseg.learning.process import keep_freed_memory, quiet_worker
+    from gliomaseg.learning.process import keep_freed_memory
+    from gliomaseg.learning.reading import read_batches
 
     keep_freed_memory()
     settings = load_settings("unet3d", [f"training.patch={list(task.patch)}"])
     prepared = prepare_cases(task.cases, settings, task.cache / "gliomaseg", lambda _done, _text: None)
-    loader = DataLoader(
-        PatchDataset(prepared, settings),
-        batch_sampler=(range(n, n + BATCH) for n in itertools.count(0, BATCH)),  # type: ignore[arg-type]
-        num_workers=task.workers,
-        prefetch_factor=4,
-        worker_init_fn=quiet_worker,
-    )
-    return ((image.float(), target.float()) for image, target in loader)  # as a step of training does
+    numbers = (range(n, n + BATCH) for n in itertools.count(0, BATCH))
+    batches = read_batches(PatchDataset(prepared, settings), numbers, task.workers)
+    return ((image.float(), target.float()) for image, target in batches)  # as a step of training does
 
 
 def monai(task: Task) -> Iterator[Any]:

@@ -15,10 +15,8 @@ import multiprocessing
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import page
@@ -42,12 +40,11 @@ def pss_mb() -> tuple[float, float]:
 
 def measure(data: Path, cache: Path, links: Path, copies: int, patches: int) -> tuple[int, float, float]:
     """Return how many cases there are, and the peaks of pss_mb while patches are read."""
-    from torch.utils.data import DataLoader
-
     from gliomaseg.imaging.case import find_cases
     from gliomaseg.learning.cache import PreparedCase, prepare_cases
     from gliomaseg.learning.dataset import PatchDataset
-    from gliomaseg.learning.process import keep_freed_memory, quiet_worker
+    from gliomaseg.learning.process import keep_freed_memory
+    from gliomaseg.learning.reading import read_batches
     from gliomaseg.settings import load_settings
 
     keep_freed_memory()
@@ -59,13 +56,8 @@ def measure(data: Path, cache: Path, links: Path, copies: int, patches: int) -> 
             link = links / f"{case.id}-{copy}"
             link.symlink_to(case.folder)
             many.append(replace(case, id=link.name, patient=link.name, folder=link))
-    loader = DataLoader(
-        PatchDataset(many, settings),
-        batch_sampler=[range(n, n + 2) for n in range(0, patches, 2)],  # type: ignore[arg-type]
-        num_workers=2,
-        prefetch_factor=4,
-        worker_init_fn=quiet_worker,
-    )
+    numbers = (range(n, n + 2) for n in range(0, patches, 2))
+    batches = read_batches(PatchDataset(many, settings), numbers, 2)
     peaks, done = [(0.0, 0.0)], threading.Event()
 
     def watch() -> None:
@@ -74,8 +66,8 @@ def measure(data: Path, cache: Path, links: Path, copies: int, patches: int) -> 
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    for _ in islice(loader, patches):
-        time.sleep(0)
+    for _ in batches:
+        pass
     done.set()
     watcher.join()
     return len(many), max(p[0] for p in peaks), max(p[1] for p in peaks)

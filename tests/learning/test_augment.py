@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from gliomaseg.config import AugmentSettings
 from gliomaseg.learning.augment import augment
@@ -102,6 +103,22 @@ class TestSamplePatch:
             assert ((patch[0] > 0.5) == (mask > 0)).float().mean() > 0.98  # all but some of the surface
             middles = [middle(what.numpy()) for what in (patch[0], mask)]
             assert np.abs(middles[0] - middles[1]).max() < 0.1
+
+    @pytest.mark.parametrize("size", [(12, 9, 14), (12, 15, 1)])
+    def test_as_scipy_interpolates(self, size: tuple[int, int, int]) -> None:
+        random = np.random.default_rng(0)
+        image = random.normal(size=(3, 40, 40, 40)).astype(np.float16)
+        label = random.integers(0, 4, (40, 40, 40)).astype(np.uint8)
+        offsets = np.moveaxis(np.indices(size), 0, -1) - (np.array(size) - 1) / 2
+        middle = np.where(np.array(size) == 1, 20, 19.5)
+        for _ in range(10):
+            warp = draw_warp(random, ALL, size)
+            patch, mask = sample_patch(image, label, centre(20, 20, 20), warp)
+            places = np.moveaxis(offsets @ warp.matrix.T + middle, -1, 0)
+            for channel, whole in zip(patch.numpy(), image.astype(np.float32), strict=True):
+                assert np.allclose(channel, map_coordinates(whole, places, order=1), atol=0.01)
+            nearest = label[tuple(places.round().astype(int))]
+            assert (mask.numpy() == nearest).mean() > 0.999  # halfway between two, either will do
 
     def test_outside_of_the_case_is_0(self) -> None:
         image, label = np.ones((1, 4, 4, 4), np.float16), np.ones((4, 4, 4), np.uint8)

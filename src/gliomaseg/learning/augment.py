@@ -15,34 +15,51 @@ from gliomaseg.config import AugmentSettings
 
 Rng = np.random.Generator
 
+#: Shares of the range of intensities below this are as this, where their logarithm is taken.
+_LEAST = 1e-7
+#: By how many planes two channels are apart in the same drawn noise.
+_APART = 8
+
 
 def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -> tuple[Tensor, Tensor]:
     """Return the patch mirrored and with changed intensities; image (c, x, y, z), label (x, y, z)."""
     axes = [axis for axis in range(3) if rng.random() < settings.flip]
-    image = image.flip([axis + 1 for axis in axes]).contiguous()
-    label = label.flip(axes)
-    brain = image != 0
-    for channel in image:
+    image, label = image.flip([axis + 1 for axis in axes]), label.flip(axes)
+    noise = _draw_noise(image.shape, settings, rng)
+    for index, channel in enumerate(image):
+        brain = channel.numpy() != 0  # PyTorch compares six times slower
         if rng.random() < settings.blur:
             _soften(channel, rng)
         if rng.random() < settings.intensity:
             _recolour(channel, settings, rng)
         if rng.random() < settings.bias:
             _shade(channel, settings, rng)
-    if rng.random() < settings.noise_chance:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        image += torch.randn(image.shape, generator=generator) * float(rng.uniform(0, settings.noise))
-    image *= brain
+        if noise:
+            channel.add_(noise[index])
+        channel.numpy()[...] *= brain
     if rng.random() < settings.drop_modality:
         image[_dropped(len(image), rng)] = 0
     return image, label
+
+
+def _draw_noise(shape: torch.Size, settings: AugmentSettings, rng: Rng) -> list[Tensor]:
+    """Return Gaussian noise (x, y, z) of each channel, or none: the same numbers, ``_APART`` planes on."""
+    if rng.random() >= settings.noise_chance:
+        return []
+    channels, width, *plane = shape
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    drawn = torch.randn(width + _APART * channels, *plane, generator=generator)
+    drawn *= float(rng.uniform(0, settings.noise))
+    return [drawn[_APART * channel :][:width] for channel in range(channels)]
 
 
 def _recolour(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
     low, high = float(channel.min()), float(channel.max())
     if low < high:
         span, gamma = high - low, float(rng.uniform(*settings.gamma))
-        channel.sub_(low).div_(span).clamp_(0, 1).pow_(gamma).mul_(span).add_(low)
+        share = channel.sub_(low).div_(span).clamp_(_LEAST, 1).numpy()
+        np.exp(gamma * np.log(share), out=share)  # share ** gamma takes five times as long
+        channel.mul_(span).add_(low)
     channel.mul_(float(rng.uniform(*settings.contrast)))
     channel.add_(float(rng.uniform(-settings.brightness, settings.brightness)))
 
@@ -50,11 +67,7 @@ def _recolour(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
 def _shade(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
     """Multiply by a smooth field, as an uneven receiver coil does; the darkest voxel stays as it is."""
     knots = rng.uniform(-settings.bias_strength, settings.bias_strength, [min(3, n) for n in channel.shape])
-    smooth = torch.from_numpy(knots.astype(np.float32)).exp()
-    for size in channel.shape:  # an axis at a time: three times faster than all at once
-        knot = torch.eye(len(smooth))[None]
-        shares = functional.interpolate(knot, size=size, mode="linear", align_corners=True)[0]
-        smooth = torch.tensordot(smooth, shares, dims=([0], [0]))
+    smooth = _enlarged(torch.from_numpy(knots.astype(np.float32)).exp(), channel.shape, align_corners=True)
     low = float(channel.min())
     channel.sub_(low).mul_(smooth).add_(low)
 
@@ -72,5 +85,13 @@ def _soften(channel: Tensor, rng: Rng) -> None:
     factors = [float(rng.uniform(1.0, 2.5)) if n > 1 else 1.0 for n in channel.shape]
     small = [max(1, round(n / f)) for n, f in zip(channel.shape, factors, strict=True)]
     low = functional.interpolate(channel[None, None], size=small, mode="area")
-    back = functional.interpolate(low, size=channel.shape, mode="trilinear", align_corners=False)
-    channel.copy_(back[0, 0])
+    channel.copy_(_enlarged(low[0, 0], channel.shape, align_corners=False))
+
+
+def _enlarged(field: Tensor, shape: torch.Size, *, align_corners: bool) -> Tensor:
+    """Interpolate linearly, an axis at a time: two to three times faster than all at once."""
+    for size in shape:
+        knots = torch.eye(len(field))[None]
+        shares = functional.interpolate(knots, size=size, mode="linear", align_corners=align_corners)[0]
+        field = torch.tensordot(field, shares, dims=([0], [0]))
+    return field

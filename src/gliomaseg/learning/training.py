@@ -11,15 +11,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 
 from gliomaseg import console
 from gliomaseg.config import Settings
@@ -36,9 +35,9 @@ from gliomaseg.learning.process import (
     greatest_of_all,
     keep_freed_memory,
     mean_of_all,
-    quiet_worker,
     stop_on_signal,
 )
+from gliomaseg.learning.reading import Batch, read_batches
 from gliomaseg.learning.run import Run, open_run
 from gliomaseg.learning.schedule import learning_rate
 from gliomaseg.learning.split import split_by_patient
@@ -47,7 +46,6 @@ from gliomaseg.learning.trackers import require_trackers, track, tracking
 from gliomaseg.learning.validation import ModuleEngine, mean_scores, validate
 
 Progress = Callable[[float, str], None]
-Batch = tuple[Tensor, Tensor]
 
 #: Steps between the rows of history.csv.
 _LOG_STEPS = 25
@@ -141,10 +139,9 @@ def _loop(
 ) -> None:
     settings = run.settings.training
     loss_of = build_loss(run.settings)
-    batches = _batches(patches, state)
     saved = validated = state.seconds
     state.network.train()
-    with stop_on_signal() as stop:
+    with closing(_batches(patches, state)) as batches, stop_on_signal() as stop:
         while _goes_on(state, stop):
             _step(state, next(batches), loss_of, patches)
             progress(state.done, f"step {state.step}  loss {state.loss:.3f}")
@@ -251,28 +248,12 @@ def _watch(
     return watched
 
 
-def _batches(patches: PatchDataset, state: State) -> Iterator[Batch]:
-    """Yield this process's part of each batch; reading begins, in other processes, with the first."""
+def _batches(patches: PatchDataset, state: State) -> Generator[Batch]:
+    """Return this process's part of each batch; reading begins, in other processes, with the first."""
     training = state.settings.training
     steps = training.steps if training.hours is None else _ENDLESS
-    yield from DataLoader(
-        patches,
-        batch_sampler=_Numbers(state, range(state.step, steps)),  # type: ignore[arg-type]
-        num_workers=training.workers,
-        prefetch_factor=4 if training.workers else None,
-        worker_init_fn=quiet_worker,
-    )
-
-
-@dataclass(frozen=True)
-class _Numbers:
-    """The numbers of the patches of each step, to be walked through as often as wanted."""
-
-    state: State
-    steps: range
-
-    def __iter__(self) -> Iterator[range]:
-        return (_numbers(self.state, step) for step in self.steps)
+    numbers = (_numbers(state, step) for step in range(state.step, steps))
+    return read_batches(patches, numbers, training.workers)
 
 
 def _numbers(state: State, step: int) -> range:
