@@ -107,7 +107,7 @@ class LabelScheme:
     def mask(self, labels: npt.NDArray[np.uint8], part: Region | Tissue) -> npt.NDArray[np.bool_]:
         """Return where ``labels`` (any shape) belong to a region or tissue; all false if never."""
         tissues = REGION_TISSUES[part] if isinstance(part, Region) else {part}
-        found = np.zeros(labels.shape, dtype=bool)
+        found = np.zeros_like(labels, dtype=bool)
         for value in {self.values[tissue] for tissue in tissues & self.values.keys()}:
             found |= labels == value  # ten times as fast as looking values up in a table
         return found

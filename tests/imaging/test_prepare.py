@@ -16,7 +16,7 @@ from gliomaseg.errors import ImageError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.phantom import Phantom
-from gliomaseg.imaging.prepare import Prepared, brain_box, prepare
+from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Modality, Region, Tissue
 
@@ -136,12 +136,6 @@ def test_what_lies_outside_the_crop_comes_back_as_background() -> None:
     expected = np.zeros(SHAPE, dtype=np.uint8)
     expected[1:8, 1:11, 1:7] = 1  # the box around both sequences
     np.testing.assert_array_equal(restored, expected)
-
-
-def test_the_box_is_that_of_all_channels_together() -> None:
-    images, _ = anatomy()
-    assert brain_box(list(images)) == (slice(1, 8), slice(1, 11), slice(1, 7))
-    assert brain_box([images[0]]) == (slice(2, 8), slice(1, 9), slice(1, 6))
 
 
 def test_the_padding_lies_behind() -> None:

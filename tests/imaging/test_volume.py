@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.imaging.volume import Grid, Segmentation, filled_box
 from gliomaseg.labels import BRATS2021, Region, Tissue
 
 AFFINE = np.array([[-1.0, 0, 0, 90], [0, -2, 0, 126], [0, 0, 3, -72], [0, 0, 0, 1]])
@@ -47,3 +47,13 @@ def test_masks_of_a_segmentation() -> None:
     segmentation = Segmentation(labels, Grid((4, 1, 1), AFFINE), BRATS2021)
     assert segmentation.mask(Region.TC).ravel().tolist() == [False, True, False, True]
     assert segmentation.mask(Tissue.OEDEMA).ravel().tolist() == [False, False, True, False]
+
+
+def test_the_box_is_that_of_all_images_together() -> None:
+    one, other = np.zeros((2, 9, 12, 7), dtype=np.int16)
+    one[2:5, 3, 4:6] = -1
+    other[4, 1:3, 6] = 7
+    assert filled_box(one) == (slice(2, 5), slice(3, 4), slice(4, 6))
+    assert filled_box(one, other) == (slice(2, 5), slice(1, 4), slice(4, 7))
+    assert filled_box(np.asfortranarray(one), other[::-1]) == (slice(2, 5), slice(1, 4), slice(4, 7))
+    assert filled_box(np.zeros((2, 3, 4))) is None

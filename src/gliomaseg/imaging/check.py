@@ -119,13 +119,19 @@ def check_contents(case: Case, arrays: dict[Modality, _Array]) -> None:
     names = list(arrays)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:
-            if np.array_equal(arrays[one], arrays[other]):
+            if _are_equal(arrays[one], arrays[other]):
                 raise CaseError(
                     "E-DUPLICATE",
                     f"case {case.id}: {one} and {other} are the same image",
                     expected="a different sequence in each file",
                     remedy=f"check {case.images[one].name} and {case.images[other].name}",
                 )
+
+
+def _are_equal(one: _Array, other: _Array) -> bool:
+    """Return whether two images are the same; most differ in a few slices already."""
+    few = (..., slice(None, None, 32))
+    return np.array_equal(one[few], other[few]) and np.array_equal(one, other)
 
 
 def _replace_bad(case: Case, arrays: dict[Modality, _Array], modality: Modality, notes: list[Note]) -> _Array:

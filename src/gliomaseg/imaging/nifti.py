@@ -32,7 +32,11 @@ LARGEST = float(np.finfo(np.float32).max)
 _SLACK = 1 << 16
 #: How much of a file is read for its header.
 _FIRST = 1 << 12
+#: How many bytes of a compressed file are inflated at once.
+_PIECE = 1 << 14
 _GZIP_MAGIC = b"\x1f\x8b"
+#: Deflate can't shrink anything more than 1032 times (zlib's technical details).
+_LARGEST_RATIO = 1032
 _GZIP = 31  # window bits 15, plus 16 for gzip framing (zlib manual, inflateInit2)
 
 
@@ -135,7 +139,7 @@ class _Source:
         raw = _read_raw(path, first)
         self.is_compressed = _GZIP_MAGIC.startswith(raw[:2])
         self._stream = _Gzip(path, raw) if self.is_compressed else io.BytesIO(raw)
-        block = self._stream.read(348)
+        block = bytes(self._stream.read(348))
         block += self._stream.read(header_length(block) - 348)
         self.start = len(block)
         self.layout = parse_header(path, block, notes)
@@ -143,7 +147,7 @@ class _Source:
             what = "compressed" if self.is_compressed else "not compressed"
             notes.append(Note("W-EXT", f"{path} is {what}, unlike its name", "it was read by its content"))
 
-    def read_data(self) -> bytes:
+    def read_data(self) -> memoryview | bytes:
         """Return everything behind the header, proven to be whole."""
         expected = self.layout.size - self.start
         data = self._stream.read(expected + _SLACK)
@@ -163,7 +167,8 @@ class _Gzip:
 
     def __init__(self, path: Path, raw: bytes) -> None:
         self._path = path
-        self._rest = raw
+        self._raw = memoryview(raw)
+        self._at = 0
         self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
 
     @property
@@ -174,23 +179,37 @@ class _Gzip:
     @property
     def has_more(self) -> bool:
         """Return whether bytes follow the last member that are not one."""
-        return bool(self._inflater.unused_data.strip(b"\0"))
+        return self.ended and bool(bytes(self._raw[self._at :]).strip(b"\0"))
 
-    def read(self, count: int) -> bytes:
-        """Return the next ``count`` bytes, fewer at the end."""
-        blocks: list[bytes] = []
-        while count > 0:
+    def read(self, count: int) -> memoryview:
+        """Return the next ``count`` bytes, fewer at the end.
+
+        They are gathered piece by piece in an array of numpy's, which asks the system for large pages:
+        mapping many small ones takes longer than inflating.
+        """
+        count = min(count, _LARGEST_RATIO * len(self._raw))
+        room, filled = np.empty(count, dtype=np.uint8), 0
+        while filled < count and (block := self._next(count - filled)):
+            room[filled : filled + len(block)] = np.frombuffer(block, dtype=np.uint8)
+            filled += len(block)
+        return memoryview(room)[:filled].toreadonly()
+
+    def _next(self, most: int) -> bytes:
+        """Inflate the next piece, to ``most`` bytes; none at the end."""
+        while True:
+            if self.ended and self._raw[self._at : self._at + 2] == _GZIP_MAGIC:
+                self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
+            given = self._raw[self._at : self._at + _PIECE]
+            if self.ended:
+                return b""
             try:
-                blocks.append(self._inflater.decompress(self._rest, count))
+                block = self._inflater.decompress(given, most)
             except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub calls it an instance
                 raise _corrupt(self._path, str(error)) from error
-            count -= len(blocks[-1])
-            self._rest = self._inflater.unconsumed_tail
-            if not self.ended or self._inflater.unused_data[:2] != _GZIP_MAGIC:
-                break
-            self._rest = self._inflater.unused_data
-            self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
-        return b"".join(blocks)
+            left = self._inflater.unused_data if self.ended else self._inflater.unconsumed_tail
+            self._at += len(given) - len(left)
+            if block or not given:
+                return block
 
 
 def _ends_well(path: Path, source: _Source) -> bool:

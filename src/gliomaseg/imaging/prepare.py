@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from gliomaseg.config import PrepareSettings
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.volume import Affine, Grid, Volume
+from gliomaseg.imaging.volume import Affine, Box, Grid, Volume, filled_box
 
-Box = tuple[slice, slice, slice]
 Image = npt.NDArray[np.float32]
 
 #: Every n-th brain voxel is enough for the clipping percentiles: on 11 BraTS cases z-scores then differ by
@@ -83,7 +82,14 @@ def prepare(volume: Volume, settings: PrepareSettings, channels: Sequence[str] |
     oriented = [
         np.asarray(nib.orientations.apply_orientation(channel, orientation)) for channel in volume.array
     ]
-    box = brain_box(oriented)
+    box = filled_box(*oriented)
+    if box is None:
+        raise ImageError(
+            "E-CONSTANT",
+            "all sequences are 0 everywhere",
+            expected="a skull-stripped brain on a background of 0",
+            remedy="check which files were given",
+        )
     crops = [channel[box] for channel in oriented]
     wanted = list(channels or volume.channels)
     image, valid = padded(len(wanted), crops[0].shape, settings)
@@ -100,26 +106,9 @@ def padded(channels: int, shape: tuple[int, ...], settings: PrepareSettings) -> 
     return np.zeros((channels, *sizes), dtype=np.float32), (x, y, z)
 
 
-def brain_box(channels: list[npt.NDArray[np.generic]]) -> Box:
-    """Return the smallest box (x, y, z) around the voxels that are not 0 in any channel."""
-    xy = np.logical_or.reduce([channel.any(axis=2) for channel in channels])
-    yz = np.logical_or.reduce([channel.any(axis=0) for channel in channels])
-    spans = []
-    for line in (xy.any(axis=1), xy.any(axis=0), yz.any(axis=0)):
-        filled = np.flatnonzero(line)
-        if filled.size == 0:
-            raise ImageError(
-                "E-CONSTANT",
-                "all sequences are 0 everywhere",
-                expected="a skull-stripped brain on a background of 0",
-                remedy="check which files were given",
-            )
-        spans.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return spans[0], spans[1], spans[2]
-
-
 def normalise(crop: npt.NDArray[np.generic], name: str, out: Image, settings: PrepareSettings) -> None:
     """Write the z-score of ``crop`` (x, y, z) inside the brain (not 0) to ``out``; outside stays 0."""
+    crop = np.ascontiguousarray(crop)  # picking voxels in the order of memory is several times faster
     brain = crop != 0
     values = crop[brain].astype(np.float32)
     sample = values[::_PERCENTILE_STEP]

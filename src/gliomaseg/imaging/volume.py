@@ -16,6 +16,7 @@ from gliomaseg.errors import Note
 from gliomaseg.labels import LabelScheme, Region, Tissue
 
 Affine = npt.NDArray[np.float64]
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,16 @@ class Segmentation:
     def mask(self, part: Region | Tissue) -> npt.NDArray[np.bool_]:
         """Return the (x, y, z) mask of a region or tissue."""
         return self.scheme.mask(self.labels, part)
+
+
+def filled_box(*images: npt.NDArray[np.generic]) -> Box | None:
+    """Return the smallest box (x, y, z) around the voxels that are not 0 in any image; None without such."""
+    filled = images[0] != 0
+    for image in images[1:]:
+        filled |= image != 0
+    xy, yz = filled.any(axis=2), filled.any(axis=0)
+    found = [np.flatnonzero(line) for line in (xy.any(axis=1), xy.any(axis=0), yz.any(axis=0))]
+    if not found[0].size:
+        return None
+    x, y, z = (slice(int(places[0]), int(places[-1]) + 1) for places in found)
+    return x, y, z

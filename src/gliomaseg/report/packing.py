@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.imaging.nifti import gzip_bytes
-from gliomaseg.imaging.volume import Affine, Segmentation, Volume
+from gliomaseg.imaging.volume import Affine, Box, Segmentation, Volume, filled_box
 from gliomaseg.labels import LabelScheme, Tissue
 from gliomaseg.results.planes import turned_to_ras
 
 Bytes3 = npt.NDArray[np.uint8]
-Box = tuple[slice, slice, slice]
 
 #: The number of each tissue in a packed label map.
 TISSUE_NUMBERS: Mapping[Tissue, int] = {tissue: number for number, tissue in enumerate(Tissue, start=1)}
@@ -60,7 +59,7 @@ def pack(
     labels = {name: (turned_to_ras(m.labels, m.grid)[0], _numbers(m.scheme)) for name, m in maps.items()}
     stack = [turned_to_ras(channel, images.grid)[0] for channel in images.array] if images else []
     names = [str(name) for name in images.channels] if images else []
-    box = _box([*stack, *(array for array, _ in labels.values())])
+    box = _with_margin(filled_box(*stack, *(array for array, _ in labels.values())), turned.shape)
     for step in (1, 2, 3, 4):
         cut = tuple(slice(part.start, part.stop, step) for part in box)
         channels = _pack_images([channel[cut] for channel in stack], names)
@@ -96,12 +95,7 @@ def _grey(image: npt.NDArray[Any]) -> tuple[Bytes3, dict[str, Any]]:
     low, high = np.percentile(values, _RANGE).tolist() if values.size else (0.0, 1.0)
     if not high > low:
         low, high = low - 1.0, low + 1.0
-    if image.dtype.kind in "iu" and int(image.min()) >= 0 and int(image.max()) < 1 << 16:
-        table = _levels(np.arange(int(image.max()) + 1), low, high)
-        table[0] = 0
-        grey = table[image]
-    else:
-        grey = np.where(inside, _levels(image, low, high), 0).astype(np.uint8)
+    grey = _levels(image, low, high) * inside
     window = np.percentile(_levels(values, low, high), _WINDOW).tolist() if values.size else [0, 255]
     return grey, {
         "low": low,
@@ -111,8 +105,12 @@ def _grey(image: npt.NDArray[Any]) -> tuple[Bytes3, dict[str, Any]]:
 
 
 def _levels(values: npt.NDArray[Any], low: float, high: float) -> Bytes3:
-    scaled = (values.astype(np.float32) - low) * (254 / (high - low)) + 1
-    return np.asarray(np.round(np.clip(scaled, 1, 255)), dtype=np.uint8)
+    levels = values.astype(np.float32)
+    levels -= low
+    levels *= 254 / (high - low)
+    levels += 1
+    np.clip(levels, 1, 255, out=levels)
+    return np.rint(levels, out=levels).astype(np.uint8)
 
 
 def _numbers(scheme: LabelScheme) -> Bytes3:
@@ -123,12 +121,11 @@ def _numbers(scheme: LabelScheme) -> Bytes3:
     return table
 
 
-def _box(stack: Sequence[npt.NDArray[Any]]) -> Box:
-    """Return the box around all voxels that are not 0 anywhere, with a margin; everything if all are."""
-    spans = []
-    for axis, length in enumerate(stack[0].shape):
-        others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero(np.logical_or.reduce([array.any(axis=others) for array in stack]))
-        low, high = (int(found[0]), int(found[-1]) + 1) if len(found) else (0, length)
-        spans.append(slice(max(low - _MARGIN, 0), min(high + _MARGIN, length)))
-    return spans[0], spans[1], spans[2]
+def _with_margin(box: Box | None, shape: tuple[int, ...]) -> Box:
+    """Return a box with a margin, within an image of that shape; all of it for none."""
+    filled = box or tuple(slice(0, length) for length in shape)
+    x, y, z = (
+        slice(max(part.start - _MARGIN, 0), min(part.stop + _MARGIN, length))
+        for part, length in zip(filled, shape, strict=True)
+    )
+    return x, y, z

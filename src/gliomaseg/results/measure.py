@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.imaging.volume import Box, Segmentation, Volume, filled_box
 from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region
 from gliomaseg.results.components import label_components
 from gliomaseg.results.diameters import find_diameters
@@ -34,7 +33,6 @@ Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]
 Counted = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
-Box = tuple[slice, slice, slice]
 
 #: The least lesion that counts, in ml: 50 voxels of 1 mm, as BraTS 2023 counts lesions.
 LEAST_LESION_ML = 0.05
@@ -185,12 +183,8 @@ def _locate(crop: _Crop, lesions: Counted, images: Volume | None) -> tuple[Side 
 
 
 def _box(mask: npt.NDArray[np.generic]) -> Box:
-    """Return the smallest box around what is not 0; of one voxel where all is."""
-    spans = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        spans.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1))
-    return cast("Box", tuple(spans))
+    """Return the smallest box around what is not 0; of one voxel where nothing is."""
+    return filled_box(mask) or (slice(0, 1), slice(0, 1), slice(0, 1))
 
 
 def _most(lesions: Counted) -> int:
