@@ -192,7 +192,7 @@ class _Gzip:
         while filled < count and (block := self._next(count - filled)):
             room[filled : filled + len(block)] = np.frombuffer(block, dtype=np.uint8)
             filled += len(block)
-        return memoryview(room)[:filled].toreadonly()
+        return room[:filled].data.toreadonly()
 
     def _next(self, most: int) -> bytes:
         """Inflate the next piece, to ``most`` bytes; none at the end."""

@@ -11,7 +11,8 @@ from torch import nn
 
 from gliomaseg.config import Settings
 from gliomaseg.evaluation.metrics import Overlap, confusion, mean_iou, overlap_of
-from gliomaseg.imaging.prepare import Box, Image, padded
+from gliomaseg.imaging.prepare import Image, padded
+from gliomaseg.imaging.volume import Box
 from gliomaseg.inference.window import Runs, infer
 from gliomaseg.labels import REGION_TISSUES, Region, Tissue
 from gliomaseg.learning.cache import STORED, PreparedCase
