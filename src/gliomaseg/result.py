@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,9 +23,10 @@ from gliomaseg.inference.machine import peak_memory
 from gliomaseg.labels import Region, Tissue
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.report.packing import Packed, pack
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements, to_csv
-from gliomaseg.results.picture import overview_png
+from gliomaseg.results.picture import Picture, draw_overview, png
 
 #: What a result takes on the disk in bytes: 7 MB for a BraTS case, most of it the report; 12 MB at most.
 ROOM = 12_000_000
@@ -52,12 +54,20 @@ class Result:
         return measure(self.segmentation, images=self.images, ranges=self.ranges)
 
     @cached_property
-    def overview(self) -> bytes:
-        """Return the picture of three planes in every sequence, as PNG."""
+    def _picture(self) -> Picture:
         note = self.provenance["note"]
-        return overview_png(
+        return draw_overview(
             self.images, self.segmentation, title=self.case.id, note=note, sizes=self.measurements
         )
+
+    @cached_property
+    def overview(self) -> bytes:
+        """Return the picture of three planes in every sequence, as PNG."""
+        return png(self._picture)
+
+    @cached_property
+    def _packed(self) -> Packed:
+        return pack(self.images, {"seg": self.segmentation})
 
     @cached_property
     def report(self) -> Report:
@@ -68,7 +78,8 @@ class Result:
             self.images,
             run=self._record(),
             measurements=self.measurements,
-            overview=self.overview,
+            overview=self._picture,
+            packed=self._packed,
         )
         return make_report(exam)
 
@@ -106,19 +117,24 @@ class Result:
         return target
 
     def _write(self, folder: Path) -> None:
-        with timed(self.seconds, "write"):
-            write_segmentation(folder / "seg.nii.gz", self.segmentation)
-            for name, found in self.maps.items():
-                write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
-        with timed(self.seconds, "measure"):
-            self.measurements  # noqa: B018 (made here, so that its seconds are known)
-        with timed(self.seconds, "picture"):
-            files.write_bytes(folder / "overview.png", self.overview)
-        with timed(self.seconds, "report"):
-            files.write_text(folder / "report.html", case_page(self.report))
-            files.write_bytes(folder / "thumbnail.jpg", self.report.pictures["thumbnail"])
-            files.write_json(folder / "measurements.json", self._measured())
-            files.write_text(folder / "measurements.csv", to_csv([self._row()]))
+        with ThreadPoolExecutor(1) as beside:  # what needs no other part is made while others are
+            packing = beside.submit(lambda: self._packed)
+            with timed(self.seconds, "write"):
+                write_segmentation(folder / "seg.nii.gz", self.segmentation)
+                for name, found in self.maps.items():
+                    write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
+            with timed(self.seconds, "measure"):
+                self.measurements  # noqa: B018 (made here, so that its seconds are known)
+            with timed(self.seconds, "picture"):
+                self._picture  # noqa: B018
+            saving = beside.submit(lambda: files.write_bytes(folder / "overview.png", self.overview))
+            with timed(self.seconds, "report"):
+                packing.result()
+                files.write_text(folder / "report.html", case_page(self.report))
+                files.write_bytes(folder / "thumbnail.jpg", self.report.pictures["thumbnail"])
+                files.write_json(folder / "measurements.json", self._measured())
+                files.write_text(folder / "measurements.csv", to_csv([self._row()]))
+                saving.result()
         outputs = {path.name: files.sha256_of(path) for path in sorted(folder.iterdir())}
         files.write_json(folder / "run.json", {**self._record(), "outputs": outputs})
 

@@ -19,7 +19,7 @@ from gliomaseg.errors import CaseError, UsageError
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Region, Tissue
 from gliomaseg.results import picture
-from gliomaseg.results.picture import PANEL, RIM, STROKES, Stroke, draw_overview, overview_png
+from gliomaseg.results.picture import PANEL, RIM, STROKES, Stroke, draw_overview, png
 from gliomaseg.results.planes import PLANES
 
 Pixels = npt.NDArray[np.uint8]
@@ -272,10 +272,10 @@ def test_a_single_slice_can_be_drawn() -> None:
 
 
 def test_png_bytes_hold_the_same_picture() -> None:
-    case = make()
-    page = Image.open(io.BytesIO(overview_png(*case, title="a", note="b")))
+    drawn = draw_overview(*make(), title="a", note="b")
+    page = Image.open(io.BytesIO(png(drawn)))
     assert page.format == "PNG"
-    assert page.tobytes() == draw_overview(*case, title="a", note="b").tobytes()
+    assert page.tobytes() == drawn.tobytes()
 
 
 def test_two_grids_or_no_image_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""NIfTI files: read whole and proven, written whole or not at all. Door: isal.
+"""NIfTI files: read whole and proven, written whole or not at all.
 
 The usual readers open a file cut in half, or one with a flipped byte, without a word. Here the whole
 gzip stream is inflated, its checksum compared, and its size bounded by what the header announces.
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 
 from gliomaseg import files
 from gliomaseg.errors import ImageError, Note
+from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
 from gliomaseg.imaging.header import Layout, header_length, parse_header, truncated
 from gliomaseg.imaging.place import make_header
 from gliomaseg.imaging.volume import Grid, Segmentation
@@ -32,12 +32,6 @@ LARGEST = float(np.finfo(np.float32).max)
 _SLACK = 1 << 16
 #: How much of a file is read for its header.
 _FIRST = 1 << 12
-#: How many bytes of a compressed file are inflated at once.
-_PIECE = 1 << 14
-_GZIP_MAGIC = b"\x1f\x8b"
-#: Deflate can't shrink anything more than 1032 times (zlib's technical details).
-_LARGEST_RATIO = 1032
-_GZIP = 31  # window bits 15, plus 16 for gzip framing (zlib manual, inflateInit2)
 
 
 def read_layout(path: Path) -> Layout:
@@ -119,12 +113,6 @@ def write_image(path: Path, array: npt.NDArray[np.generic], grid: Grid) -> None:
     files.write_bytes(path, gzip_bytes(content) if path.suffix == ".gz" else content)
 
 
-def gzip_bytes(content: bytes) -> bytes:
-    """Return ``content`` as a gzip stream without a name or a date; the same input gives the same bytes."""
-    packer = isal_zlib.compressobj(level=1, wbits=_GZIP)
-    return bytes(packer.compress(content) + packer.flush())
-
-
 def write_segmentation(path: Path, segmentation: Segmentation) -> None:
     """Write a label map as uint8 on the grid of its case; raises OutputError."""
     write_image(path, segmentation.labels.astype(np.uint8, copy=False), segmentation.grid)
@@ -137,8 +125,8 @@ class _Source:
         self._path = path
         self._notes = notes
         raw = _read_raw(path, first)
-        self.is_compressed = _GZIP_MAGIC.startswith(raw[:2])
-        self._stream = _Gzip(path, raw) if self.is_compressed else io.BytesIO(raw)
+        self.is_compressed = MAGIC.startswith(raw[:2])
+        self._stream = Gzip(path, raw) if self.is_compressed else io.BytesIO(raw)
         block = bytes(self._stream.read(348))
         block += self._stream.read(header_length(block) - 348)
         self.start = len(block)
@@ -151,65 +139,15 @@ class _Source:
         """Return everything behind the header, proven to be whole."""
         expected = self.layout.size - self.start
         data = self._stream.read(expected + _SLACK)
-        if isinstance(self._stream, _Gzip) and len(data) == expected + _SLACK:
+        if isinstance(self._stream, Gzip) and len(data) == expected + _SLACK:
             raise _bomb(self._path, self.layout.size)
-        is_cut = isinstance(self._stream, _Gzip) and not self._stream.ended
+        is_cut = isinstance(self._stream, Gzip) and not self._stream.ended
         if len(data) < expected or is_cut:
             raise truncated(self._path, len(data) + self.start, self.layout.size)
-        if len(data) > expected or (isinstance(self._stream, _Gzip) and self._stream.has_more):
+        if len(data) > expected or (isinstance(self._stream, Gzip) and self._stream.has_more):
             what = f"{self._path} goes on behind its data"
             self._notes.append(Note("W-TRAILING", what, "what follows was left out"))
         return data
-
-
-class _Gzip:
-    """A gzip stream of one member or several, inflated as far as asked, each member's checksum compared."""
-
-    def __init__(self, path: Path, raw: bytes) -> None:
-        self._path = path
-        self._raw = memoryview(raw)
-        self._at = 0
-        self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
-
-    @property
-    def ended(self) -> bool:
-        """Return whether the last member's checksum was reached."""
-        return self._inflater.eof
-
-    @property
-    def has_more(self) -> bool:
-        """Return whether bytes follow the last member that are not one."""
-        return self.ended and bool(bytes(self._raw[self._at :]).strip(b"\0"))
-
-    def read(self, count: int) -> memoryview:
-        """Return the next ``count`` bytes, fewer at the end.
-
-        They are gathered piece by piece in an array of numpy's, which asks the system for large pages:
-        mapping many small ones takes longer than inflating.
-        """
-        count = min(count, _LARGEST_RATIO * len(self._raw))
-        room, filled = np.empty(count, dtype=np.uint8), 0
-        while filled < count and (block := self._next(count - filled)):
-            room[filled : filled + len(block)] = np.frombuffer(block, dtype=np.uint8)
-            filled += len(block)
-        return room[:filled].data.toreadonly()
-
-    def _next(self, most: int) -> bytes:
-        """Inflate the next piece, to ``most`` bytes; none at the end."""
-        while True:
-            if self.ended and self._raw[self._at : self._at + 2] == _GZIP_MAGIC:
-                self._inflater = isal_zlib.decompressobj(wbits=_GZIP)
-            given = self._raw[self._at : self._at + _PIECE]
-            if self.ended:
-                return b""
-            try:
-                block = self._inflater.decompress(given, most)
-            except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub calls it an instance
-                raise _corrupt(self._path, str(error)) from error
-            left = self._inflater.unused_data if self.ended else self._inflater.unconsumed_tail
-            self._at += len(given) - len(left)
-            if block or not given:
-                return block
 
 
 def _ends_well(path: Path, source: _Source) -> bool:
@@ -287,15 +225,6 @@ def missing_file(path: Path) -> ImageError:
         f"{path} does not exist",
         expected="an existing file",
         remedy=f"did you mean {', '.join(close)}?" if close else "check the spelling of the path",
-    )
-
-
-def _corrupt(path: Path, reason: str) -> ImageError:
-    return ImageError(
-        "E-CORRUPT",
-        f"{path} is damaged: {reason}",
-        expected="a gzip stream that passes its checksum",
-        remedy="copy it again from its source, and test it with: gzip -t",
     )
 
 

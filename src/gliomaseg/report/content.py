@@ -26,10 +26,10 @@ from gliomaseg.labels import (
 )
 from gliomaseg.report.agreement import agree
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS, Packed, pack
-from gliomaseg.results.closeup import png_to_jpeg, rano_png, thumbnail_jpeg, view_of
+from gliomaseg.results.closeup import rano_png, thumbnail_jpeg, view_of
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
-from gliomaseg.results.picture import STROKES, Stroke, overview_png
+from gliomaseg.results.picture import STROKES, Picture, Stroke, draw_overview, jpeg
 from gliomaseg.results.planes import obliquity
 from gliomaseg.results.verdict import judge
 
@@ -49,7 +49,8 @@ TISSUE_COLOURS: Mapping[Tissue, str] = {
 class Exam:
     """One case to report on: a segmentation with its images, a reference, and how it was made if known.
 
-    ``run`` is what run.json holds. Images and reference lie on the segmentation's grid.
+    ``run`` is what run.json holds. Images and reference lie on the segmentation's grid. ``measurements``,
+    ``overview`` and ``packed`` spare making them again.
     """
 
     case_id: str
@@ -58,7 +59,8 @@ class Exam:
     reference: Segmentation | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     measurements: Measurements | None = None
-    overview: bytes | None = None
+    overview: Picture | None = None
+    packed: Packed | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def make_report(exam: Exam, *, limit: int | None = MOST_BYTES) -> Report:
     sizes = exam.measurements or measure(exam.segmentation, images=exam.images)
     maps = {"seg": exam.segmentation} | ({"reference": exam.reference} if exam.reference else {})
     with ThreadPoolExecutor(1) as background:
-        packing = background.submit(pack, exam.images, maps, limit=limit)
+        packing = background.submit(lambda: exam.packed or pack(exam.images, maps, limit=limit))
         pictures = _pictures(exam, sizes)
         packed = packing.result()
     notes = exam.images.notes if exam.images else ()
@@ -111,7 +113,7 @@ def _pictures(exam: Exam, sizes: Measurements) -> dict[str, bytes]:
     if exam.images is None:
         return {}
     note = str(exam.run.get("note", ""))
-    overview = exam.overview or overview_png(
+    overview = exam.overview or draw_overview(
         exam.images, exam.segmentation, title=exam.case_id, note=note, sizes=sizes
     )
     lesions, view = sizes.targets or sizes.lesions[:1], view_of(exam.images, exam.segmentation)
@@ -122,7 +124,7 @@ def _pictures(exam: Exam, sizes: Measurements) -> dict[str, bytes]:
         for lesion in lesions
     }
     thumbnail = {"thumbnail": thumbnail_jpeg(exam.images, exam.segmentation, view=view)}
-    return {"overview": png_to_jpeg(overview), **lines, **thumbnail}
+    return {"overview": jpeg(overview), **lines, **thumbnail}
 
 
 def _missing(images: Volume | None) -> list[str]:

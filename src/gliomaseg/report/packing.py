@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.nifti import gzip_bytes
+from gliomaseg.imaging.gzipped import gzip_bytes
 from gliomaseg.imaging.volume import Affine, Box, Segmentation, Volume, filled_box
 from gliomaseg.labels import LabelScheme, Tissue
 from gliomaseg.results.planes import turned_to_ras
@@ -84,14 +84,14 @@ def _pack_images(
         grey, about = _grey(crop)
         return gzip_bytes(grey.tobytes(order="F")), about
 
-    with ThreadPoolExecutor(max(1, len(crops))) as pool:
+    with ThreadPoolExecutor(2) as pool:  # each takes memory
         return dict(zip(names, pool.map(image, crops), strict=True))
 
 
 def _grey(image: npt.NDArray[Any]) -> tuple[Bytes3, dict[str, Any]]:
     """Return an image (x, y, z) in 8 bits, and which intensities 1 and 255 stand for, and the window."""
     inside = image != 0
-    values = image[inside][::7]
+    values = image.T[inside.T][::7]  # in the order of the files, x fastest: voxels are picked sooner so
     low, high = np.percentile(values, _RANGE).tolist() if values.size else (0.0, 1.0)
     if not high > low:
         low, high = low - 1.0, low + 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 from PIL import Image, ImageDraw
@@ -11,7 +10,7 @@ from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import MODALITY_TITLES, Modality, Region
 from gliomaseg.results.measurements import Lesion
-from gliomaseg.results.picture import TEXT, enlarged, font, outlines, require
+from gliomaseg.results.picture import TEXT, enlarged, font, jpeg, outlines, png, require
 from gliomaseg.results.planes import (
     PLANES,
     VIEW,
@@ -67,7 +66,7 @@ def rano_png(
         draw.text(spot, letter, TEXT, font(18), anchor="mm")
     title = MODALITY_TITLES.get(Modality(images.channels[channel]), "") if _is_known(images, channel) else ""
     draw.text((8, half), title, TEXT, font(16), anchor="lm")
-    return _png(page)
+    return png(page.quantize(128))
 
 
 def thumbnail_jpeg(images: Volume, segmentation: Segmentation, *, view: View | None = None) -> bytes:
@@ -77,16 +76,7 @@ def thumbnail_jpeg(images: Volume, segmentation: Segmentation, *, view: View | N
     view, window = view or view_of(images, segmentation), _window(images, channel)
     page = _slice(images, segmentation, channel, view, window)
     page.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    page.save(stream, "JPEG", quality=82)
-    return stream.getvalue()
-
-
-def png_to_jpeg(png: bytes) -> bytes:
-    """Return a PNG picture as a JPEG of a third of its size, for pages."""
-    stream = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(stream, "JPEG", quality=88, subsampling=0)
-    return stream.getvalue()
+    return jpeg(page, quality=82)
 
 
 def view_of(images: Volume, segmentation: Segmentation) -> View:
@@ -122,9 +112,3 @@ def _channel(images: Volume, wanted: tuple[Modality, ...]) -> int:
 
 def _is_known(images: Volume, channel: int) -> bool:
     return images.channels[channel] in set(Modality)
-
-
-def _png(page: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    page.quantize(128).save(stream, "PNG", compress_level=3)
-    return stream.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 from PIL import Image, ImageDraw
@@ -22,6 +21,7 @@ from gliomaseg.results.picture import (
     legend,
     outlines,
     paragraph,
+    png,
     require,
 )
 from gliomaseg.results.planes import PLANES, find_view, grey_levels, sample_of, slice_ras, window_of
@@ -80,6 +80,4 @@ def _sheet(tiles: list[Image.Image], words: list[str], sizes: Measurements) -> b
     for strip in strips:
         page.paste(strip, (0, top))
         top += strip.height
-    stream = io.BytesIO()
-    page.save(stream, "PNG", compress_level=3)
-    return stream.getvalue()
+    return png(page)

@@ -40,6 +40,7 @@ from gliomaseg.results.planes import (
 )
 
 Colour = tuple[int, int, int]
+Picture = Image.Image
 
 RIM, GAP, MARGIN, LEAST_WIDTH = 22, 8, 24, 1320  # pixels
 PANEL = VIEW + 2 * RIM
@@ -68,22 +69,6 @@ STROKES: dict[Region | Tissue, Stroke] = {
 }
 
 
-def overview_png(
-    images: Volume,
-    segmentation: Segmentation,
-    *,
-    title: str,
-    note: str = "",
-    sizes: Measurements | None = None,
-) -> bytes:
-    """Return ``draw_overview`` as the bytes of a PNG file."""
-    stream = io.BytesIO()
-    draw_overview(images, segmentation, title=title, note=note, sizes=sizes).save(
-        stream, "PNG", compress_level=3
-    )
-    return stream.getvalue()
-
-
 def draw_overview(
     images: Volume,
     segmentation: Segmentation,
@@ -91,7 +76,7 @@ def draw_overview(
     title: str,
     note: str = "",
     sizes: Measurements | None = None,
-) -> Image.Image:
+) -> Picture:
     """Draw axial, coronal and sagittal planes (rows) of every modality (columns), outlined.
 
     Each plane cuts where the whole tumour is largest; without a tumour, through the middle of the brain.
@@ -118,6 +103,20 @@ def draw_overview(
     strips.append(paragraph(CONVENTION + obliquity(images.grid), width, size=16, colour=FAINT))
     strips.append(paragraph(RESEARCH_USE, width, size=18))
     return _stack(strips, width)
+
+
+def png(picture: Picture) -> bytes:
+    """Return a picture as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
+def jpeg(picture: Picture, *, quality: int = 88) -> bytes:
+    """Return a picture as the bytes of a JPEG file, a third as many, for pages."""
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality, subsampling=0)
+    return stream.getvalue()
 
 
 def require(images: Volume, segmentation: Segmentation) -> None:
