@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from gliomaseg.config import Settings
-from gliomaseg.imaging.prepare import Box
+from gliomaseg.imaging.volume import Box
 from gliomaseg.inference.window import Array, Runs, infer
 
 #: Which axes (x: left-right, y: back-front, z: down-up) ``inference.quality`` mirrors, in every combination:
