@@ -171,7 +171,7 @@ class Segmenter:
             probabilities = infer_mirrored(prepared.image, prepared.valid, self.engine, settings)
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
-            restored = np.ascontiguousarray(prepared.restore(labels), dtype=np.uint8)
+            restored = prepared.restore(labels).astype(np.uint8, copy=False)
             ranges = count_ranges(probabilities, settings)
             maps = certainty_maps(probabilities, settings) if self.maps else {}
             maps = {name: prepared.restore(found) for name, found in maps.items()}

@@ -46,7 +46,7 @@ class Prepared:
         """
         inverse = nib.orientations.ornt_transform(_RAS, self.orientation)
         oriented_shape = tuple(self.grid.shape[int(axis)] for axis in inverse_axes(self.orientation))
-        full = np.zeros(oriented_shape, dtype=array.dtype)
+        full = np.zeros(oriented_shape, dtype=array.dtype, order="F")  # as in the files
         full[self.box] = array[self.valid]
         return np.asarray(nib.orientations.apply_orientation(full, inverse))
 
