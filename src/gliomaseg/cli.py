@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from io import TextIOWrapper
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,6 +165,9 @@ def export(
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the run's prepared cases; default: RUN/cache.")
     ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="What cross-validation found, as JSON, to put in (docs/train.md).")
+    ] = None,
 ) -> None:
     """Turn a trained run, or the mean of several, into a model bundle for segment."""
     options: dict[str, Any] = {"best": best, "onnx": onnx, "int8": int8}
@@ -171,6 +175,8 @@ def export(
         options["name"] = name
     if card:
         options["card"] = card.read_text(encoding="utf-8")
+    if measured:
+        options["measured"] = _read_measured(measured)
     if cache or int8 or (runs[0] / "cache").is_dir():
         options["cache"] = cache or runs[0] / "cache"
     with console.progress() as progress:
@@ -180,6 +186,18 @@ def export(
     if bundle.has_int8:
         console.say(show.int8_verdict(bundle))
     console.say(f"next: gliomaseg segment CASE --model {output}")
+
+
+def _read_measured(path: Path) -> dict[str, Any]:
+    try:
+        return dict(loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            "E-USAGE",
+            f"--measured {path} can't be read: {error}",
+            expected="a JSON object, as benchmarks/model/summary.py writes it",
+            remedy="write it again, or leave --measured out",
+        ) from error
 
 
 @app.command()

@@ -16,9 +16,10 @@ from accelerate import Accelerator
 
 from gliomaseg import __version__, files
 from gliomaseg.config import InferenceSettings, Settings
-from gliomaseg.errors import ModelError, OutputError, TrainingError
+from gliomaseg.errors import ModelError, OutputError, SettingsError, TrainingError
 from gliomaseg.inference.bundle import MEMBERS, ONNX, WEIGHTS, Bundle
 from gliomaseg.inference.engine import Engine
+from gliomaseg.labels import Modality
 from gliomaseg.learning import export as exporting
 from gliomaseg.learning.export import export
 from gliomaseg.learning.history import Row
@@ -163,6 +164,25 @@ def test_what_was_not_measured_is_said_so(tmp_path: Path, tiny) -> None:
     assert bundle.about["held_out"] == {"cases": [], "dice": None}
     assert bundle.about["steps"] == 0
     assert "not measured" in (bundle.folder / "card.md").read_text()
+
+
+def test_what_cross_validation_found_goes_in(tmp_path: Path, tiny, prepared) -> None:
+    split = Split(tuple(case.id for case in prepared), ())
+    run = make_run(tmp_path / "run", tiny("training.fold=null"), split=split)
+    measured = {
+        "segment": {"least_et_voxels": 7},
+        "expected": {"cases": 51, "dice": {"t1c": {"wt": 0.5}}},
+        "int8": {"dice_change": {"wt": -0.001, "tc": 0.0, "et": 0.0}, "cases": 51},
+    }
+    cache = prepared[0].folder.parents[1]
+    bundle = export(run, tmp_path / "model", int8=True, cache=cache, measured=measured)
+    assert bundle.settings.segment.least_et_voxels == 7
+    assert bundle.settings.segment.thresholds == run.settings.segment.thresholds
+    assert bundle.expected_dice([Modality.T1C]) == {"wt": 0.5}
+    assert bundle.int8_is_as_good
+    with pytest.raises(SettingsError, match="least_et"):
+        export(run, tmp_path / "other", measured={"segment": {"least_et_voxels": -1}})
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_network_of_some_regions(tmp_path: Path, tiny) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -26,6 +26,7 @@ from gliomaseg.learning.network import count_parameters
 from gliomaseg.learning.quantise import add_int8
 from gliomaseg.learning.run import Run
 from gliomaseg.learning.trained import Trained, load_trained, write_weights
+from gliomaseg.settings import parse_settings
 
 #: Largest difference of a probability between the exported network (weights stored as fp16,
 #: computed in fp32) and PyTorch in fp32.
@@ -45,6 +46,9 @@ class Options(TypedDict, total=False):
     """Write the network as ONNX too."""
     int8: bool
     """Add the network in 8-bit numbers; needs ``cache``."""
+    measured: Mapping[str, Any]
+    """What cross-validation of the recipe found: settings of ``segment``, the ``expected`` Dice of each
+    subset of sequences, ``certainty``, and the Dice that ``int8`` costs, if this run held out no case."""
     cache: Path
     """Folder of prepared cases: the export is compared on one of them, int8 is calibrated on them."""
     progress: Callable[[float, str], None]
@@ -60,12 +64,16 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
     _require_new(folder)
     members = [runs] if isinstance(runs, Run) else list(runs)
     trained = load_trained(members, best=options.get("best", False))
+    measured = options.get("measured", {})
+    tree = trained.settings.model_dump(mode="json")
+    trained.settings = parse_settings(tree | {"segment": tree["segment"] | measured.get("segment", {})})
     with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder.parent) as temporary:
         draft = Path(temporary) / "bundle"
         draft.mkdir()
         about = _about(trained, options.get("name") or members[0].folder.resolve().name)
         files.write_json(draft / "settings.json", trained.settings.model_dump(mode="json"))
         files.write_text(draft / "card.md", options.get("card") or _card(about))
+        about |= {key: measured[key] for key in ("expected", "certainty") if key in measured}
         seal(draft, about | _write_networks(trained, draft, about, options))
         if folder.exists():
             folder.rmdir()
@@ -100,7 +108,9 @@ def _write_networks(trained: Trained, draft: Path, about: dict[str, Any], option
         said["onnx"] = {"difference_from_pytorch": _write_onnx(trained, draft, image)}
     if options.get("int8") and cache:
         unsealed = Bundle(draft, trained.settings, "", about | {"int8": {}})
-        said["int8"] = add_int8(unsealed, trained.split, cache, progress=options.get("progress", _quiet))
+        cost = add_int8(unsealed, trained.split, cache, progress=options.get("progress", _quiet))
+        elsewhere = options.get("measured", {}).get("int8", {})
+        said["int8"] = cost if trained.split.validation else cost | elsewhere
     return said
 
 
