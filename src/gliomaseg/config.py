@@ -20,6 +20,7 @@ class _Section(BaseModel):
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Percentile = Annotated[float, Field(ge=0, le=100)]
 Natural = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class PrepareSettings(_Section):
@@ -185,6 +186,10 @@ class SegmentSettings(_Section):
     """A voxel is in a region above this probability, in the order of network.regions."""
     least_et_voxels: int = Field(100, ge=0)
     """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
+    temperatures: tuple[Positive, ...] | None = None
+    """What the logits of each region are divided by, so that probabilities come true; null: 1."""
+    dice_lines: tuple[tuple[float, float], ...] | None = None
+    """For each region (a, b): the Dice to predict is a + b times what the probabilities imply; null: none."""
 
 
 class Settings(_Section):
@@ -203,7 +208,11 @@ class Settings(_Section):
     def _lengths_agree(self) -> Self:
         lengths = {
             "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
-            "segment.thresholds": (len(self.segment.thresholds), len(self.network.regions)),
+            **{
+                f"segment.{name}": (len(given), len(self.network.regions))
+                for name in ("thresholds", "temperatures", "dice_lines")
+                if (given := getattr(self.segment, name)) is not None
+            },
             "training.patch": (len(self.training.patch), self.network.dimensions),
             "network.window": (len(self.network.window or self.training.patch), self.network.dimensions),
         }

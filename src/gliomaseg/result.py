@@ -24,6 +24,7 @@ from gliomaseg.labels import Region, Tissue
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.packing import Packed, pack
+from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements, to_csv
 from gliomaseg.results.picture import Picture, draw_overview, png
@@ -36,8 +37,7 @@ ROOM = 12_000_000
 class Result:
     """One segmented case: the images, the segmentation, and how it was made.
 
-    ``ranges`` holds the least and most voxels of each region that the model's probabilities allow;
-    ``maps`` the (x, y, z) maps of certainty by name, if they were asked for.
+    ``certainty`` is how sure the model is of each region; ``maps`` are (x, y, z), by name, if asked for.
     """
 
     case: Case
@@ -45,13 +45,13 @@ class Result:
     segmentation: Segmentation
     provenance: Mapping[str, Any]
     seconds: dict[str, float]
-    ranges: Mapping[Region, tuple[int, int]] = field(default_factory=dict)
+    certainty: Mapping[Region, Certainty] = field(default_factory=dict)
     maps: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
 
     @cached_property
     def measurements(self) -> Measurements:
         """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
-        return measure(self.segmentation, images=self.images, ranges=self.ranges)
+        return measure(self.segmentation, images=self.images, certainty=self.certainty)
 
     @cached_property
     def _picture(self) -> Picture:

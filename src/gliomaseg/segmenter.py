@@ -28,7 +28,7 @@ from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality
 from gliomaseg.result import Result, timed
-from gliomaseg.results.certainty import certainty_maps, count_ranges
+from gliomaseg.results.certainty import certainty_maps, certainty_of
 from gliomaseg.results.segment import label_regions
 from gliomaseg.settings import parse_settings
 
@@ -172,12 +172,12 @@ class Segmenter:
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = prepared.restore(labels).astype(np.uint8, copy=False)
-            ranges = count_ranges(probabilities, settings)
+            certainty = certainty_of(probabilities, settings)
             maps = certainty_maps(probabilities, settings) if self.maps else {}
             maps = {name: prepared.restore(found) for name, found in maps.items()}
         segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
         provenance = {**opened.provenance, "window_voxels": opened.window}
-        return Result(opened.case, opened.images, segmentation, provenance, seconds, ranges, maps)
+        return Result(opened.case, opened.images, segmentation, provenance, seconds, certainty, maps)
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""

@@ -14,7 +14,7 @@ from gliomaseg import Segmenter
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Region
-from gliomaseg.results.certainty import certainty_maps, count_ranges, entropy, nested
+from gliomaseg.results.certainty import Certainty, calibrate, certainty_maps, certainty_of, entropy, nested
 from gliomaseg.settings import load_settings
 
 WT, TC, ET = Region
@@ -53,7 +53,30 @@ def test_maps_and_ranges() -> None:
     assert values(maps["unc_core"]) == [100, 81]
     assert values(maps["unc_whole"]) == [100, 0]
     assert maps["unc_whole"].dtype == np.uint8
-    assert count_ranges(TWO, load_settings()) == {WT: (1, 2), TC: (0, 2), ET: (0, 1)}
+    expected = {WT: Certainty((1, 2)), TC: Certainty((0, 2)), ET: Certainty((0, 1))}
+    assert certainty_of(TWO, load_settings()) == expected
+
+
+def test_calibration_divides_logits() -> None:
+    # a tenth: logit -log 9; half of it is -log 3, a quarter
+    np.testing.assert_allclose(
+        calibrate(np.array([0, 0.1, 0.5, 0.9, 1], np.float32), 2), [0, 0.25, 0.5, 0.75, 1], atol=1e-3
+    )
+
+
+def test_predicted_dice_by_pencil() -> None:
+    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.temperatures=[1, 2, 1]"]
+    found = certainty_of(
+        np.array([[0.6, 0.4], [0.1, 0.9], [0, 0.4]], np.float32)[:, :, None, None],
+        load_settings("unet3d", lines),
+    )
+    assert found[WT].dice == pytest.approx(2 * 0.6 / (0.6 + 0.4 + 1))
+    # nested, TC is 0.1 and 0.4: nothing is above a half
+    assert found[TC].dice is None
+    certain = np.array([[1.0, 1.0], [0.1, 0.9], [0, 0.9]], np.float32)[:, :, None, None]
+    found = certainty_of(certain, load_settings("unet3d", lines))
+    assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 0.75 / (0.25 + 0.75 + 1), abs=1e-4)
+    assert found[ET].dice == 0, "never below 0"
 
 
 def test_evaluate_scores_what_segment_writes(phantom_case: Case, tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_json_names_every_number() -> None:
         "volume_ml": pytest.approx(0.262),
         "volume_low_ml": None,
         "volume_high_ml": None,
+        "predicted_dice": None,
         "lesions": 2,
         "largest_lesion": content["regions"][0]["largest_lesion"],
     }

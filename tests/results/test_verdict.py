@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gliomaseg.errors import Note
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.verdict import judge
 
@@ -43,8 +45,8 @@ def test_every_rule_speaks() -> None:
     assert "4 separate parts" in reasons(many)
     thick = Grid((60, 60, 60), np.diag([1, 1, 5.0, 1]))
     assert "1 x 1 x 5 mm" in reasons(tumour(size=20), thick)
-    assert "unsure of ET" in reasons(tumour(), ranges={Region.ET: (300, 900)})
-    assert "unsure" not in reasons(tumour(), ranges={Region.ET: (500, 550)})
+    assert "unsure of ET" in reasons(tumour(), certainty={Region.ET: Certainty((300, 900))})
+    assert "unsure" not in reasons(tumour(), certainty={Region.ET: Certainty((500, 550), 0.9)})
 
 
 def test_notes_of_the_images_are_reasons() -> None:
@@ -52,6 +54,15 @@ def test_notes_of_the_images_are_reasons() -> None:
     for code, name in (("W-EDGE", "check"), ("W-UNLIKE", "doubtful"), ("W-FORCED", "doubtful")):
         verdict = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
         assert (verdict.name, verdict.reasons) == (name, ("it is odd; look at it.",))
+
+
+@pytest.mark.parametrize(("dice", "name"), [(0.69, "doubtful"), (0.71, "ok")])
+def test_a_poor_predicted_dice_is_doubtful(dice: float, name: str) -> None:
+    segmentation = Segmentation(tumour(), MM, BRATS2021)
+    sizes = measure(segmentation, certainty={Region.TC: Certainty((500, 550), dice)})
+    verdict = judge(segmentation, sizes)
+    assert verdict.name == name
+    assert ("predicts a Dice of 0.69" in " ".join(verdict.reasons)) == (name == "doubtful")
 
 
 def test_no_tumour_is_doubtful() -> None:

@@ -92,7 +92,9 @@ def _key_numbers(about: Mapping[str, Any]) -> str:
             if low is not None
             else f"{_count(region['lesions'], 'lesion')}"
         )
-        cells.append((region["title"], f"{millilitres(region['volume_ml'])} ml", span))
+        dice = region["predicted_dice"]
+        sure = f"; predicted Dice {dice:.2f}" if dice is not None else ""
+        cells.append((region["title"], f"{millilitres(region['volume_ml'])} ml", span + sure))
     targets = [sizes["rano"]["lesions"][n - 1] for n in sizes["rano"]["targets"]]
     if targets:
         first = targets[0]

@@ -1,8 +1,9 @@
-"""How sure the model is: the probability of each region in each voxel, its entropy, and ranges of volume."""
+"""How sure the model is: probability and entropy of each region, ranges of volume, the Dice to expect."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ UNCERTAINTY_NAMES: Mapping[str, str] = {
 }
 #: Voxels at least so probable count to the least volume of a region, those above the second to the most.
 RANGE_PROBABILITIES = (0.9, 0.1)
+#: Probabilities below this add nothing to the Dice that is predicted.
+_LEAST = 0.001
 #: Steps of a probability on disk.
 _STEPS = 1000
 
@@ -38,17 +41,51 @@ def nested(probabilities: Floats, settings: Settings) -> Iterator[tuple[Region, 
         yield region, outer
 
 
-def count_ranges(probabilities: Floats, settings: Settings) -> dict[Region, tuple[int, int]]:
-    """Return the least and most voxels of each region that ``probabilities`` (region, x, y, z) allow.
+@dataclass(frozen=True)
+class Certainty:
+    """How sure the model is of a region: its least and most ``voxels``, and the Dice that it predicts.
 
-    A range says how sharp the model's own border is, not how wrong it may be: docs/measurements.md tells
-    how often it holds the experts' volume.
+    The range says how sharp the model's own border is, not how wrong it may be: docs/measurements.md tells
+    how often it holds the experts' volume. ``dice`` is None where nothing was found, or no line was measured.
     """
-    ranges = {}
+
+    voxels: tuple[int, int]
+    dice: float | None = None
+
+
+def certainty_of(probabilities: Floats, settings: Settings) -> dict[Region, Certainty]:
+    """Return how sure the model is of each region, from probabilities (region, x, y, z)."""
+    found = {}
     for region, probability in nested(probabilities, settings):
         low, high = (int(np.count_nonzero(probability > level)) for level in RANGE_PROBABILITIES)
-        ranges[region] = (low, high)
-    return ranges
+        found[region] = Certainty((low, high), _predicted_dice(probability, region, settings))
+    return found
+
+
+def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> float | None:
+    """Return the Dice to expect: what the calibrated probabilities imply, put right by cross-validation.
+
+    If each voxel came true with its probability p, independently, the Dice of a mask M would be about
+    2 sum(p in M) / (sum(p) + |M|). Errors are not independent, so that a line is fitted to it.
+    """
+    channel = settings.network.regions.index(region)
+    lines, temperatures = settings.segment.dice_lines, settings.segment.temperatures
+    inside = probability > settings.segment.thresholds[channel]
+    count = int(np.count_nonzero(inside))
+    if lines is None or count == 0:
+        return None
+    temperature = temperatures[channel] if temperatures else 1.0
+    some = probability > _LEAST
+    calibrated = calibrate(probability[some], temperature)
+    implied = 2 * float(calibrated[inside[some]].sum()) / (float(calibrated.sum()) + count)
+    start, slope = lines[channel]
+    return min(1.0, max(0.0, start + slope * implied))
+
+
+def calibrate(probability: Floats, temperature: float) -> Floats:
+    """Return probabilities whose logits are divided by ``temperature``."""
+    p = np.clip(probability, 1e-7, 1 - 1e-7)
+    return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)), dtype=np.float32)
 
 
 def certainty_maps(probabilities: Floats, settings: Settings) -> dict[str, npt.NDArray[np.generic]]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gliomaseg.imaging.volume import Box, Segmentation, Volume, filled_box
 from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region
+from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.components import label_components
 from gliomaseg.results.diameters import find_diameters
 from gliomaseg.results.measurements import (
@@ -49,20 +50,20 @@ def measure(
     segmentation: Segmentation,
     *,
     images: Volume | None = None,
-    ranges: Mapping[Region, tuple[int, int]] | None = None,
+    certainty: Mapping[Region, Certainty] | None = None,
     across_necrosis: bool = True,
 ) -> Measurements:
     """Measure a label map, (x, y, z); zeros and empty lists where there is no tumour.
 
-    ``images`` (skull-stripped: 0 outside) give the midline and the volume of the brain. ``ranges`` are
-    the least and most voxels of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
+    ``images`` (skull-stripped: 0 outside) give the midline and the volume of the brain. ``certainty``
+    is how sure the model is of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
     enhancing tumour surrounds; otherwise they stay in enhancing voxels. A resection cavity is never
     crossed. Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
     """
     labels, affine = turned_to_ras(segmentation.labels, segmentation.grid)
     box = _box(labels)
     crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
-    sizes = _volumes(crop.labels, segmentation, ranges or {})
+    sizes = _volumes(crop.labels, segmentation, certainty or {})
     regions, counted = [], {}
     for size in sizes.regions:
         counted[size.region], voxels = crop.lesions(size.region)
@@ -83,7 +84,7 @@ def measure(
 
 
 def _volumes(
-    labels: Labels, segmentation: Segmentation, ranges: Mapping[Region, tuple[int, int]]
+    labels: Labels, segmentation: Segmentation, certainty: Mapping[Region, Certainty]
 ) -> Measurements:
     """Count ``labels``, those of the segmentation that are not background."""
     scheme, voxel_ml = segmentation.scheme, segmentation.grid.voxel_ml
@@ -98,9 +99,11 @@ def _volumes(
     regions = []
     for region in Region:
         total = sum(voxels.get(tissue, 0) for tissue in REGION_TISSUES[region])
-        low, high = ranges.get(region, (0, 0))
-        span = (low * voxel_ml, high * voxel_ml) if region in ranges else None
-        regions.append(RegionSize(region, total, total * voxel_ml, span))
+        size, sure = RegionSize(region, total, total * voxel_ml), certainty.get(region)
+        if sure:
+            low, high = (count * voxel_ml for count in sure.voxels)
+            size = replace(size, range_ml=(low, high), predicted_dice=sure.dice)
+        regions.append(size)
     return Measurements(voxel_ml, tuple(tissues), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
 
 

@@ -47,13 +47,15 @@ class Shape:
 class RegionSize:
     """How much of one nested region there is, in how many lesions, and the shape of the largest.
 
-    ``range_ml`` is the least and most volume that the model's probabilities allow, where they are known.
+    ``range_ml`` is the least and most volume that the model's probabilities allow, and ``predicted_dice`` the
+    Dice that they let expect, where these are known.
     """
 
     region: Region
     voxels: int
     volume_ml: float
     range_ml: tuple[float, float] | None = None
+    predicted_dice: float | None = None
     lesions: int = 0
     largest: Shape | None = None
 
@@ -192,6 +194,7 @@ def _region_dict(size: RegionSize) -> dict[str, object]:
         "volume_ml": size.volume_ml,
         "volume_low_ml": low,
         "volume_high_ml": high,
+        "predicted_dice": size.predicted_dice,
         "lesions": size.lesions,
         "largest_lesion": asdict(size.largest) if size.largest else None,
     }
@@ -205,6 +208,7 @@ def _region_row(size: RegionSize) -> dict[str, object]:
         "volume_ml": size.volume_ml,
         "volume_low_ml": low,
         "volume_high_ml": high,
+        "predicted_dice": size.predicted_dice,
         "lesions": size.lesions,
         "largest_volume_ml": shape.volume_ml if shape else None,
         "largest_surface_mm2": shape.surface_mm2 if shape else None,

@@ -25,6 +25,9 @@ WIDE_RANGE = 2.5
 THICK_MM = 2.0
 
 
+#: A predicted Dice below this is a grave reason: the least mean Dice between experts (BraTS: Menze et al.
+#: 2015, table 4: 0.74 to 0.85), rounded down.
+LEAST_DICE = 0.7
 #: Notes about the images with which hardly any result can be right.
 DOUBTS = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE"})
 
@@ -49,16 +52,17 @@ class Verdict:
 def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note] = ()) -> Verdict:
     """Return the reasons to look at a segmentation whose measurements are ``sizes``.
 
-    ``notes`` are what was odd about the images. It is doubtful without any tumour, and with one of DOUBTS.
+    ``notes`` are what was odd about the images. It is doubtful without any tumour, with a poor
+    predicted Dice, and with one of DOUBTS.
     """
     volume = sizes.volume_ml(Region.WT)
     if volume == 0:
         found = ["No tumour was found. The model was made for scans that show one."]
     else:
         found = [*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes)]
-    said = [f"{note.what}; {note.remedy}." for note in notes]
-    doubtful = volume == 0 or any(note.code in DOUBTS for note in notes)
-    return Verdict((*found, *_grid(segmentation), *said), doubtful)
+    poor, said = _poor(sizes), [f"{note.what}; {note.remedy}." for note in notes]
+    doubtful = volume == 0 or bool(poor) or any(note.code in DOUBTS for note in notes)
+    return Verdict((*found, *poor, *_grid(segmentation), *said), doubtful)
 
 
 def _volume(volume: float) -> list[str]:
@@ -107,6 +111,15 @@ def _ranges(sizes: Measurements) -> list[str]:
                 f"{low:.1f} to {high:.1f} ml around {size.volume_ml:.1f}."
             )
     return reasons
+
+
+def _poor(sizes: Measurements) -> list[str]:
+    predicted = {size.region: size.predicted_dice for size in sizes.regions}
+    return [
+        f"The model expects to be wrong about {region.upper()}: it predicts a Dice of {dice:.2f}."
+        for region, dice in predicted.items()
+        if dice is not None and dice < LEAST_DICE
+    ]
 
 
 def _grid(segmentation: Segmentation) -> list[str]:
