@@ -1,0 +1,267 @@
+"""From the records of cross_validation.py to what a bundle is told, and to docs/cross-validation.md.
+
+    python benchmarks/model/summary.py docs/model/cross-validation.json
+
+Writes docs/model/measured.json (for ``gliomaseg export --measured``) and docs/cross-validation.md.
+Calibration and the prediction of Dice are judged case by case, each time fitted to the other cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from cross_validation import LOGITS, SUBSETS
+
+from gliomaseg.evaluation.statistics import bootstrap_interval
+from gliomaseg.labels import MODALITY_TITLES, Modality, Region
+
+Floats = npt.NDArray[np.float64]
+ROOT = Path(__file__).parents[2]
+PAGE, MEASURED = ROOT / "docs" / "cross-validation.md", ROOT / "docs" / "model" / "measured.json"
+RECORD = "docs/model/cross-validation.json"
+#: Settings that tell folds of one recipe apart.
+OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
+ALL = " ".join(Modality)
+#: The middle of each bin of logits.
+MIDDLE = np.concatenate([[LOGITS[0] - 1], (LOGITS[1:] + LOGITS[:-1]) / 2, [LOGITS[-1] + 1]])
+TEMPERATURES = np.linspace(0.7, 4, 67)
+LEAST_ET = (0, 25, 50, 100, 200, 400, 800)
+#: Bins of probability in which calibration is judged, as gliomaseg evaluate does.
+BINS = 15
+
+Cases = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    """Read, choose, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("record", type=Path)
+    options = parser.parse_args()
+    record = json.loads(options.record.read_text(encoding="utf-8"))
+    cases: Cases = record["cases"]
+    measured = {
+        "segment": {
+            "least_et_voxels": best_least_et(cases),
+            "temperatures": [temperature(cases, r) for r in Region],
+            "dice_lines": [line(cases, r, temperature(cases, r)) for r in Region],
+        },
+        "expected": {"cases": len(cases), "dice": {" ".join(s): means(cases, " ".join(s)) for s in SUBSETS}},
+        "int8": {"cases": len(cases), "dice_change": int8_change(cases)},
+        "certainty": {"cases": len(cases), **{r.value: certainty(cases, r) for r in Region}},
+    }
+    MEASURED.parent.mkdir(exist_ok=True)
+    MEASURED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text("\n".join(page(record, cases, measured)) + "\n", encoding="utf-8")
+
+
+def means(cases: Cases, subset: str) -> dict[str, float]:
+    """Return the mean Dice of each region with a subset of sequences."""
+    return {r.value: round(float(np.mean([c["dice"][subset][r] for c in cases.values()])), 4) for r in Region}
+
+
+def int8_change(cases: Cases) -> dict[str, float]:
+    """Return how far the mean Dice in int8 is from that in fp32."""
+    return {
+        r.value: round(float(np.mean([c["dice"][ALL][r] - c["fp32"][r] for c in cases.values()])), 5)
+        for r in Region
+    }
+
+
+def temperature(cases: Cases, region: str) -> float:
+    """Return what the logits are to be divided by for the likelihood of the reference to be greatest."""
+    count = np.sum([c["regions"][region]["bins"] for c in cases.values()], axis=0)
+    true = np.sum([c["regions"][region]["true"] for c in cases.values()], axis=0)
+
+    def loss(t: float) -> float:
+        p = probability(t)
+        return float(-(true * np.log(p) + (count - true) * np.log(1 - p)).sum())
+
+    return round(float(min(TEMPERATURES, key=loss)), 3)
+
+
+def probability(t: float) -> Floats:
+    """Return the probability of each bin at a temperature."""
+    return np.asarray(1 / (1 + np.exp(-MIDDLE / t)))
+
+
+def calibration_error(cases: Cases, region: str, temperatures: dict[str, float]) -> float:
+    """Return the expected calibration error over all voxels, each case at its own temperature."""
+    counts, sums, true = (np.zeros(BINS) for _ in range(3))
+    for name, case in cases.items():
+        found, p = case["regions"][region], probability(temperatures[name])
+        bins = np.minimum((p * BINS).astype(int), BINS - 1)
+        counts += np.bincount(bins, found["bins"], BINS)
+        sums += np.bincount(bins, p * found["bins"], BINS)
+        true += np.bincount(bins, found["true"], BINS)
+    return float(np.abs(sums - true).sum() / counts.sum())
+
+
+def implied(case: dict[str, Any], region: str, t: float) -> float | None:
+    """Return the Dice that calibrated probabilities imply; None where nothing was found."""
+    p, found = probability(t), np.array(case["regions"][region]["bins"])
+    inside, seen = MIDDLE > 0, p > 0.001
+    count = found[inside].sum()
+    return float(2 * (p * found)[inside].sum() / ((p * found)[seen].sum() + count)) if count else None
+
+
+def line(cases: Cases, region: str, t: float) -> tuple[float, float]:
+    """Return (a, b) of the least-squares line a + b implied."""
+    pairs = [(implied(c, region, t), c["dice"][ALL][region]) for c in cases.values()]
+    x, y = np.array([pair for pair in pairs if pair[0] is not None]).T
+    slope, start = np.polyfit(x, y, 1)
+    return round(float(start), 4), round(float(slope), 4)
+
+
+def certainty(cases: Cases, region: str) -> dict[str, Any]:
+    """Return how well calibrated the network is, before and after, and how well it predicts its Dice."""
+    others = {name: {k: v for k, v in cases.items() if k != name} for name in cases}
+    fitted = {name: temperature(rest, region) for name, rest in others.items()}
+    predicted, true = [], []
+    for name, case in cases.items():
+        value = implied(case, region, fitted[name])
+        if value is not None:
+            start, slope = line(others[name], region, fitted[name])
+            predicted.append(min(1, max(0, start + slope * value)))
+            true.append(case["dice"][ALL][region])
+    return {
+        "ece_before": round(calibration_error(cases, region, dict.fromkeys(cases, 1.0)), 5),
+        "ece_after": round(calibration_error(cases, region, fitted), 5),
+        "dice_correlation": round(float(np.corrcoef(predicted, true)[0, 1]), 3),
+        "dice_error": round(float(np.mean(np.abs(np.subtract(predicted, true)))), 3),
+        "predicted": len(predicted),
+    }
+
+
+def best_least_et(cases: Cases) -> int:
+    """Return the least ET volume, in voxels, with the best mean Dice; of equals the middle one."""
+    scores = {n: et_with(cases, n) for n in LEAST_ET}
+    best = [n for n, score in scores.items() if score >= max(scores.values()) - 1e-9]
+    return best[len(best) // 2]
+
+
+def et_with(cases: Cases, least: int) -> float:
+    """Return the mean Dice of ET if fewer voxels than ``least`` were none."""
+    found = []
+    for case in cases.values():
+        et = case["regions"]["et"]
+        empty = float(et["volume"] == 0)
+        found.append(et["dice_at"]["0.5"] if et["at"]["0.5"] >= max(least, 1) else empty)
+    return float(np.mean(found))
+
+
+def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list[str]:
+    """Return the lines of the page."""
+    return [
+        "# Cross-validation of the shipped model's recipe",
+        "",
+        f"{len(cases)} patients, each segmented by a network that had not seen them in any way; Dice by the "
+        "rules of BraTS 2020, int8, one pass unless said otherwise. Written by",
+        "",
+        f"    python benchmarks/model/cross_validation.py ../shared/data/brats RUN... --write {RECORD}",
+        f"    python benchmarks/model/summary.py {RECORD}",
+        "",
+        *runs_table(record),
+        "",
+        "## Accuracy",
+        "",
+        *accuracy_table(cases),
+        "",
+        "## Any subset of sequences",
+        "",
+        *subset_table(cases),
+        "",
+        "## Quality",
+        "",
+        *quality_table(cases, measured),
+        "",
+        "## How sure it is",
+        "",
+        *certainty_table(measured),
+        "",
+        "## Post-processing",
+        "",
+        "| least ET, voxels | " + " | ".join(map(str, LEAST_ET)) + " |",
+        "|---" * (len(LEAST_ET) + 1) + "|",
+        "| mean Dice of ET | " + " | ".join(f"{et_with(cases, n):.4f}" for n in LEAST_ET) + " |",
+        "",
+        "## Every case",
+        "",
+        "| case | WT | TC | ET |",
+        "|---|---|---|---|",
+        *[f"| {name} | " + triple(case["dice"][ALL]) + " |" for name, case in sorted(cases.items())],
+    ]
+
+
+def triple(dice: dict[str, float], digits: int = 3) -> str:
+    """Return the Dice of the regions as cells."""
+    return " | ".join(f"{dice[r]:.{digits}f}" for r in Region)
+
+
+def runs_table(record: dict[str, Any]) -> list[str]:
+    """Return what each network was trained with."""
+    lines = ["| run | preset | steps | hours of steps | held out |", "|---|---|---|---|---|"]
+    for name, run in record["runs"].items():
+        held_out = sum(case["run"] == name for case in record["cases"].values())
+        lines.append(f"| {name} | `{run['preset']}` | {run['steps']} | {run['hours']:.1f} | {held_out} |")
+    settings = next(iter(record["runs"].values()))["settings"]
+    changes = ", ".join(f"`{k}={v}`" for k, v in settings.items() if k not in OF_A_FOLD)
+    return [*lines, "", f"Departs from the preset in: {changes}."]
+
+
+def accuracy_table(cases: Cases) -> list[str]:
+    """Return mean, interval and median."""
+    lines = ["| Dice | mean | 95 % interval | median | lowest quarter |", "|---|---|---|---|---|"]
+    for r in Region:
+        values = np.array([case["dice"][ALL][r] for case in cases.values()])
+        low, high = (float(end[0]) for end in bootstrap_interval(values[:, None]))
+        middle, quarter = np.median(values), np.quantile(values, 0.25)
+        lines.append(
+            f"| {r.upper()} | {values.mean():.3f} | {low:.3f} to {high:.3f} | {middle:.3f} | {quarter:.3f} |"
+        )
+    return lines
+
+
+def subset_table(cases: Cases) -> list[str]:
+    """Return the mean Dice of each subset."""
+    lines = ["| sequences | WT | TC | ET |", "|---|---|---|---|"]
+    for subset in SUBSETS:
+        names = ", ".join(MODALITY_TITLES[m] for m in subset)
+        lines.append(f"| {names} | " + triple(means(cases, " ".join(subset))) + " |")
+    return lines
+
+
+def quality_table(cases: Cases, measured: dict[str, Any]) -> list[str]:
+    """Return the mean Dice of each quality, and of int8 against fp32."""
+    lines = ["| `--quality` | passes | WT | TC | ET |", "|---|---|---|---|---|"]
+    lines.append("| fast | 1 | " + triple(means(cases, ALL), 4) + " |")
+    for name, passes in (("standard", 2), ("best", 8)):
+        mean = {r: np.mean([case["quality"][name][r] for case in cases.values()]) for r in Region}
+        lines.append(f"| {name} | {passes} | " + triple(mean, 4) + " |")
+    change = ", ".join(f"{r.upper()} {100 * v:+.2f}" for r, v in measured["int8"]["dice_change"].items())
+    return [*lines, "", f"int8 against fp32, in points of mean Dice: {change}."]
+
+
+def certainty_table(measured: dict[str, Any]) -> list[str]:
+    """Return calibration and the prediction of Dice."""
+    lines = [
+        "| region | temperature | calibration error before | after | predicted and true Dice: correlation "
+        "| mean error | cases |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r, t in zip(Region, measured["segment"]["temperatures"], strict=True):
+        c = measured["certainty"][r]
+        lines.append(
+            f"| {r.upper()} | {t:.2f} | {c['ece_before']:.5f} | {c['ece_after']:.5f} "
+            f"| {c['dice_correlation']:.2f} | {c['dice_error']:.3f} | {c['predicted']} |"
+        )
+    words = "Each case by what was fitted to the others; cases in which nothing was found predict nothing."
+    return [*lines, "", words]
+
+
+if __name__ == "__main__":
+    main()
