@@ -21,11 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.config import Settings
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.inference.device import Runner
+from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.floor import operations
 from gliomaseg.inference.mirror import infer_mirrored
-from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
@@ -36,6 +39,8 @@ from gliomaseg.settings import load_settings
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
+#: A large brain in voxels of 1 mm: what operations are counted for.
+BRAIN = (160, 192, 144)
 #: Edges of the bins of logits in which calibration is counted.
 LOGITS = np.linspace(-8, 8, 65)
 #: Levels of probability at which volumes are counted.
@@ -57,17 +62,17 @@ def main() -> None:
         prepare_cases(list(cases.values()), run.settings, options.cache, lambda _f, _t: None)
         with tempfile.TemporaryDirectory() as temporary:
             bundle = export(run, Path(temporary) / "model", int8=True, cache=options.cache)
-            record["runs"][folder.name] = about(run, dict(bundle.about))
             segmenters = {p: Segmenter.load(bundle.folder, precision=p) for p in ("int8", "fp32")}
+            record["runs"][folder.name] = about(run, segmenters["fp32"])
             for name in run.read_split().validation:
                 record["cases"][name] = {"run": folder.name, **measure(cases[name], segmenters)}
-                sys.stdout.write(f"{name} {record['cases'][name]['dice'][' '.join(Modality)]}\n")
+                sys.stdout.write(f"{name} {next(iter(record['cases'][name]['dice'].values()))}\n")
                 sys.stdout.flush()
-        options.write.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        options.write.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
-def about(run: Run, bundle: dict[str, Any]) -> dict[str, Any]:
-    """Return what tells a run from others: how it departs from its preset, how long it was trained."""
+def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:
+    """Return what tells a run from others: how it departs from its preset, its length, what it costs."""
     preset = load_settings(run.settings.preset).model_dump(mode="json")
     mine = run.settings.model_dump(mode="json")
     changed = {
@@ -76,8 +81,16 @@ def about(run: Run, bundle: dict[str, Any]) -> dict[str, Any]:
         for name, value in mine[section].items()
         if value != preset[section][name]
     }
-    kept = {key: bundle[key] for key in ("steps", "hours", "parameters", "int8")}
-    return {"preset": run.settings.preset, "settings": changed, **kept}
+    modalities, bundle = mine["network"]["modalities"], segmenter.bundle.about
+    slices = run.settings.network.dimensions == 2
+    shape = (BRAIN[2], len(modalities), *BRAIN[:2]) if slices else (1, len(modalities), *BRAIN)
+    return {
+        "preset": run.settings.preset,
+        "modalities": modalities,
+        "settings": changed,
+        "gflops": round(operations(Engine(segmenter.bundle, segmenter.settings.inference), shape) / 1e9, 1),
+        **{key: bundle[key] for key in ("steps", "hours", "parameters", "int8")},
+    }
 
 
 def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
@@ -87,22 +100,30 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
     image, valid, settings = opened.prepared.image, opened.prepared.valid, segmenter.settings
     reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
     truth = {region: BRATS2021.mask(reference, region) for region in Region}
-    found: dict[str, Any] = {"dice": {}, "fp32": {}, "quality": {}}
-    for subset in SUBSETS:
-        left = np.where([m in subset for m in Modality], 1, 0).astype(np.float32)
+    found: dict[str, Any] = {"dice": {}, "quality": {}}
+
+    def labelled(given: Floats, engine: Runner, settings: Settings) -> tuple[dict[str, float], Floats]:
+        probabilities = infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
+        return scores(label_regions(probabilities, settings, BRATS2021), truth), probabilities
+
+    for subset in subsets(segmenter):
+        left = np.array([m in subset for m in settings.network.modalities], np.float32)
         part = np.ascontiguousarray(image * left[:, None, None, None])
-        probabilities = infer(part, segmenter.engine, settings)[(slice(None), *valid)]
-        found["dice"][" ".join(subset)] = scores(label_regions(probabilities, settings, BRATS2021), truth)
-        if len(subset) == len(Modality):
+        found["dice"][" ".join(subset)], probabilities = labelled(part, segmenter.engine, settings)
+        if left.all():
             found |= of_probabilities(probabilities, truth)
-            whole = infer(part, segmenters["fp32"].engine, settings)[(slice(None), *valid)]
-            found["fp32"] = scores(label_regions(whole, settings, BRATS2021), truth)
+    found["fp32"], _ = labelled(image, segmenters["fp32"].engine, settings)
     for quality in ("standard", "best"):
         inference = settings.inference.model_copy(update={"quality": quality})
         wanted = settings.model_copy(update={"inference": inference})
-        mean = infer_mirrored(image, valid, segmenter.engine, wanted)[(slice(None), *valid)]
-        found["quality"][quality] = scores(label_regions(mean, settings, BRATS2021), truth)
+        found["quality"][quality], _ = labelled(image, segmenter.engine, wanted)
     return found
+
+
+def subsets(segmenter: Segmenter) -> list[tuple[Modality, ...]]:
+    """Return which sequences a network is to be tried with, all of its own first."""
+    known = segmenter.settings.network.modalities
+    return [s for s in SUBSETS if set(s) <= set(known)] if segmenter.bundle.takes_any_subset else [known]
 
 
 def scores(labels: npt.NDArray[np.uint8], truth: dict[Region, Mask]) -> dict[str, float]:

@@ -1,0 +1,116 @@
+"""Every recipe that was tried, the best first: docs/leaderboard.md from the records of cross_validation.py.
+
+    python benchmarks/model/leaderboard.py
+
+Each record in docs/model/ is a row, and docs/model/NAME.txt a sentence about it. Rows of fewer folds are of
+fewer patients: the second table compares each recipe with the first on the patients that both were tried on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gliomaseg.evaluation.statistics import bootstrap_interval
+from gliomaseg.labels import Region
+
+ROOT = Path(__file__).parents[2]
+RECORDS, PAGE = ROOT / "docs" / "model", ROOT / "docs" / "leaderboard.md"
+
+Record = dict[str, Any]
+
+
+def main() -> None:
+    """Read every record, write the page."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in RECORDS.glob("*.json")}
+    records = {name: record for name, record in found.items() if "runs" in record}
+    order = sorted(records, key=lambda name: (-len(records[name]["cases"]), -mean(records[name])))
+    PAGE.write_text("\n".join(page({name: records[name] for name in order})) + "\n", encoding="utf-8")
+
+
+def dice(record: Record, cases: list[str] | None = None) -> np.ndarray[Any, Any]:
+    """Return the Dice (case, region) with all sequences that the network knows."""
+    names = cases or list(record["cases"])
+    key = " ".join(next(iter(record["runs"].values()))["modalities"])
+    return np.array([[record["cases"][n]["dice"][key][r] for r in Region] for n in names])
+
+
+def mean(record: Record) -> float:
+    """Return the mean over regions and cases."""
+    return float(dice(record).mean())
+
+
+def page(records: dict[str, Record]) -> list[str]:
+    """Return the lines of the page."""
+    lines = [
+        "# Leaderboard",
+        "",
+        "Recipes that were tried, each network on patients that it had not seen; mean Dice by the rules of BraTS "
+        "2020 with 95 % intervals (bootstrap over patients), int8, one pass. Written by "
+        "`python benchmarks/model/leaderboard.py` from the records in [model](model/).",
+        "",
+        "| recipe | preset | sequences | patients (folds) | steps | hours | million parameters "
+        "| GFLOP a brain | WT | TC | ET |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [row(name, record) for name, record in records.items()]
+    lines += [
+        "",
+        "GFLOP: the convolutions of a brain of 160x192x144 voxels. Hours: of steps, over all folds.",
+        "",
+    ]
+    for name in records:
+        note = RECORDS / f"{name}.txt"
+        if note.exists():
+            lines.append(f"- **{name}**: {note.read_text(encoding='utf-8').strip()}")
+    return [*lines, "", *against_first(records)]
+
+
+def row(name: str, record: Record) -> str:
+    """Return the row of a recipe."""
+    runs = list(record["runs"].values())
+    values = dice(record)
+    low, high = bootstrap_interval(values)
+    cells = [
+        name,
+        f"`{runs[0]['preset']}`",
+        ", ".join(runs[0]["modalities"]),
+        f"{len(values)} ({len(runs)})",
+        f"{round(float(np.mean([r['steps'] for r in runs])))}",
+        f"{sum(r['hours'] for r in runs):.1f}",
+        f"{runs[0]['parameters'] / 1e6:.1f}",
+        f"{runs[0]['gflops']:.0f}",
+        *[f"{v:.3f} ({a:.3f} to {b:.3f})" for v, a, b in zip(values.mean(0), low, high, strict=True)],
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def against_first(records: dict[str, Record]) -> list[str]:
+    """Return a table of differences, patient by patient, from the first recipe."""
+    (first, best), *others = records.items()
+    if not others:
+        return []
+    lines = [
+        f"## On the same patients as {first}",
+        "",
+        f"Mean difference in Dice, {first} minus the other, with 95 % intervals.",
+        "",
+        "| other | patients | WT | TC | ET |",
+        "|---|---|---|---|---|",
+    ]
+    for name, record in others:
+        common = sorted(set(best["cases"]) & set(record["cases"]))
+        if not common:
+            continue
+        gain = dice(best, common) - dice(record, common)
+        low, high = bootstrap_interval(gain)
+        cells = [f"{v:+.3f} ({a:+.3f} to {b:+.3f})" for v, a, b in zip(gain.mean(0), low, high, strict=True)]
+        lines.append(f"| {name} | {len(common)} | {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
