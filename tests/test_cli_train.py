@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,6 @@ def test_a_training_as_json(train: Run, tmp_path: Path) -> None:
         (["--preset", "unet3"], "E-PRESET", "did you mean unet3d"),
         (["--modalities", "t1c,flare"], "E-SETTING", "network.modalities"),
         (["--track", "wandb"], "E-SETTING", "training.track"),
-        (["--set", "training.patch=[64,64,64]"], "E-SETTING", "larger than the image of phantom-0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -66,6 +66,51 @@ def test_what_is_refused(train: Run, tmp_path: Path, args: list[str], code: str,
     assert status == 1
     assert f"{code}: " in err
     assert words in err
+
+
+def without_reference(data: Path) -> None:
+    for file in data.rglob("phantom-[12]*seg*"):
+        file.unlink()
+
+
+def twice(data: Path) -> None:
+    shutil.copytree(data / "phantom-0", data / "again" / "phantom-0")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "args", "code", "words"),
+    [
+        (without_reference, [], "E-NOREF", "case phantom-1 has no reference label map, nor have 1 others"),
+        (twice, [], "E-DUPID", "phantom-0"),
+        (None, ["--scheme", "brats2023"], "E-LABELS", "--scheme brats2021"),
+        (None, ["--set", "training.folds=5"], "E-FEWCASES", "with 4 patients"),
+        (None, ["--fold", "7"], "E-FEWCASES", "fold 7 of 2"),
+        (None, ["--set", "training.fractions=[0.8,0.1,0.1]"], "E-FEWCASES", "leave a part empty"),
+        (None, ["--set", "training.patch=[64,64,64]"], "E-SETTING", "larger than the image of phantom-0"),
+    ],
+)
+def test_data_are_refused_before_the_work(
+    run: Run, phantom_folder: Path, tmp_path: Path, spoil: Callable[[Path], None] | None, args: list[str],
+    code: str, words: str,
+) -> None:  # fmt: skip
+    data = shutil.copytree(phantom_folder, tmp_path / "data")
+    if spoil:
+        spoil(data)
+    status, _, err = run("train", data, "-o", tmp_path / "run", *SMALL, *args)
+    assert status == 1
+    assert f"{code}: " in err
+    assert words in err
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_run_of_other_settings_is_left_alone(train: Run, tmp_path: Path) -> None:
+    assert train("-o", tmp_path, *SMALL)[0] == 0
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    status, _, err = train("-o", tmp_path, *SMALL, "--set", "training.loss=dice")
+    assert status == 1
+    assert "E-RUN: " in err
+    assert "training.loss was dice_ce, is dice" in err
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
 def test_help_names_the_presets(train: Run) -> None:

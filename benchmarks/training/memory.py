@@ -89,11 +89,13 @@ def main() -> None:
             shared = (options.data.resolve(), options.cache.resolve(), Path(links))
             sys.stdout.write(json.dumps(measure(*shared, options.measure, options.patches)) + "\n")
         return
+    command = [sys.executable, __file__, *sys.argv[1:]]
+    subprocess.run([*command, "--measure", "1", "--patches", "2"], check=True)  # prepares: none does so below
     found: dict[int, list[Sequence[float]]] = {1: [], 10: []}
     for _ in range(options.repeats):
         for copies, results in found.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--measure", str(copies)]
-            results.append(json.loads(subprocess.check_output(command, text=True).splitlines()[-1]))
+            text = subprocess.check_output([*command, "--measure", str(copies)], text=True)
+            results.append(json.loads(text.splitlines()[-1]))
             sys.stdout.write(f"{results[-1]}\n")
     few, many = ([max(r[i] for r in found[copies]) for i in range(3)] for copies in (1, 10))
     lines = [

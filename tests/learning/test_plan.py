@@ -126,8 +126,8 @@ def test_a_patch_larger_than_an_image(tmp_path: Path, tiny, cases: list[Case], c
     assert not (tmp_path / "plan.json").exists()
 
 
-def test_slices_need_no_height(tiny, prepared: list[PreparedCase]) -> None:
-    check_patch(prepared, tiny("training.patch=[64, 64]", preset="unet2d"))
+def test_slices_need_no_height(tiny, cases: list[Case]) -> None:
+    check_patch(cases, tiny("training.patch=[64, 64]", preset="unet2d"))
 
 
 class TestRoomForTheCache:

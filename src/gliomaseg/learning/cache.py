@@ -92,6 +92,7 @@ def prepare_cases(
     Raises OutputError (E-DISK) when there is no room for them, CaseError (E-NOREF, E-GRID), or what reading
     and checking a case raises.
     """
+    _require_references(cases)
     folder = files.make_folder(_folder(cache, settings), room=count_room(cases, settings, cache))
     prepared: list[PreparedCase] = []
     pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
@@ -104,6 +105,18 @@ def prepare_cases(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return prepared
+
+
+def _require_references(cases: Sequence[Case]) -> None:
+    without = [case.id for case in cases if case.reference is None]
+    if without:
+        more = f", nor have {len(without) - 1} others" if len(without) > 1 else ""
+        raise CaseError(
+            "E-NOREF",
+            f"case {without[0]} has no reference label map{more}",
+            expected="a _seg file beside the images of every training case",
+            remedy="take such cases out of the folder, or add their label maps",
+        )
 
 
 def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
@@ -138,13 +151,6 @@ def _folder(cache: Path, settings: Settings) -> Path:
 
 
 def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
-    if case.reference is None:
-        raise CaseError(
-            "E-NOREF",
-            f"case {case.id} has no reference label map",
-            expected="a _seg file beside the images of every training case",
-            remedy="take the case out of the folder, or add its label map",
-        )
     key = _key(case, settings)
     folder = cache / case.id
     record = folder / "case.json"

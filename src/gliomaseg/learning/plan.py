@@ -20,6 +20,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from gliomaseg import files
 from gliomaseg.config import Settings
 from gliomaseg.errors import TrainingError
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.nifti import read_grid
 from gliomaseg.inference import machine
 from gliomaseg.learning.cache import PreparedCase
 from gliomaseg.learning.dataset import PatchDataset
@@ -172,14 +174,18 @@ def make_plan(
     return plan
 
 
-def check_patch(cases: Sequence[PreparedCase], settings: Settings) -> None:
-    """Raise TrainingError (E-SETTING) when a patch is larger than the image of a case."""
+def check_patch(cases: Sequence[Case], settings: Settings) -> None:
+    """Raise TrainingError (E-SETTING) when a patch is larger than the image of a case, by its header.
+
+    Raises what ``Case.require`` and reading a header raise, too.
+    """
+    modalities, patch = settings.network.modalities, settings.training.patch
     for case in cases:
-        shape = case.facts.get("shape", settings.training.patch)
-        if any(wanted > there for wanted, there in zip(settings.training.patch, shape, strict=False)):
+        shape = read_grid(case.require(modalities).images[modalities[0]]).shape
+        if any(wanted > there for wanted, there in zip(patch, shape, strict=False)):
             raise TrainingError(
                 "E-SETTING",
-                f"a patch of {list(settings.training.patch)} voxels is larger than the image of {case.id}, "
+                f"a patch of {list(patch)} voxels is larger than the image of {case.id}, "
                 f"which has {list(shape)}",
                 expected="a patch that fits into every case",
                 remedy="choose a smaller --set training.patch, in multiples of 16, or leave out such cases",

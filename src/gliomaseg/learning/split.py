@@ -9,6 +9,7 @@ import numpy as np
 
 from gliomaseg.config import TrainingSettings
 from gliomaseg.errors import TrainingError
+from gliomaseg.imaging.case import Case
 from gliomaseg.learning.cache import PreparedCase
 
 
@@ -31,15 +32,22 @@ def split_by_patient(cases: Sequence[PreparedCase], settings: TrainingSettings) 
     et: dict[str, int] = {}
     for case in cases:
         et[case.patient] = et.get(case.patient, 0) + case.et_voxels
-    ranked = sorted(et, key=lambda patient: (et[patient], patient))
-    if settings.fractions:
-        parts = _by_fractions(ranked, settings.fractions)
-    elif settings.fold is None:
-        parts = [set(ranked), set(), set()]
-    else:
-        held_out = _fold(ranked, settings.folds, settings.fold)
-        parts = [set(ranked) - held_out, held_out, set()]
+    parts = _deal(sorted(et, key=lambda patient: (et[patient], patient)), settings)
     return Split(*(tuple(c.id for c in cases if c.patient in part) for part in parts))
+
+
+def check_split(cases: Sequence[Case], settings: TrainingSettings) -> None:
+    """Raise TrainingError (E-FEWCASES) when a part would be empty, whatever the tumours are like."""
+    _deal(sorted({case.patient for case in cases}), settings)
+
+
+def _deal(ranked: list[str], settings: TrainingSettings) -> list[set[str]]:
+    if settings.fractions:
+        return _by_fractions(ranked, settings.fractions)
+    if settings.fold is None:
+        return [set(ranked), set(), set()]
+    held_out = _fold(ranked, settings.folds, settings.fold)
+    return [set(ranked) - held_out, held_out, set()]
 
 
 def _fold(ranked: list[str], folds: int, fold: int) -> set[str]:

@@ -40,7 +40,7 @@ from gliomaseg.learning.process import (
 from gliomaseg.learning.reading import Batch, read_batches
 from gliomaseg.learning.run import Run, open_run
 from gliomaseg.learning.schedule import learning_rate
-from gliomaseg.learning.split import split_by_patient
+from gliomaseg.learning.split import check_split, split_by_patient
 from gliomaseg.learning.state import State, begin
 from gliomaseg.learning.trackers import require_trackers, track, tracking
 from gliomaseg.learning.validation import ModuleEngine, mean_scores, validate
@@ -123,13 +123,14 @@ def _prepare(
     progress: Progress,
     accelerator: Accelerator,
 ) -> tuple[Run, PatchDataset, list[PreparedCase]]:
+    check_split(cases, settings.training)
+    check_patch(cases, settings)
     with accelerator.main_process_first():
         run = open_run(folder, settings)
         prepared = prepare_cases(
             cases, settings, cache or folder / "cache", lambda _, text: progress(0, text)
         )
         split = run.keep_split(split_by_patient(prepared, settings.training))
-    check_patch(prepared, settings)
     held_out = [case for case in prepared if case.id in split.validation]
     return run, PatchDataset([case for case in prepared if case.id in split.train], settings), held_out
 
