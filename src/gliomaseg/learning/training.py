@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import nn
 
 from gliomaseg import console
@@ -49,6 +50,8 @@ Progress = Callable[[float, str], None]
 
 #: Steps between the rows of history.csv.
 _LOG_STEPS = 25
+#: How long processes wait for the one that prepares the cases (NCCL's own limit is 10 minutes).
+_PREPARING = timedelta(hours=12)
 #: More steps than any time budget has room for.
 _ENDLESS = 1 << 40
 
@@ -104,7 +107,12 @@ def show_augmentation(
 def _accelerator(folder: Path, settings: Settings) -> Accelerator:
     """Return what spreads the work; it casts nothing, the loop does once that was found to be right."""
     trackers = require_trackers(settings.training.track)
-    found = Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=folder / "tensorboard")
+    found = Accelerator(
+        mixed_precision="no",
+        log_with=trackers or None,
+        project_dir=folder / "tensorboard",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PREPARING)],
+    )
     if settings.training.batch % found.num_processes:
         raise SettingsError(
             "E-SETTING",
