@@ -39,6 +39,17 @@ from gliomaseg.settings import load_settings
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
+#: What may be done after the network, by name.
+CHANGES: dict[str, dict[str, Any]] = {
+    f"wt > {threshold}, parts >= {part}, et >= {least}": {
+        "thresholds": (threshold, 0.5, 0.5),
+        "least_part": part,
+        "least_et_voxels": least,
+    }
+    for threshold in (0.3, 0.35, 0.4, 0.45, 0.5)
+    for part in (0.0, 0.02, 0.05, 0.1, 0.2)
+    for least in (50, 100, 200)
+}
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
 #: Edges of the bins of logits in which calibration is counted.
@@ -106,12 +117,20 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
         probabilities = infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
         return scores(label_regions(probabilities, settings, BRATS2021), truth), probabilities
 
+    def labelled_as(probabilities: Floats, change: dict[str, Any]) -> dict[str, float]:
+        segment = settings.segment.model_copy(update=change)
+        labels = label_regions(probabilities, settings.model_copy(update={"segment": segment}), BRATS2021)
+        return scores(labels, truth)
+
     for subset in subsets(segmenter):
         left = np.array([m in subset for m in settings.network.modalities], np.float32)
         part = np.ascontiguousarray(image * left[:, None, None, None])
         found["dice"][" ".join(subset)], probabilities = labelled(part, segmenter.engine, settings)
         if left.all():
             found |= of_probabilities(probabilities, truth)
+            found["processed"] = {
+                name: labelled_as(probabilities, change) for name, change in CHANGES.items()
+            }
     found["fp32"], _ = labelled(image, segmenters["fp32"].engine, settings)
     for quality in ("standard", "best"):
         inference = settings.inference.model_copy(update={"quality": quality})

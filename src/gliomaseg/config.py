@@ -186,6 +186,8 @@ class SegmentSettings(_Section):
     """A voxel is in a region above this probability, in the order of network.regions."""
     least_et_voxels: int = Field(100, ge=0)
     """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
+    least_part: Fraction = 0.0
+    """Parts of the outermost region that are smaller than this share of its largest part are left out."""
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float], ...] | None = None

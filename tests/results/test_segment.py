@@ -18,7 +18,9 @@ from gliomaseg.settings import load_settings
 PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
 
 
-def settings(regions: str = "wt, tc, et", thresholds: str = "0.5, 0.5, 0.5", least: int = 0) -> Settings:
+def settings(
+    regions: str = "wt, tc, et", thresholds: str = "0.5, 0.5, 0.5", least: int = 0, part: float = 0
+) -> Settings:
     ones = ", ".join("1" for _ in regions.split(","))
     return load_settings(
         changes=[
@@ -26,6 +28,7 @@ def settings(regions: str = "wt, tc, et", thresholds: str = "0.5, 0.5, 0.5", lea
             f"training.region_weights=[{ones}]",
             f"segment.thresholds=[{thresholds}]",
             f"segment.least_et_voxels={least}",
+            f"segment.least_part={part}",
         ]
     )
 
@@ -140,3 +143,28 @@ def test_nested_whatever_the_probabilities(probabilities: np.ndarray, least: int
         assert np.array_equal(tc, wt & (probabilities[1] > 0.5))
         assert not et.any() or et.sum() >= least
         scheme.check(labels, "labels")
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (0.0, "eooo.oo.e.oooo"),
+        (0.25, "eooo.oo.e.oooo"),
+        (0.26, "eooo.oo...oooo"),
+        (0.5, "eooo.oo...oooo"),
+        (0.51, "eooo......oooo"),
+        (1.0, "eooo......oooo"),
+    ],
+)
+def test_small_parts_are_left_out_with_what_is_in_them(part: float, expected: str) -> None:
+    wt = "99990990909999"
+    core = "90000000900000"
+    labels = label_regions(line(wt, core, core), settings(part=part), SCHEMES["brats2021"])
+    assert words(labels, SCHEMES["brats2021"]) == expected
+
+
+def test_enhancing_tumour_in_a_small_part_does_not_count() -> None:
+    wt, core = "99990909", "90000909"
+    found = label_regions(line(wt, core, core), settings(part=0.5, least=2), SCHEMES["brats2021"])
+    assert words(found, SCHEMES["brats2021"]) == "nooo...."
+    assert not label_regions(line("111", "111", "111"), settings(part=0.5), SCHEMES["brats2021"]).any()

@@ -1,4 +1,4 @@
-"""From probabilities of nested regions to labels: threshold, nesting, least enhancing tumour."""
+"""From probabilities of nested regions to labels: threshold, nesting, small parts, least enhancing tumour."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
+from gliomaseg.results.components import label_components
 
 
 def label_regions(
@@ -15,15 +16,27 @@ def label_regions(
     """Return labels (x, y, z) under ``scheme`` from probabilities (region, x, y, z).
 
     Regions are nested by construction: a voxel is in TC only where it is in WT, in ET only where it
-    is in TC. Enhancing tumour of fewer than ``segment.least_et_voxels`` voxels in the whole case
-    becomes non-enhancing core: BraTS 2012 to 2022 scores a speck of it in a case without any as 0.
+    is in TC. Separate parts of the outermost one that are smaller than ``segment.least_part`` of its largest
+    are left out, with all that is in them. Enhancing tumour of fewer than ``segment.least_et_voxels`` voxels
+    in the whole case becomes non-enhancing core: BraTS 2012 to 2022 scores a speck of it in a case without
+    any as 0.
     """
     labels = np.zeros(probabilities.shape[1:], dtype=np.uint8)
     inside = np.ones(labels.shape, dtype=bool)
     order = [(r, settings.network.regions.index(r)) for r in Region if r in settings.network.regions]
     for region, channel in order:
         inside = inside & (probabilities[channel] > settings.segment.thresholds[channel])
+        if region is order[0][0] and settings.segment.least_part > 0:
+            inside = _large_parts(inside, settings.segment.least_part)
         if region is Region.ET and np.count_nonzero(inside) < settings.segment.least_et_voxels:
             break
         labels[inside] = scheme.values[REGION_SHELL[region]]
     return labels
+
+
+def _large_parts(mask: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
+    """Return ``mask`` (x, y, z) without connected parts smaller than ``share`` of the largest."""
+    numbers, _ = label_components(mask)
+    sizes = np.bincount(numbers.ravel())
+    sizes[0] = 0  # the background
+    return np.asarray((sizes >= max(1, share * sizes.max()))[numbers])
