@@ -46,9 +46,9 @@ CHANGES: dict[str, dict[str, Any]] = {
         "least_part": part,
         "least_et_voxels": least,
     }
-    for threshold in (0.3, 0.35, 0.4, 0.45, 0.5)
-    for part in (0.0, 0.02, 0.05, 0.1, 0.2)
-    for least in (50, 100, 200)
+    for threshold in (0.35, 0.4, 0.45, 0.5)
+    for part in (0.0, 0.05, 0.1, 0.2)
+    for least in (100, 200)
 }
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
@@ -117,7 +117,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
         probabilities = infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
         return scores(label_regions(probabilities, settings, BRATS2021), truth), probabilities
 
-    def labelled_as(probabilities: Floats, change: dict[str, Any]) -> dict[str, float]:
+    def processed(probabilities: Floats, change: dict[str, Any]) -> dict[str, float]:
         segment = settings.segment.model_copy(update=change)
         labels = label_regions(probabilities, settings.model_copy(update={"segment": segment}), BRATS2021)
         return scores(labels, truth)
@@ -128,9 +128,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
         found["dice"][" ".join(subset)], probabilities = labelled(part, segmenter.engine, settings)
         if left.all():
             found |= of_probabilities(probabilities, truth)
-            found["processed"] = {
-                name: labelled_as(probabilities, change) for name, change in CHANGES.items()
-            }
+            found["processed"] = {name: processed(probabilities, c) for name, c in CHANGES.items()}
     found["fp32"], _ = labelled(image, segmenters["fp32"].engine, settings)
     for quality in ("standard", "best"):
         inference = settings.inference.model_copy(update={"quality": quality})

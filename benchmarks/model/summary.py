@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cross_validation import LOGITS, SUBSETS
+from cross_validation import CHANGES, LOGITS, SUBSETS
 
 from gliomaseg.evaluation.statistics import bootstrap_interval
 from gliomaseg.labels import MODALITY_TITLES, Modality, Region
@@ -30,7 +30,8 @@ ALL = " ".join(Modality)
 #: The middle of each bin of logits.
 MIDDLE = np.concatenate([[LOGITS[0] - 1], (LOGITS[1:] + LOGITS[:-1]) / 2, [LOGITS[-1] + 1]])
 TEMPERATURES = np.linspace(0.7, 4, 67)
-LEAST_ET = (0, 25, 50, 100, 200, 400, 800)
+#: What is done after the network when nothing was chosen.
+NONE = "wt > 0.5, parts >= 0.0, et >= 100"
 #: Bins of probability in which calibration is judged, as gliomaseg evaluate does.
 BINS = 15
 
@@ -46,7 +47,7 @@ def main() -> None:
     cases: Cases = record["cases"]
     measured = {
         "segment": {
-            "least_et_voxels": best_least_et(cases),
+            **CHANGES[best_processing(cases)],
             "temperatures": [temperature(cases, r) for r in Region],
             "dice_lines": [line(cases, r, temperature(cases, r)) for r in Region],
         },
@@ -137,21 +138,29 @@ def certainty(cases: Cases, region: str) -> dict[str, Any]:
     }
 
 
-def best_least_et(cases: Cases) -> int:
-    """Return the least ET volume, in voxels, with the best mean Dice; of equals the middle one."""
-    scores = {n: et_with(cases, n) for n in LEAST_ET}
-    best = [n for n, score in scores.items() if score >= max(scores.values()) - 1e-9]
-    return best[len(best) // 2]
+def best_processing(cases: Cases) -> str:
+    """Return the name of what, done after the network, gives the best mean Dice over regions and cases."""
+    return max(CHANGES, key=lambda name: float(processed(cases, name).mean()))
 
 
-def et_with(cases: Cases, least: int) -> float:
-    """Return the mean Dice of ET if fewer voxels than ``least`` were none."""
-    found = []
-    for case in cases.values():
-        et = case["regions"]["et"]
-        empty = float(et["volume"] == 0)
-        found.append(et["dice_at"]["0.5"] if et["at"]["0.5"] >= max(least, 1) else empty)
-    return float(np.mean(found))
+def processed(cases: Cases, name: str) -> Floats:
+    """Return the Dice (case, region) after one way of processing."""
+    return np.array([[c["processed"][name][r] for r in Region] for c in cases.values()])
+
+
+def processing_table(cases: Cases) -> list[str]:
+    """Return the best ways, what was before, and what choosing is worth on cases that had no say in it."""
+    means = {name: processed(cases, name).mean(0) for name in CHANGES}
+    ranked = sorted(means, key=lambda name: -float(means[name].mean()))
+    lines = ["| threshold of WT, least part of it, least ET in voxels | WT | TC | ET |", "|---|---|---|---|"]
+    shown = dict.fromkeys([*ranked[:5], NONE, ranked[-1]])
+    lines += [f"| {name} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |" for name in shown]
+    left = [
+        processed({name: case}, best_processing({k: v for k, v in cases.items() if k != name}))[0]
+        for name, case in cases.items()
+    ]
+    honest = " | ".join(f"{v:.4f}" for v in np.mean(left, axis=0))
+    return [*lines, f"| each case by what was best for the others | {honest} |"]
 
 
 def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list[str]:
@@ -185,9 +194,7 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         "",
         "## Post-processing",
         "",
-        "| least ET, voxels | " + " | ".join(map(str, LEAST_ET)) + " |",
-        "|---" * (len(LEAST_ET) + 1) + "|",
-        "| mean Dice of ET | " + " | ".join(f"{et_with(cases, n):.4f}" for n in LEAST_ET) + " |",
+        *processing_table(cases),
         "",
         "## Every case",
         "",
