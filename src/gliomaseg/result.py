@@ -104,7 +104,7 @@ class Result:
     def save(self, output: str | Path, *, overwrite: bool = False) -> Path:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
-        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv
+        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv,
         maps of certainty if wanted and, written last, run.json.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
         kept when the new one can't be written).
