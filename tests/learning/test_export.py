@@ -18,7 +18,7 @@ from gliomaseg import __version__, files
 from gliomaseg.config import InferenceSettings, Settings
 from gliomaseg.errors import ModelError, OutputError, SettingsError, TrainingError
 from gliomaseg.inference.bundle import MEMBERS, ONNX, WEIGHTS, Bundle
-from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.engine import Engine, core
 from gliomaseg.labels import Modality
 from gliomaseg.learning import export as exporting
 from gliomaseg.learning.export import export
@@ -129,6 +129,12 @@ class TestAgreement:
         assert got.shape == expected.shape
         assert np.abs(got - expected).max() < 0.02
         assert expected.std() > 0.02
+
+    def test_channels_are_put_back_into_space_by_one_operation(self, bundle: Bundle) -> None:
+        kinds = [op.get_type_name() for op in core().read_model(bundle.network("fp32")).get_ops()]
+        is_half_resolution = bundle.settings.network.name == "unet3d"
+        assert kinds.count("DepthToSpace") == is_half_resolution
+        assert kinds.count("Transpose") == is_half_resolution  # the way in
 
     def test_a_network_that_differs_is_not_exported(self, run: Run, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr(exporting, "_TOLERANCE", 1e-9)

@@ -138,12 +138,20 @@ def _unsqueeze(_: Options, x: Tensor, axes: Tensor) -> Tensor:
     return x
 
 
+def _depth_to_space(options: Options, x: Tensor) -> Tensor:
+    step, axes = options["block_size"], x.ndim - 2
+    split = x.reshape(x.shape[0], -1, *[step] * axes, *x.shape[2:])
+    pairs = [axis for n in range(axes) for axis in (2 + axes + n, 2 + n)]
+    return split.permute(0, 1, *pairs).reshape(x.shape[0], -1, *[step * n for n in x.shape[2:]])
+
+
 _OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda _, a, b: a + b,
     "Concat": lambda options, *parts: torch.cat(parts, dim=options["axis"]),
     "Convert": lambda _, x: x,
     "Convolution": _convolve,
     "ConvolutionBackpropData": _convolve_transposed,
+    "DepthToSpace": _depth_to_space,
     "Divide": lambda _, a, b: a / b if a.is_floating_point() else a // b,
     "Floor": lambda _, x: x.floor() if x.is_floating_point() else x,
     "Gather": _gather,
