@@ -163,11 +163,10 @@ def _resampled(source: Case, folder: Path, side: int) -> Path:
     """Write the exam's nearest voxels on a cube of ``side`` voxels of 1 mm."""
     folder.mkdir()
     for modality, path in source.images.items():
-        array, grid = read_image(path)
+        array, _ = read_image(path)
         places = [np.arange(side) * size // side for size in array.shape]
         name = folder / f"{folder.name}-{modality}.nii.gz"
         write_image(name, array[np.ix_(*places)], Grid((side, side, side), np.eye(4)))
-        del grid
     return folder
 
 
