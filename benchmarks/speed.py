@@ -42,17 +42,25 @@ PEERS = Path(__file__).parent / "peers"
 CASE = "BraTS2021_00000"
 
 
+#: Run in a small process of its own: a child begins with the peak memory of the process that starts it.
+_TIMER = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = 0
+print(status, time.perf_counter() - started, usage.ru_maxrss)
+"""
+
+
 def timed(command: list[object]) -> tuple[float, float]:
     """Run a command to its end; return wall seconds and peak memory in MB."""
-    started = time.perf_counter()
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = 0
-        if status:
-            errors.seek(0)
-            sys.exit(errors.read().decode())
-    return time.perf_counter() - started, usage.ru_maxrss * 1024 / 1e6
+    timer = [sys.executable, "-S", "-c", _TIMER, *map(str, command)]
+    done = subprocess.run(timer, capture_output=True, text=True, check=True)
+    status, seconds, kilobytes = (float(word) for word in done.stdout.split())
+    if status:
+        sys.exit(done.stderr)
+    return seconds, kilobytes * 1024 / 1e6
 
 
 def cold(data: Path, runs: int) -> dict[str, Any]:

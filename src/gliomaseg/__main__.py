@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 
 from gliomaseg.cli import main
+
+#: glibc's name for its number of pools (malloc.h), and how many are enough here.
+_M_ARENA_MAX, _POOLS = -8, 2
 
 
 def run() -> None:
@@ -15,6 +19,7 @@ def run() -> None:
     All files are closed by then, and unloading OpenVINO takes more than a tenth of a second. Where PyTorch
     was loaded the interpreter ends as usual: its readers and logs have ends of their own.
     """
+    share_memory()
     try:
         main()
     except SystemExit as end:
@@ -25,6 +30,16 @@ def run() -> None:
             for stream in filter(None, (sys.stdout, sys.stderr)):
                 stream.flush()
             os._exit(0)
+
+
+def share_memory() -> None:
+    """Let all threads take memory from the same few pools.
+
+    glibc has one for nearly every thread, and each keeps what was freed in it: a cohort took 0.17 GB more.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _POOLS)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     notes: list[Note] = []
     with ThreadPoolExecutor(len(modalities)) as pool:
         images = list(pool.map(lambda m: read_voxels(case.images[m], notes), modalities))
-    arrays = {m: array for m, (array, _) in zip(modalities, images, strict=True)}
-    grids = {m: grid for m, (_, grid) in zip(modalities, images, strict=True)}
+    arrays, grids = (dict(zip(modalities, found, strict=True)) for found in zip(*images, strict=True))
+    del images
     check_contents(case, arrays)
     target = Modality.T1C if Modality.T1C in grids else modalities[0]
     for modality in modalities:
@@ -56,7 +56,10 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     _note_spacing(case, grids[target], notes)
     common = np.result_type(*[array.dtype for array in arrays.values()])
     kind = common if common.itemsize <= 4 else np.dtype(np.float32)
-    stack = np.stack(list(arrays.values()), dtype=kind, casting="same_kind")
+    shape = (len(modalities), *grids[target].shape[::-1])
+    stack = np.empty(shape, dtype=kind).transpose(0, 3, 2, 1)  # x fastest, as in the files
+    for channel, modality in zip(stack, modalities, strict=True):
+        np.copyto(channel, arrays.pop(modality), casting="same_kind")  # so that no image is held twice
     return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes))
 
 
