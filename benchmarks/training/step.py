@@ -89,8 +89,8 @@ def seconds_of(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     """Measure, print and write the page's section."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tutorial-rounds", type=int, default=3, help="with the crop of the tutorial")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tutorial-rounds", type=int, default=2, help="with the crop of the tutorial")
     parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's own choice")
     options = parser.parse_args()
     if options.threads:

@@ -28,7 +28,8 @@ from gliomaseg.learning.run import Run, averaged_weights, load_weights, open_run
 from gliomaseg.learning.split import Split
 from gliomaseg.learning.state import _follow, begin
 from gliomaseg.learning.target import channel_count, probabilities
-from gliomaseg.learning.trained import read_weights
+from gliomaseg.learning.torch_engine import TorchEngine
+from gliomaseg.learning.trained import load_networks, read_weights
 from gliomaseg.settings import preset_names
 
 SPLIT = Split(("a", "b"), ("c",))
@@ -207,6 +208,13 @@ def test_every_network_is_exported(tmp_path: Path, tiny, preset: str) -> None:
     run = make_run(tmp_path / "run", tiny(preset=preset))
     bundle = export(run, tmp_path / "model")
     assert 0 < bundle.about["difference_from_pytorch"] < 0.02
+    exact = InferenceSettings(precision="fp32")
+    shape = run.settings.network.window or (48, 32, 64)
+    window = np.random.default_rng(0).normal(size=(1, 4, *shape)).astype(np.float32)
+    ours, expected = TorchEngine(bundle, exact, "cpu").run(window), Engine(bundle, exact).run(window)
+    assert expected.std() > 0.01
+    assert np.abs(ours - expected).max() < 0.05
+    assert 0 < bundle.about["weights"]["difference_from_pytorch"] < 0.05
 
 
 def test_classes_become_regions(tmp_path: Path, tiny) -> None:
@@ -242,6 +250,15 @@ class TestEnsemble:
         one, other, mean = (Engine(b, InferenceSettings(precision="fp32")).run(image) for b in bundles)
         assert np.abs(one - other).max() > 0.05
         assert np.abs((one + other) / 2 - mean).max() < 0.005
+        in_torch = TorchEngine(bundles[2], InferenceSettings(precision="fp32"), "cpu").run(image)
+        assert np.abs(in_torch - mean).max() < 0.02
+
+    def test_networks_of_two_kinds_are_for_the_cpu(self, two: list[Run], tmp_path: Path, tiny) -> None:
+        wider = make_run(tmp_path / "wider", tiny("network.filters=[16, 16, 16]"))
+        bundle = export([two[0], wider], tmp_path / "model")
+        assert bundle.about["weights"] == {"stored_as": "int8", "networks": 1}
+        with pytest.raises(ModelError, match="mean of 2 networks"):
+            load_networks(bundle)
 
     def test_it_knows_every_case_that_was_seen(self, two: list[Run], tmp_path: Path) -> None:
         about = export(two, tmp_path / "model").about
@@ -262,7 +279,7 @@ def is_near(found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 class TestWeights:
     def test_they_are_those_of_the_run(self, run: Run, bundle: Bundle) -> None:
-        expected, found = averaged_weights(run), read_weights(bundle.folder / WEIGHTS)
+        expected, found = averaged_weights(run), read_weights(bundle)[0]
         assert found.keys() == expected.keys()
         assert all(is_near(found[k], expected[k]) for k in found)
 
@@ -306,7 +323,7 @@ def test_the_best_validation_is_exported_when_asked_for(tmp_path: Path, tiny) ->
     other = build_network(run.settings.network)
     run.save_best(other)
     bundle = export(run, tmp_path / "model", best=True)
-    found = read_weights(bundle.folder / WEIGHTS)
+    found = read_weights(bundle)[0]
     assert all(is_near(found[k], v) for k, v in weights(other).items())
 
 

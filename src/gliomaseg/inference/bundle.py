@@ -3,7 +3,7 @@
 A folder with model.xml and model.bin (OpenVINO IR), settings.json (the resolved settings), card.md
 (what it is and how good) and bundle.json (about it, and the SHA-256 of each file). It may hold the same
 network in 8-bit numbers too, int8.xml and int8.bin, and says what that costs in Dice; as ONNX; and the
-weights as they were trained, weights.safetensors. No pickle.
+weights for PyTorch, weights.safetensors. No pickle.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FORMAT = 1
 MEMBERS = ("model.xml", "model.bin", "settings.json", "card.md")
 #: The network in 8-bit numbers, which a bundle may hold too.
 INT8 = ("int8.xml", "int8.bin")
-#: The weights as PyTorch knows them, to train on from; the network as ONNX, for other programs.
+#: The weights as PyTorch knows them, for a GPU and to train on from; the network as ONNX, for other programs.
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
-#: Members that no result depends on.
+#: Members that no result on a CPU depends on.
 _NO_PART = ("card.md", WEIGHTS, ONNX)
 #: What else a bundle may hold, by the word that says so in what it tells about itself.
 _OPTIONAL = {"int8": INT8, "weights": (WEIGHTS,), "onnx": (ONNX,)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -25,6 +26,7 @@ from gliomaseg.learning.cache import find_prepared
 from gliomaseg.learning.network import count_parameters
 from gliomaseg.learning.quantise import add_int8
 from gliomaseg.learning.run import Run
+from gliomaseg.learning.torch_engine import TorchEngine
 from gliomaseg.learning.trained import Trained, load_trained, write_weights
 from gliomaseg.settings import parse_settings
 
@@ -102,9 +104,9 @@ def _write_networks(trained: Trained, draft: Path, about: dict[str, Any], option
     bundle = Bundle(draft, trained.settings, "", about)
     found = Engine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())
     said: dict[str, Any] = {
-        "difference_from_pytorch": _difference(trained, image, found),
+        "difference_from_pytorch": _in_agreement(_difference(trained, image, found)),
         "compared_on": compared_on,
-        "weights": write_weights(trained, draft / WEIGHTS),
+        "weights": _write_weights(bundle, trained, image),
     }
     if options.get("onnx"):
         said["onnx"] = {"difference_from_pytorch": _write_onnx(trained, draft, image)}
@@ -113,6 +115,16 @@ def _write_networks(trained: Trained, draft: Path, about: dict[str, Any], option
         cost = add_int8(unsealed, trained.split, cache, progress=options.get("progress", _quiet))
         elsewhere = options.get("measured", {}).get("int8", {})
         said["int8"] = cost if trained.split.validation else cost | elsewhere
+    return said
+
+
+def _write_weights(bundle: Bundle, trained: Trained, image: Tensor) -> dict[str, Any]:
+    """Write the weights for PyTorch; returns how they are stored and how far off their network is."""
+    said = write_weights(trained, bundle.folder / WEIGHTS)
+    if said["networks"] == len(trained.networks):
+        again = replace(bundle, about={**bundle.about, "weights": said})
+        found = TorchEngine(again, InferenceSettings(precision="fp32"), "cpu").run(image.numpy())
+        said["difference_from_pytorch"] = _difference(trained, image, found)
     return said
 
 
@@ -169,7 +181,7 @@ def _write_onnx(trained: Trained, folder: Path, image: Tensor) -> float:
             dynamo=False,
         )
     compiled = core().compile_model(str(folder / ONNX), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return _difference(trained, image, compiled(image.numpy())[0])
+    return _in_agreement(_difference(trained, image, compiled(image.numpy())[0]))
 
 
 def _shape_known(trained: Trained) -> list[int]:
@@ -205,10 +217,13 @@ def _real_image(trained: Trained, cache: Path) -> tuple[Tensor, str]:
 
 
 def _difference(trained: Trained, image: Tensor, found: np.ndarray[Any, Any]) -> float:
-    """Return the largest difference of a probability from PyTorch's; raises ModelError if it is too large."""
+    """Return the largest difference of a probability from PyTorch's."""
     with torch.no_grad():
-        expected = trained(image).numpy()
-    difference = float(np.abs(found - expected).max())
+        return float(np.abs(found - trained(image).numpy()).max())
+
+
+def _in_agreement(difference: float) -> float:
+    """Return a difference; raises ModelError if it is too large."""
     if not difference <= _TOLERANCE:
         raise ModelError(
             "E-MODEL",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,27 +84,64 @@ def _joined(splits: Sequence[Split], before: Sequence[tuple[str, ...]]) -> Split
     return Split(tuple(sorted(train)), tuple(sorted(set(held_out) - train)))
 
 
-def write_weights(trained: Trained, path: Path) -> dict[str, str]:
-    """Write the weights of the first network into a bundle, in 8-bit numbers; return what to say about them.
+def write_weights(trained: Trained, path: Path) -> dict[str, Any]:
+    """Write the weights of the networks into a bundle, in 8-bit numbers; return what to say about them.
 
-    Each channel is rounded to 255 steps of its largest weight: enough to train on from, in half the room.
+    Each channel is rounded to 255 steps of its largest weight: half the room of fp16. Left out are networks
+    unlike the first, which the settings of the bundle don't describe.
     """
+    kinds = [(run.settings.network, run.settings.training.target) for run in trained.runs]
+    alike = [net for net, kind in zip(trained.networks, kinds, strict=True) if kind == kinds[0]]
     tensors: dict[str, Tensor] = {}
-    for name, tensor in weights(trained.networks[0]).items():
-        if tensor.ndim < _LEAST_AXES:
-            tensors[name] = tensor
-            continue
-        step = tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True).clamp_min(1e-12) / 127
-        tensors[name], tensors[name + _STEP] = (tensor / step).round().to(torch.int8), step
+    for number, network in enumerate(alike):
+        for name, tensor in weights(network).items():
+            key = f"{number}.{name}"
+            if tensor.ndim < _LEAST_AXES:
+                tensors[key] = tensor
+                continue
+            step = tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True).clamp_min(1e-12) / 127
+            tensors[key], tensors[key + _STEP] = (tensor / step).round().to(torch.int8), step
     write_tensors(path, tensors)
-    return {"stored_as": "int8", "of": "the first network" if len(trained.networks) > 1 else "the network"}
+    return {"stored_as": "int8", "networks": len(alike)}
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights that ``write_weights`` wrote, as fp32; raises TrainingError (E-RUN) if damaged."""
-    tensors = read_tensors(path)
+def read_weights(bundle: Bundle) -> list[dict[str, Tensor]]:
+    """Return the weights of each network by name, as fp32; raises ModelError (E-MODEL) if there are none."""
+    if "weights" not in bundle.about:
+        raise ModelError(
+            "E-MODEL",
+            f"the bundle {bundle.name} holds no weights for PyTorch",
+            expected=f"a bundle with {WEIGHTS}, as gliomaseg export writes it since 0.2",
+            remedy="export its run again; to segment use --device cpu, to train on name the run's folder",
+        )
+    tensors = read_tensors(bundle.folder / WEIGHTS)
     steps = {name.removesuffix(_STEP): tensors.pop(name) for name in [*tensors] if name.endswith(_STEP)}
-    return {name: tensor * steps[name] if name in steps else tensor for name, tensor in tensors.items()}
+    tensors |= {name: tensors[name] * step for name, step in steps.items()}
+    if "networks" not in bundle.about["weights"]:  # the first bundles had the weights of one, without number
+        return [tensors]
+    found: list[dict[str, Tensor]] = [{} for _ in range(bundle.about["weights"]["networks"])]
+    for name, tensor in tensors.items():
+        number, _, own = name.partition(".")
+        found[int(number)][own] = tensor
+    return found
+
+
+def load_networks(bundle: Bundle) -> list[nn.Module]:
+    """Return the networks of a bundle, whose mean it is; raises ModelError (E-MODEL) if it lacks weights."""
+    stored, count = read_weights(bundle), bundle.about.get("networks", 1)
+    if len(stored) < count:
+        raise ModelError(
+            "E-MODEL",
+            f"{bundle.name} is the mean of {count} networks and has weights for PyTorch of {len(stored)}",
+            expected="networks of one kind, or one network",
+            remedy="use --device cpu",
+        )
+    networks = []
+    for tensors in stored:
+        network = build_network(bundle.settings.network, channel_count(bundle.settings))
+        load_weights(network, tensors)
+        networks.append(network.eval())
+    return networks
 
 
 @dataclass(frozen=True)
@@ -126,15 +164,7 @@ def read_initial(source: str) -> Initial:
             run.folder.name, averaged_weights(run), (*run.read_split().train, *trained_before(run))
         )
     bundle = Bundle.load(source)
-    if "weights" not in bundle.about:
-        raise ModelError(
-            "E-MODEL",
-            f"the bundle {bundle.name} holds no weights to train on from",
-            expected=f"a bundle with {WEIGHTS}, as gliomaseg export writes it since 0.2",
-            remedy="export its run again, or name the run's folder",
-        )
-    tensors = read_weights(bundle.folder / WEIGHTS)
-    return Initial(bundle.name, tensors, tuple(bundle.about["trained_on"]))
+    return Initial(bundle.name, read_weights(bundle)[0], tuple(bundle.about["trained_on"]))
 
 
 def keep_initial(run: Run, initial: Initial) -> None:
