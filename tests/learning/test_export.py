@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import zipfile
@@ -86,8 +87,9 @@ class TestWhatItWrites:
         assert Bundle.load(bundle.folder) == bundle
 
     def test_about(self, bundle: Bundle, run: Run) -> None:
-        about = dict(bundle.about)
+        about = copy.deepcopy(dict(bundle.about))
         assert 0 < about.pop("difference_from_pytorch") < 0.02
+        assert 0 < about["weights"].pop("difference_from_pytorch") < 0.1
         assert len(about.pop("created")) == len("2026-01-31")
         assert about == {
             "name": "tiny",
@@ -95,7 +97,7 @@ class TestWhatItWrites:
             "parameters": count_parameters(build_network(run.settings.network)),
             "networks": 1,
             "compared_on": "random numbers",
-            "weights": {"stored_as": "int8", "of": "the network"},
+            "weights": {"stored_as": "int8", "networks": 1},
             "trained_on": ["a", "b"],
             "steps": 50,
             "hours": 1.0,
@@ -213,8 +215,8 @@ def test_every_network_is_exported(tmp_path: Path, tiny, preset: str) -> None:
     window = np.random.default_rng(0).normal(size=(1, 4, *shape)).astype(np.float32)
     ours, expected = TorchEngine(bundle, exact, "cpu").run(window), Engine(bundle, exact).run(window)
     assert expected.std() > 0.01
-    assert np.abs(ours - expected).max() < 0.05
-    assert 0 < bundle.about["weights"]["difference_from_pytorch"] < 0.05
+    assert np.abs(ours - expected).max() < 0.1
+    assert 0 < bundle.about["weights"]["difference_from_pytorch"] < 0.1
 
 
 def test_classes_become_regions(tmp_path: Path, tiny) -> None:
