@@ -28,6 +28,8 @@ class PrepareSettings(_Section):
 
     clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
     """Intensities inside the brain are clipped to these percentiles before the z-score."""
+    even_out: Fraction = 0.0
+    """How much of a smooth, left-right symmetric unevenness of brightness is taken out (imaging/coil.py)."""
     multiple: Natural = 16
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
 

@@ -1,7 +1,8 @@
 """From a volume to what a network sees, and the exact way back.
 
-Orient to RAS, crop to the brain, clip and z-score each channel inside the brain, pad to a multiple
-of the network's stride. The background stays 0, which after the z-score is the brain's mean.
+Orient to RAS, crop to the brain, even out the coil's brightness if wanted, clip and z-score each channel
+inside the brain, pad to a multiple of the network's stride. The background stays 0, which after the z-score
+is the brain's mean.
 Ignorant of files and networks.
 """
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from gliomaseg.config import PrepareSettings
 from gliomaseg.errors import ImageError
+from gliomaseg.imaging.coil import coil_field
 from gliomaseg.imaging.volume import Affine, Box, Grid, Volume, filled_box
 
 Image = npt.NDArray[np.float32]
@@ -111,6 +113,8 @@ def normalise(crop: npt.NDArray[np.generic], name: str, out: Image, settings: Pr
     crop = np.ascontiguousarray(crop)  # picking voxels in the order of memory is several times faster
     brain = crop != 0
     values = crop[brain].astype(np.float32)
+    if settings.even_out > 0:
+        values *= np.exp(-settings.even_out * coil_field(crop, name)[brain])
     sample = values[::_PERCENTILE_STEP]
     low, high = np.percentile(sample, settings.clip_percentiles) if sample.size else (0, 0)
     if not low < high:
