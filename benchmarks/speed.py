@@ -89,7 +89,7 @@ def cohort(data: Path, _: int) -> dict[str, Any]:
     """Return the seconds of all cases by one command, in a loop, and by a command for each."""
     cases = find_cases(data)
     with tempfile.TemporaryDirectory() as folder:
-        together, memory = timed([*COMMAND, "segment", data, "-o", Path(folder, "a")])
+        together, _ = timed([*COMMAND, "segment", data, "-o", Path(folder, "a")])
         segmenter = Segmenter.load()
         started = time.perf_counter()
         for case in cases:
@@ -97,11 +97,11 @@ def cohort(data: Path, _: int) -> dict[str, Any]:
         loop = time.perf_counter() - started
         folders = [next(iter(case.images.values())).parent for case in cases]
         each = sum(timed([*COMMAND, "segment", one, "-o", Path(folder, "c")])[0] for one in folders)
-    return {"cases": len(cases), "together": together, "loop": loop, "each": each, "memory": memory}
+    return {"cases": len(cases), "together": together, "loop": loop, "each": each}
 
 
 def endurance(data: Path, _: int) -> dict[str, Any]:
-    """Return the peak memory in MB of cohorts of 5 and of 100 cases, and of one case."""
+    """Return the peak memory in MB of cohorts of 1, 5 and 100 cases: the same five again and again."""
     found = {}
     for count in (1, 5, 100):
         with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def endurance(data: Path, _: int) -> dict[str, Any]:
             with table.open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.writer(stream)
                 writer.writerow(["case", "t1n", "t1c", "t2w", "t2f"])
-                for number, case in enumerate(islice(cycle(find_cases(data)), count)):
+                for number, case in enumerate(islice(cycle(find_cases(data)[:5]), count)):
                     writer.writerow([f"case-{number}", *(case.images[m].resolve() for m in case.images)])
             found[str(count)] = timed([*COMMAND, "segment", table, "-o", Path(folder, "out")])[1]
     return found
