@@ -64,6 +64,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache-all"))
+    parser.add_argument(
+        "--quick", action="store_true", help="Only the Dice with all sequences, without int8."
+    )
     parser.add_argument("--write", type=Path, required=True)
     options = parser.parse_args()
     cases = {case.id: case for case in find_cases(options.data)}
@@ -72,8 +75,9 @@ def main() -> None:
         run = load_run(folder)
         prepare_cases(list(cases.values()), run.settings, options.cache, lambda _f, _t: None)
         with tempfile.TemporaryDirectory() as temporary:
-            bundle = export(run, Path(temporary) / "model", int8=True, cache=options.cache)
-            segmenters = {p: Segmenter.load(bundle.folder, precision=p) for p in ("int8", "fp32")}
+            bundle = export(run, Path(temporary) / "model", int8=not options.quick, cache=options.cache)
+            precisions = ("fp32",) if options.quick else ("fp32", "int8")
+            segmenters = {p: Segmenter.load(bundle.folder, precision=p) for p in precisions}
             record["runs"][folder.name] = about(run, segmenters["fp32"])
             for name in run.read_split().validation:
                 record["cases"][name] = {"run": folder.name, **measure(cases[name], segmenters)}
@@ -100,13 +104,13 @@ def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:
         "modalities": modalities,
         "settings": changed,
         "gflops": round(operations(Engine(segmenter.bundle, segmenter.settings.inference), shape) / 1e9, 1),
-        **{key: bundle[key] for key in ("steps", "hours", "parameters", "int8")},
+        **{key: bundle[key] for key in ("steps", "hours", "parameters")},
     }
 
 
 def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
     """Return everything about one case."""
-    segmenter = segmenters["int8"]
+    segmenter = segmenters.get("int8", segmenters["fp32"])
     opened = segmenter.open(case)
     image, valid, settings = opened.prepared.image, opened.prepared.valid, segmenter.settings
     reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
@@ -122,6 +126,9 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
         labels = label_regions(probabilities, settings.model_copy(update={"segment": segment}), BRATS2021)
         return scores(labels, truth)
 
+    if len(segmenters) == 1:
+        quick, _ = labelled(image, segmenter.engine, settings)
+        return {"dice": {" ".join(settings.network.modalities): quick}}
     for subset in subsets(segmenter):
         left = np.array([m in subset for m in settings.network.modalities], np.float32)
         part = np.ascontiguousarray(image * left[:, None, None, None])

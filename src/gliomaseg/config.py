@@ -192,7 +192,7 @@ class SegmentSettings(_Section):
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
-    dice_lines: tuple[tuple[float, float], ...] | None = None
+    dice_lines: tuple[tuple[float, float] | None, ...] | None = None
     """For each region (a, b): the Dice to predict is a + b times what the probabilities imply; null: none."""
 
 

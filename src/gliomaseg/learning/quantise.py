@@ -28,8 +28,9 @@ from gliomaseg.learning.cache import PreparedCase, find_prepared
 from gliomaseg.learning.split import Split
 from gliomaseg.learning.validation import mean_scores, validate, with_room
 
-#: Whole brains that ranges are learnt from; slices of one, if the network sees slices.
-_BRAINS = 20
+#: Whole brains that ranges are learnt from, at most; slices of one, if the network sees slices. With 20 of
+#: its 39 training cases int8 cost gliomaseg-second 0.23 points of tumour core, with all of them 0.19.
+_BRAINS = 40
 _SLICES = 16
 
 Progress = Callable[[float, str], None]

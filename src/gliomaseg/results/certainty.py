@@ -70,15 +70,16 @@ def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> 
     """
     channel = settings.network.regions.index(region)
     lines, temperatures = settings.segment.dice_lines, settings.segment.temperatures
+    line = lines[channel] if lines else None
     inside = probability > settings.segment.thresholds[channel]
     count = int(np.count_nonzero(inside))
-    if lines is None or count == 0:
+    if line is None or count == 0:
         return None
     temperature = temperatures[channel] if temperatures else 1.0
     some = probability > _LEAST
     calibrated = calibrate(probability[some], temperature)
     implied = 2 * float(calibrated[inside[some]].sum()) / (float(calibrated.sum()) + count)
-    start, slope = lines[channel]
+    start, slope = line
     return min(1.0, max(0.0, start + slope * implied))
 
 
