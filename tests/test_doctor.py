@@ -20,7 +20,8 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Let the self-test find what is stored, without segmenting; change the counts to let it fail."""
-    counts = {"wt": 137784, "tc": 43813, "et": 23566}
+    stored = Path(doctor.__file__).parent / "assets" / "self-test.json"
+    counts: dict[str, int] = json.loads(stored.read_text())["voxels"]
     monkeypatch.setattr(doctor, "segment_phantom", lambda _: (counts, 2.0))
     return counts
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.config import PrepareSettings
-from gliomaseg.imaging.coil import coil_field
+from gliomaseg.imaging.coil import coil_field, evened
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Volume
@@ -18,6 +18,11 @@ BRAIN = X**2 + Y**2 + Z**2 < 1
 FIELD = 0.3 * Y - 0.2 * Z + 0.15 * Y * Z + 0.1 * X**2 - 0.1 * Z**2
 
 
+def whole_field(image: np.ndarray, name: str) -> np.ndarray:
+    across, along = coil_field(image, name)
+    return np.asarray(across + along)
+
+
 def centred(field: np.ndarray) -> np.ndarray:
     return np.asarray(field - field[BRAIN].mean())
 
@@ -25,21 +30,30 @@ def centred(field: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", Modality)
 def test_a_field_of_second_order_is_found(name: str) -> None:
     image = np.where(BRAIN, 100 * np.exp(FIELD), 0).astype(np.float32)
-    found = centred(coil_field(image, name))
+    found = centred(whole_field(image, name))
     assert found.shape == SHAPE
     assert np.abs(found - centred(FIELD))[BRAIN].max() < 0.01
+
+
+def test_what_is_taken_out_is_the_field() -> None:
+    image = np.where(BRAIN, 100 * np.exp(FIELD), 0).astype(np.float32)
+    found = evened(image, "t2f", 1.0)
+    assert found[BRAIN].std() < 0.01 * found[BRAIN].mean()
+    assert not found[~BRAIN].any()
+    np.testing.assert_array_equal(evened(image, "t2f", 0), image)
+    assert evened(image.astype(np.int16), "t2f", 0.5).dtype == np.float32
 
 
 @pytest.mark.parametrize(("name", "brightness"), [("t2f", 3.0), ("t1c", 2.0), ("t2w", 3.0), ("t1n", 0.4)])
 def test_a_tumour_of_one_side_is_not_a_field(name: str, brightness: float) -> None:
     tumour = (X - 0.45) ** 2 + (Y - 0.3) ** 2 + Z**2 < 0.3
     image = np.where(BRAIN, np.where(tumour, 100 * brightness, 100), 0).astype(np.float32)
-    assert np.abs(centred(coil_field(image, name)))[BRAIN].max() < 0.02
+    assert np.abs(centred(whole_field(image, name)))[BRAIN].max() < 0.02
 
 
 @pytest.mark.parametrize("image", [np.zeros(SHAPE), np.ones((1, 1, 1)), np.full(SHAPE, 7, np.int16)])
 def test_nothing_to_fit_is_no_field(image: np.ndarray) -> None:
-    assert np.abs(centred_or_none(coil_field(image, "t1n"))).max() < 1e-3
+    assert np.abs(centred_or_none(whole_field(image, "t1n"))).max() < 1e-3
 
 
 def centred_or_none(field: np.ndarray) -> np.ndarray:
@@ -48,7 +62,7 @@ def centred_or_none(field: np.ndarray) -> np.ndarray:
 
 def test_the_field_is_bounded() -> None:
     image = np.where(BRAIN, 100 * np.exp(8 * Y), 0)
-    assert np.abs(coil_field(image, "t2f")).max() <= 1.4 + 1e-6
+    assert np.abs(whole_field(image, "t2f")).max() <= 1.4 + 1e-6
 
 
 def test_a_shaded_exam_is_prepared_nearly_as_an_even_one(phantom: Phantom) -> None:

@@ -24,10 +24,19 @@ _ROUNDS, _OUTLIER = 8, 2.5
 _STRONGEST = 0.7
 
 
-def coil_field(crop: npt.NDArray[np.generic], name: str) -> Floats:
-    """Return the logarithm (x, y, z) of how bright the coil makes each voxel, of 2nd order, 0 in the middle.
+def evened(crop: npt.NDArray[np.generic], name: str, share: float) -> Floats:
+    """Return ``crop`` (x, y, z) with a share of the unevenness taken out; arguments as of ``coil_field``."""
+    across, along = (np.exp(-share * part) for part in coil_field(crop, name))
+    out = np.multiply(crop, across, dtype=np.float32, casting="same_kind")
+    out *= along
+    return out
 
-    ``crop`` is one sequence in RAS order, cropped to the brain, 0 outside; ``name`` tells which one.
+
+def coil_field(crop: npt.NDArray[np.generic], name: str) -> tuple[Floats, Floats]:
+    """Return the logarithm of how bright the coil makes each voxel as two terms, (x, 1, 1) and (1, y, z).
+
+    Their sum is of second order, and 0 in the middle. ``crop`` is one sequence in RAS order, cropped to the
+    brain, 0 outside; ``name`` tells which one.
     """
     width = crop.shape[0]
     some = [_places(n) for n in ((width + 1) // 2, *crop.shape[1:])]
@@ -37,7 +46,7 @@ def coil_field(crop: npt.NDArray[np.generic], name: str) -> Floats:
     lesser = np.maximum if name == Modality.T1N else np.minimum
     values = lesser(here, there)[both]
     if len(values) <= 1 + len(_POWERS):
-        return np.zeros(crop.shape, dtype=np.float32)
+        return np.zeros((width, 1, 1), np.float32), np.zeros((1, *crop.shape[1:]), np.float32)
     grid = np.meshgrid(*(_scaled(n)[i] for n, i in zip(crop.shape, some, strict=True)), indexing="ij")
     x, y, z = (axis[both] for axis in grid)
     terms = np.stack([x**2, *(y**j * z**k for j, k in _POWERS)], axis=1)
@@ -46,7 +55,7 @@ def coil_field(crop: npt.NDArray[np.generic], name: str) -> Floats:
     along = sum(c * (y**j)[:, None] * (z**k)[None] for c, (j, k) in zip(others[1:], _POWERS[1:], strict=True))
     parts = across * x[:, None, None] ** 2, np.asarray(along)[None]
     first, second = (np.clip(part, -_STRONGEST, _STRONGEST).astype(np.float32) for part in parts)
-    return np.asarray(first + second)
+    return first, second
 
 
 def _places(count: int) -> npt.NDArray[np.intp]:
@@ -62,8 +71,9 @@ def _fit(terms: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> npt
     """Return the coefficients of ``terms`` (place, term) that come nearest to most of the ``values``."""
     weights = np.ones(len(values))
     for _ in range(_ROUNDS):
-        found = np.linalg.lstsq(terms * weights[:, None], values * weights, rcond=None)[0]
+        weighted = terms * weights[:, None]
+        found = np.linalg.lstsq(weighted.T @ terms, weighted.T @ values, rcond=None)[0]
         distance = np.abs(values - terms @ found)
         spread = 1.4826 * np.median(distance) + 1e-6  # of a normal distribution: its standard deviation
-        weights = np.where(distance > _OUTLIER * spread, 0, 1 / np.maximum(1, distance / spread))
+        weights = np.where(distance > _OUTLIER * spread, 0, 1 / np.maximum(1, distance / spread) ** 2)
     return np.asarray(found)
