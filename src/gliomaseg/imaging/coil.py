@@ -27,7 +27,7 @@ _STRONGEST = 0.7
 def evened(crop: npt.NDArray[np.generic], name: str, share: float) -> Floats:
     """Return ``crop`` (x, y, z) with a share of the unevenness taken out; arguments as of ``coil_field``."""
     across, along = (np.exp(-share * part) for part in coil_field(crop, name))
-    out = np.multiply(crop, across, dtype=np.float32, casting="same_kind")
+    out: Floats = np.multiply(crop, across, dtype=np.float32, casting="same_kind")
     out *= along
     return out
 
