@@ -109,6 +109,22 @@ def test_the_same_again_is_unchanged_and_another_is_refused(run: Run, exam: Path
     assert set(np.unique(np.asarray(nib.load(seg).dataobj))) <= {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize(
+    ("option", "key", "value"), [("--quality=standard", "quality", "standard"), ("--maps", "maps", True)]
+)
+def test_a_result_of_another_quality_or_without_maps_is_another(
+    run: Run, exam: Path, tmp_path: Path, option: str, key: str, value: object
+) -> None:
+    assert run("segment", exam, option, "-o", tmp_path / "out")[0] == 0
+    folder = tmp_path / "out" / exam.name
+    assert json.loads((folder / "run.json").read_text())[key] == value
+    assert (folder / "probabilities_wt.nii.gz").exists() == (key == "maps")
+    assert "unchanged" in run("segment", exam, option, "-o", tmp_path / "out")[1]
+    code, _, err = run("segment", exam, "-o", tmp_path / "out")
+    assert code == 1
+    assert f"its {key} differ" in err
+
+
 def test_four_named_files(run: Run, exam: Path, tmp_path: Path) -> None:
     names = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
     options = [a for m, old in names.items() for a in (f"--{m}", exam / f"{exam.name}_{old}.nii.gz")]

@@ -20,7 +20,7 @@ from gliomaseg.inference import machine
 from gliomaseg.result import ROOM
 from gliomaseg.segmenter import Segmenter
 
-#: What a case of 240 x 240 x 155 voxels needs, in bytes: docs/speed.md measured 0.76 GB.
+#: What a case of 240 x 240 x 155 voxels needs, in bytes: docs/speed.md measured 0.71 GB.
 _MEMORY = 1_000_000_000
 #: The counts of the self-test may differ by this part of the largest one from those stored (in fp32): int8
 #: differs by 0.003 from it, bf16 by 0.0004.

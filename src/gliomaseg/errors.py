@@ -81,7 +81,7 @@ WARNINGS: dict[str, str] = {
     "W-GRID": "an image was resampled to the grid of another",
     "W-ALIGN": "the sequences seem not to be registered to each other",
     "W-MISSING": "a sequence is missing, and the model did without it",
-    "W-UNLIKE": "the sequences look unlike those that the model was trained on",
+    "W-UNLIKE": "the sequences look unlike those of BraTS",
     "W-CONTRAST": "the T1 with contrast shows no more enhancement than the T1 without",
     "W-EDGE": "the brain touches the edge of the image",
     "W-FORCED": "what would be refused went on: with --force, or in training, where it is a warning",

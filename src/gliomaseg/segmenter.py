@@ -150,12 +150,12 @@ class Segmenter:
             with _stage("read", stage, seconds):
                 sequences = self.sequences(case)
                 voxels, stored = stored_size(case, sequences)
-                self._window(Demand(voxels, int(voxels * BRAIN), stored), limit)
+                self._window(Demand(voxels, int(voxels * BRAIN), stored, self.maps), limit)
                 images = check_content(read_case(case, sequences), case.id, force=self.force)
                 images = replace(images, notes=(*images.notes, *self._gaps(case.id, sequences)))
             with _stage("prepare", stage, seconds):
                 prepared = prepare(images, self.settings.prepare, self.settings.network.modalities)
-                window = self._window(Demand(voxels, prepared.image[0].size, stored), limit)
+                window = self._window(Demand(voxels, prepared.image[0].size, stored, self.maps), limit)
             with _stage("compile", stage, seconds):
                 compiling.result()
         with _stage("hash", stage, seconds):

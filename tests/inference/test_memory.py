@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gliomaseg.errors import CaseError
@@ -26,6 +28,15 @@ def test_less_memory_gives_smaller_windows() -> None:
     assert len(set(windows)) == 4
     for gb, window in zip((1, 0.55, 0.5, 0.45), windows, strict=True):
         assert BRATS.inferring(SETTINGS, window, short=True) <= gb * 1e9
+
+
+def test_mirror_images_and_maps_are_foretold() -> None:
+    """By pencil, 4 sequences and 3 regions: 4 + 2 * 3 floats a voxel mirrored, 3 * (4 + 1) bytes of maps."""
+    fast = BRATS.inferring(SETTINGS, BRATS.brain, short=True)
+    standard = load_settings("unet3d", ["inference.quality=standard"])
+    assert BRATS.inferring(standard, BRATS.brain, short=True) == fast + 40 * BRATS.brain
+    mapped = replace(BRATS, maps=True)
+    assert mapped.inferring(SETTINGS, BRATS.brain, short=True) == fast + 15 * (BRATS.brain + BRATS.image)
 
 
 @pytest.mark.parametrize("preset", preset_names())

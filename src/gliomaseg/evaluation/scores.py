@@ -50,8 +50,6 @@ _COUNTS = ("lesion_tp", "lesion_fp", "lesion_fn")
 #: Units that a name need not bear.
 _PLAIN_UNITS = ("", "1", "count", "lesions")
 
-#: The two scores that rank teams and sort cases: lesion-wise in the years whose rules are.
-
 #: What tables for people show, most telling first; everything is in scores.csv.
 _SHOWN = (
     "lesion_dice",

@@ -185,7 +185,7 @@ def _check_sequences(look: _Look) -> list[Note]:
 def _unlike(look: _Look, distance: float) -> list[Note]:
     if distance <= _UNLIKE:
         return []
-    what = f"case {look.case_id} is unlike the training data: distance {distance:.1f}, those 0.2 to 1.8"
+    what = f"case {look.case_id} is unlike 51 BraTS cases: distance {distance:.1f}, theirs 0.2 to 1.8"
     return [Note("W-UNLIKE", what, "the model may not know such images: look at the result closely")]
 
 

@@ -17,6 +17,8 @@ _PROCESS = 200e6
 _PER_VOXEL, _PER_FEATURE = 34, 0.64
 #: Features of the first level of a network whose widths are fixed (V-Net).
 _WIDTH = 16
+#: Bytes of a voxel of a region's two maps: its probability and its entropy.
+_MAPPED = 5
 #: The smallest windows that are worth while, in voxels.
 _SMALLEST = 64**3
 #: A brain fills about this part of a BraTS image: what is foretold from headers alone goes by it.
@@ -25,11 +27,15 @@ BRAIN = 0.45
 
 @dataclass(frozen=True)
 class Demand:
-    """What a case asks for: the voxels of its image and of its brain, and bytes per voxel as stored."""
+    """What a case asks for: the voxels of its image and of its brain, and bytes per voxel as stored.
+
+    With ``maps`` each region's probability and entropy are kept, too.
+    """
 
     image: int
     brain: int
     stored: int
+    maps: bool = False
 
     def reading(self) -> float:
         """Return the bytes at the peak of reading: the files inflated, then stacked."""
@@ -41,6 +47,10 @@ class Demand:
         held = self.image * self.stored + 4 * self.brain * (channels + regions)
         if window < self.brain:
             held += 4 * self.brain + 4 * window * (channels + regions)
+        if settings.inference.quality != "fast":  # an image mirrored, and its probabilities twice
+            held += 4 * self.brain * (channels + 2 * regions)
+        if self.maps:
+            held += _MAPPED * regions * (self.image + self.brain)
         full = 1 if settings.network.name == "unet3d" else 8  # unet3d works on an eighth of the voxels
         width = next(iter(settings.network.filters), _WIDTH)
         features = full * width * (2 if short else 4)

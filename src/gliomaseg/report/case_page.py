@@ -19,7 +19,6 @@ SCRIPTS = ("viewer.js", "three.js")
 NOTHING_ODD = (
     "Nothing unusual in size, place and number of parts. That does not prove it right: look at the slices."
 )
-VERDICTS = {"ok": "ok", "check": "check", "doubtful": "doubtful"}
 
 
 def case_page(report: Report, *, served: bool = False, home: str = "") -> str:
@@ -65,7 +64,7 @@ def _header(about: Mapping[str, Any], home: str) -> str:
     words = items(verdict["reasons"]) if verdict["reasons"] else f"<p>{NOTHING_ODD}</p>"
     more = [text for text in (_missing(about), about["oblique"], _seen(about)) if text]
     return (
-        f'<header>{back}<h1>{escape(about["case"])} <span class="badge {name}">{VERDICTS[name]}</span>'
+        f'<header>{back}<h1>{escape(about["case"])} <span class="badge {name}">{name}</span>'
         f"</h1>{note}"
         f'<p class="notice">{escape(about["notice"])}</p><div class="reasons">{words}{items(more)}</div>'
         f"</header>"

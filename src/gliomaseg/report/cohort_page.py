@@ -12,12 +12,11 @@ from html import escape
 from gliomaseg import __version__
 from gliomaseg.console import RESEARCH_USE
 from gliomaseg.labels import REGION_TITLES
-from gliomaseg.report.case_page import VERDICTS
 from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.html import base64_text, page
 
 SCRIPTS = ("cohort.js",)
-NAMES = {**VERDICTS, "failed": "failed"}
+STATES = ("ok", "check", "doubtful", "failed")
 _NUMBERS = (
     ("WT, ml", "wt_volume_ml", 1),
     ("TC, ml", "tc_volume_ml", 1),
@@ -31,8 +30,8 @@ _BINS = 24
 def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool = False) -> str:
     """Return the page as HTML; links are those of the entries."""
     entries = ordered(entries)
-    counts = {name: sum(entry.verdict == name for entry in entries) for name in NAMES}
-    words = ", ".join(f"{counts[name]} {NAMES[name]}" for name in NAMES if counts[name])
+    counts = {name: sum(entry.verdict == name for entry in entries) for name in STATES}
+    words = ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
     header = (
         f"<header><h1>{escape(title)}</h1><p>{len(entries)} cases: {escape(words)}</p>"
         f'<p class="notice">{escape(RESEARCH_USE)}</p></header>'
@@ -47,7 +46,7 @@ def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool
 
 
 def _controls() -> str:
-    options = "".join(f'<option value="{name}">{escape(words)}</option>' for name, words in NAMES.items())
+    options = "".join(f'<option value="{name}">{name}</option>' for name in STATES)
     return (
         '<section aria-label="Cases"><h2>Cases</h2><div class="controls screen" id="controls" hidden>'
         '<div class="group"><label>Find <input type="search" id="find" placeholder="id, reason, side, '
@@ -86,7 +85,7 @@ def _row(entry: Entry) -> str:
     return (
         f'<tr data-verdict="{verdict}"><td>{picture}</td><th scope="row">{link}</th>'
         f'<td class="words"><span class="badge '
-        f'{verdict}">{escape(NAMES.get(entry.verdict, entry.verdict))}</span>{reasons}</td>'
+        f'{verdict}">{escape(entry.verdict)}</span>{reasons}</td>'
         f'{cells}<td class="words">{escape(side)}</td><td class="words">{escape(missing)}'
         f"</td>{_number(entry.seconds, 1)}</tr>"
     )
