@@ -3,8 +3,8 @@
     python benchmarks/measurements.py ../shared/data/brats --write docs/measurements.md
 
 Bodies are turned at random and shifted by part of a voxel; RANO lines are compared with the axes of the
-ellipse in which the axial plane cuts an ellipsoid. The real cases give the seconds, the spread of the
-midline, and how often a volume range holds the experts' volume (cases the shipped model has not seen).
+ellipse in which the axial plane cuts an ellipsoid. The real cases give the seconds and
+the spread of the midline.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gliomaseg import Segmenter, find_cases
+from gliomaseg import find_cases
 from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.nifti import read_labels
-from gliomaseg.labels import Modality, Region
+from gliomaseg.labels import Modality
 from gliomaseg.results.diameters import find_diameters
 from gliomaseg.results.measure import measure
 from gliomaseg.results.midline import find_midline
@@ -99,43 +99,18 @@ def real_lines(data: Path) -> list[str]:
         started = time.perf_counter()
         measure(reference, images=images)
         seconds.append(time.perf_counter() - started)
-    lines = [
+    return [
         f"- All measurements of a case take {statistics.median(seconds):.2f} s (median of {len(cases)} real "
         f"cases, {max(seconds):.2f} s at most) on {os.cpu_count()} cores, {load()}.",
         f"- {len(cases)} BraTS cases, all registered to one template: the estimated midline at the middle of "
         f"the image is the same within {statistics.stdev(middles):.1f} mm (standard deviation; "
         f"{min(middles):.1f} to {max(middles):.1f} mm).",
     ]
-    return lines + range_lines(cases)
 
 
 def load() -> str:
     """Return how busy the machine was, where it tells."""
     return f"load average {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else "load unknown"
-
-
-def range_lines(cases: list) -> list[str]:
-    """Return how often the volume range holds the experts' volume in cases the model has not seen."""
-    segmenter = Segmenter.load()
-    unseen = segmenter.held_out(cases)
-    held = dict.fromkeys(Region, 0)
-    widths: dict[Region, list[float]] = {region: [] for region in Region}
-    for case in unseen:
-        sizes = segmenter.segment(case).measurements
-        truth = measure(read_labels(case.reference, case.scheme))
-        for size in sizes.regions:
-            low, high = size.range_ml
-            held[size.region] += low <= truth.volume_ml(size.region) <= high
-            widths[size.region].append((high - low) / max(size.volume_ml, 0.1))
-        print(case.id, {s.region.value: (s.range_ml, truth.volume_ml(s.region)) for s in sizes.regions})
-    words = ", ".join(
-        f"{region.upper()} in {held[region]} (range {100 * statistics.median(widths[region]):.0f} % wide)"
-        for region in Region
-    )
-    known = (
-        f"- Of {len(unseen)} cases that the shipped model has not seen, the range holds the experts' volume"
-    )
-    return [f"{known} of {words}."]
 
 
 def filled(text: str, name: str, content: str) -> str:

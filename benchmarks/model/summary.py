@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def main() -> None:
             **CHANGES[best_processing(cases)],
             "temperatures": [temperature(cases, r) for r in Region],
             "dice_lines": [useful_line(cases, r) for r in Region],
+            "volume_widths": [volume_width(cases, r) for r in Region],
         },
         "expected": {
             "cases": len(cases),
@@ -153,13 +155,50 @@ def certainty(cases: Cases, region: str) -> dict[str, Any]:
             start, slope = line(others[name], region, fitted[name])
             predicted.append(min(1, max(0, start + slope * value)))
             true.append(case["dice"][ALL][region])
+    held, ratio = held_volumes(cases, region)
     return {
+        "cases": len(cases),
+        "volumes_held": held,
+        "volume_ratio": round(ratio, 2),
         "ece_before": round(calibration_error(cases, region, dict.fromkeys(cases, 1.0)), 5),
         "ece_after": round(calibration_error(cases, region, fitted), 5),
         "dice_correlation": round(float(np.corrcoef(predicted, true)[0, 1]), 3),
         "dice_error": round(float(np.mean(np.abs(np.subtract(predicted, true)))), 3),
         "predicted": len(predicted),
     }
+
+
+def needed_width(case: dict[str, Any], region: str) -> float:
+    """Return how many times the model's own range must be widened to hold the true volume (certainty.py)."""
+    found = case["regions"][region]
+    true, sure, even, hardly = found["volume"], *(found["at"][level] for level in ("0.9", "0.5", "0.1"))
+    if even == 0:
+        return 0.0 if true <= hardly else math.inf
+    end = hardly if true > even else sure
+    if true == even or end == 0:
+        return 0.0
+    return math.log(true / even) / math.log(end / even) if true and end != even else math.inf
+
+
+def volume_width(cases: Cases, region: str) -> float:
+    """Return the least width that held 90 % of true volumes, as one more case asks for (split conformal)."""
+    needed = sorted(needed_width(case, region) for case in cases.values())
+    rank = min(math.ceil(0.9 * (len(needed) + 1)), len(needed))
+    return round(max(0.1, *(width for width in needed[:rank] if width < math.inf)) + 0.005, 2)
+
+
+def held_volumes(cases: Cases, region: str) -> tuple[int, float]:
+    """Return how many true volumes the intervals held, and how many times their low ends their high ends are.
+
+    Each case by what held the volumes of the others; the ratio is the median.
+    """
+    held, ratios = 0, []
+    for name, case in cases.items():
+        width = volume_width({k: v for k, v in cases.items() if k != name}, region)
+        held += needed_width(case, region) <= width
+        at = case["regions"][region]["at"]
+        ratios.append((at["0.1"] / at["0.9"]) ** width if at["0.9"] else math.inf)
+    return held, float(np.median(ratios))
 
 
 def best_processing(cases: Cases) -> str:
@@ -285,18 +324,21 @@ def certainty_table(measured: dict[str, Any]) -> list[str]:
     """Return calibration and the prediction of Dice."""
     lines = [
         "| region | temperature | calibration error before | after | predicted and true Dice: correlation "
-        "| mean error | cases |",
-        "|---|---|---|---|---|---|---|",
+        "| mean error | cases | width of 90 % intervals | true volumes held | high end / low end, median |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for r, t in zip(Region, measured["segment"]["temperatures"], strict=True):
+    chosen = measured["segment"]
+    for r, t, width in zip(Region, chosen["temperatures"], chosen["volume_widths"], strict=True):
         c = measured["certainty"][r]
         lines.append(
             f"| {r.upper()} | {t:.2f} | {c['ece_before']:.5f} | {c['ece_after']:.5f} "
-            f"| {c['dice_correlation']:.2f} | {c['dice_error']:.3f} | {c['predicted']} |"
+            f"| {c['dice_correlation']:.2f} | {c['dice_error']:.3f} | {c['predicted']} "
+            f"| {width:.2f} | {c['volumes_held']} of {c['cases']} | {c['volume_ratio']:.1f} |"
         )
     words = (
         "Each case by what was fitted to the others; cases in which nothing was found predict nothing. "
-        f"A region whose prediction correlates by less than {LEAST_CORRELATION} is not predicted in results."
+        f"A region whose prediction correlates by less than {LEAST_CORRELATION} is not predicted in results. "
+        "An interval is the model's own range of the volume, so many times as wide."
     )
     return [*lines, "", words]
 

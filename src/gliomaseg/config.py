@@ -194,6 +194,8 @@ class SegmentSettings(_Section):
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
     """For each region (a, b): the Dice to predict is a + b times what the probabilities imply; null: none."""
+    volume_widths: tuple[Positive, ...] | None = None
+    """For each region, how much wider its volume's interval is than the model's own range; null: none."""
 
 
 class Settings(_Section):
@@ -214,7 +216,7 @@ class Settings(_Section):
             "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
             **{
                 f"segment.{name}": (len(given), len(self.network.regions))
-                for name in ("thresholds", "temperatures", "dice_lines")
+                for name in ("thresholds", "temperatures", "dice_lines", "volume_widths")
                 if (given := getattr(self.segment, name)) is not None
             },
             "training.patch": (len(self.training.patch), self.network.dimensions),

@@ -53,8 +53,20 @@ def test_maps_and_ranges() -> None:
     assert values(maps["unc_core"]) == [100, 81]
     assert values(maps["unc_whole"]) == [100, 0]
     assert maps["unc_whole"].dtype == np.uint8
-    expected = {WT: Certainty((1, 2)), TC: Certainty((0, 2)), ET: Certainty((0, 1))}
-    assert certainty_of(TWO, load_settings()) == expected
+
+
+def test_an_interval_is_the_models_range_widened_in_the_logarithm() -> None:
+    """16 voxels: 2 above 0.9, 4 above 0.5, 8 above 0.1, so 4 * (2/4)**2 = 1 to 4 * (8/4)**2 = 16."""
+    wt = np.repeat(np.float32([0.95, 0.8, 0.3, 0.05]), [2, 2, 4, 8])
+    # of ET nothing is even likely, and 6 voxels are hardly; TC may not be larger than WT: not 4 * 2**3
+    given = np.stack([wt, wt, np.minimum(wt, 0.3)])[..., None, None]
+    given[2, :2] = 0
+    found = certainty_of(given, load_settings("unet3d", ["segment.volume_widths=[2, 3, 1]"]))
+    assert {region: sure.voxels for region, sure in found.items()} == {WT: (1, 16), TC: (0.5, 16), ET: (0, 6)}
+
+
+def test_without_cross_validation_there_is_no_interval() -> None:
+    assert set(certainty_of(TWO, load_settings()).values()) == {Certainty(None, None)}
 
 
 def test_calibration_divides_logits() -> None:

@@ -87,7 +87,7 @@ def _key_numbers(about: Mapping[str, Any]) -> str:
     for region in sizes["regions"]:
         low, high = region["volume_low_ml"], region["volume_high_ml"]
         span = (
-            f"model's range {millilitres(low)} to {millilitres(high)}"
+            f"90 % interval {millilitres(low)} to {millilitres(high)}"
             if low is not None
             else f"{_count(region['lesions'], 'lesion')}"
         )

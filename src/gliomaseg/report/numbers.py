@@ -27,9 +27,8 @@ def measurements(report: Report) -> str:
     scheme = f"Label map, {report.about['scheme']}"
     words = (
         f"Lesions are voxels joined by a face, an edge or a corner, {sizes['least_lesion_ml']} ml or more. "
-        "Surface, sphericity, centre (RAS+) and longest diameter are of the largest one. The range goes from "
-        "the voxels that the model calls at least 90 % probable to those at least 10 % probable: it is "
-        "no confidence interval."
+        "Surface, sphericity, centre (RAS+) and longest diameter are of the largest one. In the 90 % "
+        "interval nine of ten true volumes are expected: cross-validation tells how wide it must be."
     )
     small = table(_tissues(sizes), caption=scheme, heads=2) + table(_fractions(sizes), caption="Fractions")
     return (
@@ -39,8 +38,8 @@ def measurements(report: Report) -> str:
 
 
 def _regions(sizes: Mapping[str, Any]) -> list[list[str]]:
-    heads = "region|volume, ml|range, ml|lesions|largest, ml|longest, mm|surface, mm²|sphericity|centre, mm"
-    rows = [heads.split("|")]
+    heads = ["region", "volume, ml", "90 % interval, ml", "lesions", "largest, ml"]
+    rows = [[*heads, "longest, mm", "surface, mm²", "sphericity", "centre, mm"]]
     for region in sizes["regions"]:
         low, high = region["volume_low_ml"], region["volume_high_ml"]
         span = f"{millilitres(low)} to {millilitres(high)}" if low is not None else "not known"

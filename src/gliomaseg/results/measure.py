@@ -101,10 +101,17 @@ def _volumes(
         total = sum(voxels.get(tissue, 0) for tissue in REGION_TISSUES[region])
         size, sure = RegionSize(region, total, total * voxel_ml), certainty.get(region)
         if sure:
-            low, high = (count * voxel_ml for count in sure.voxels)
-            size = replace(size, range_ml=(low, high), predicted_dice=sure.dice)
+            size = replace(size, range_ml=_range_ml(total, sure, voxel_ml), predicted_dice=sure.dice)
         regions.append(size)
     return Measurements(voxel_ml, tuple(tissues), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
+
+
+def _range_ml(voxels: int, sure: Certainty, voxel_ml: float) -> tuple[float, float] | None:
+    """Return the interval of a volume, which holds the volume that was found."""
+    if sure.voxels is None:
+        return None
+    low, high = sure.voxels
+    return min(low, voxels) * voxel_ml, max(high, voxels) * voxel_ml
 
 
 class _Crop:

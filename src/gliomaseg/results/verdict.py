@@ -18,9 +18,9 @@ from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 #: Whole tumour in ml (14.8 to 263.8) and its lesions of 0.05 ml or more, in the 51 expert label maps.
 EXPERT_WT_ML = (14, 264)
 EXPERT_LESIONS = 3
-#: The volume range of a region is wide when its upper end is so many times the lower one, as in 3 of 12 cases
-#: that the shipped model had not seen.
-WIDE_RANGE = 2.5
+#: The interval of a volume is wide when its upper end is so many times the lower one: not even the order of
+#: magnitude is known.
+WIDE_RANGE = 10
 #: Thicker voxels than in the training data (1 mm) by more than this are said.
 THICK_MM = 2.0
 
@@ -108,7 +108,7 @@ def _ranges(sizes: Measurements) -> list[str]:
             low, high = size.range_ml
             reasons.append(
                 f"The model is unsure of {size.region.upper()}: "
-                f"{low:.1f} to {high:.1f} ml around {size.volume_ml:.1f}."
+                f"{size.volume_ml:.1f} ml, and anything from {low:.1f} to {high:.1f} ml would not surprise."
             )
     return reasons
 
