@@ -531,6 +531,11 @@ def cut_off(exam: Exam) -> None:
     exam.change(lambda a: a[:, :, :38])
 
 
+@row(47, "W-COVER", "t1n lacks")
+def one_sequence_cut_off(exam: Exam) -> None:
+    exam.change(lambda a: np.where((a != 0) & (np.arange(a.shape[0]) < 36)[:, None, None], 1, a), "t1")
+
+
 @row(81, "W-ALIGN", "seems not to lie on")
 def another_patient(exam: Exam) -> None:
     other = make_phantom("small", seed=5).images.array[2]

@@ -111,7 +111,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(46, "a brain without tumour", "works", "W-NOTUMOUR"),
     Row(
-        47, "an image that ends within the brain", "warned", "W-EDGE", "but below, where BraTS images end too"
+        47,
+        "an image, or one sequence, that ends within the brain",
+        "warned",
+        "W-EDGE W-COVER",
+        "but below, where BraTS images end too; padding counts as missing",
     ),
     Row(48, "motion, low signal, strong bias", "open", "", "no quality score yet"),
     Row(49, "labels such as 2.9999", "works", "", "rounded within 0.01; evaluate notes it"),

@@ -82,6 +82,8 @@ class AugmentSettings(_Section):
     """Chance of putting a tumour of another training case into a patch."""
     drop_modality: Fraction = 0.0
     """Chance of leaving out one or more sequences, so that the network learns to do without them."""
+    cut: Fraction = 0.1
+    """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
     intensity: Fraction = 0.5
     """Chance, per channel, of a change of brightness, contrast and gamma."""
     brightness: float = 0.3

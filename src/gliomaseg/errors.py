@@ -83,6 +83,7 @@ WARNINGS: dict[str, str] = {
     "W-MISSING": "a sequence is missing, and the model did without it",
     "W-UNLIKE": "the sequences look unlike those of BraTS",
     "W-CONTRAST": "the T1 with contrast shows no more enhancement than the T1 without",
+    "W-COVER": "a sequence does not cover the whole brain",
     "W-EDGE": "the brain touches the edge of the image",
     "W-FORCED": "what would be refused went on: with --force, or in training, where it is a warning",
     "W-NOTUMOUR": "no tumour was found: all volumes are 0",

@@ -19,6 +19,9 @@ from gliomaseg.imaging.tumour import TumourSpec
 from gliomaseg.imaging.volume import Volume
 from gliomaseg.labels import Modality
 
+#: Real cases with a sequence that ends within the brain.
+LACKING = ("BraTS2021_01482", "Brats18_2013_20_1")
+
 
 def codes(volume: Volume, *, force: bool = False) -> list[str]:
     try:
@@ -128,6 +131,6 @@ def test_no_false_alarm_on_real_cases(real_cases: list[Case]) -> None:
     """All 51 are looked at by benchmarks/content_checks.py; a test has time for some."""
     for case in real_cases[::17]:
         volume = read_case(case, tuple(Modality))
-        assert codes(volume) == []
+        assert codes(volume) == (["W-COVER"] if case.id in LACKING else [])
         assert case.reference is not None
         assert check_reference_content(volume, read_labels(case.reference, case.scheme), case.id) == ()

@@ -13,7 +13,7 @@ from gliomaseg.config import AugmentSettings
 from gliomaseg.learning.augment import augment
 from gliomaseg.learning.patch import Warp, draw_warp, sample_patch
 
-STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0)
+STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0, cut=0)
 ALL = AugmentSettings(flip=1, affine=1, intensity=1, noise_chance=1, blur=1, bias=1)
 QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 """Patch offset (1, 0, 0) is case offset (0, 1, 0): a quarter turn about z."""
@@ -292,6 +292,28 @@ class TestSequencesLeftOut:
     def test_one_sequence_is_never_left_out(self) -> None:
         settings = STILL.model_copy(update={"drop_modality": 1.0})
         image, _ = augment(torch.ones(1, 4, 4, 4), torch.zeros(4, 4, 4), settings, np.random.default_rng(0))
+        assert image.all()
+
+
+class TestAFieldOfViewThatEnds:
+    CUT = STILL.model_copy(update={"cut": 1.0})
+
+    def test_one_sequence_ends_at_a_plane(self) -> None:
+        rng, ends = np.random.default_rng(0), set()
+        for _ in range(200):
+            image, _ = augment(torch.ones(4, 6, 6, 6), torch.zeros(6, 6, 6), self.CUT, rng)
+            cut = [channel.numpy() for channel in image if not channel.all()]
+            assert len(cut) <= 1
+            for channel in cut:
+                axes = [a for a in range(3) if not channel.any(tuple({0, 1, 2} - {a})).all()]
+                assert len(axes) == 1 or not channel.any()
+                there = channel.any(tuple({0, 1, 2} - {axes[0]}))
+                assert np.count_nonzero(np.diff(there)) <= 1
+                ends.add((axes[0], bool(there[0])))
+        assert len(ends) == 6
+
+    def test_the_only_sequence_is_never_cut(self) -> None:
+        image, _ = augment(torch.ones(1, 6, 6, 6), torch.zeros(6, 6, 6), self.CUT, np.random.default_rng(0))
         assert image.all()
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gliomaseg.errors import CaseError, GliomasegError, Note
 from gliomaseg.imaging.align import alignment
 from gliomaseg.imaging.appearance import AS_GIVEN, likeness, pair_features
+from gliomaseg.imaging.coverage import cover
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import Modality, Region
 
@@ -55,17 +56,16 @@ class _Look(NamedTuple):
 
 
 def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volume:
-    """Return ``volume`` with what was noticed added to its notes.
+    """Return ``volume`` with what was noticed added to its notes, and padding within the brain taken out.
 
     Raises CaseError (E-SKULL, E-NOTBRAIN, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these become
     notes. The sequences are compared with each other only if all four are there.
     """
-    look = _look(volume, case_id)
-    checks = [_check_head, *([_check_sequences] if volume.channels == tuple(Modality) else [])]
-    notes: list[Note] = []
-    for check in checks:
-        notes += _forced(lambda check=check: check(look), force)  # type: ignore[misc]
-    return replace(volume, notes=(*volume.notes, *notes, *_edge_notes(volume, case_id)))
+    look, covered = _look(volume, case_id), cover(volume, case_id)
+    notes = _forced(lambda: _check_head(look), force)
+    if volume.channels == tuple(Modality):
+        notes += _forced(lambda: _check_sequences(look), force)
+    return replace(covered, notes=(*covered.notes, *notes, *_edge_notes(volume, case_id)))
 
 
 def check_reference_content(

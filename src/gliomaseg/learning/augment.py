@@ -39,6 +39,8 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
         channel.numpy()[...] *= brain
     if rng.random() < settings.drop_modality:
         image[_dropped(len(image), rng)] = 0
+    if len(image) > 1 and rng.random() < settings.cut:
+        _cut(image[int(rng.integers(len(image)))], rng)
     return image, label
 
 
@@ -70,6 +72,15 @@ def _shade(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
     smooth = _enlarged(torch.from_numpy(knots.astype(np.float32)).exp(), channel.shape, align_corners=True)
     low = float(channel.min())
     channel.sub_(low).mul_(smooth).add_(low)
+
+
+def _cut(channel: Tensor, rng: Rng) -> None:
+    """Set a channel to 0 on one side of a plane across some axis."""
+    axis = int(rng.integers(channel.ndim))
+    size = channel.shape[axis]
+    at = int(rng.integers(size + 1))
+    start, stop = (0, at) if rng.random() < 0.5 else (at, size)
+    channel.narrow(axis, start, stop - start).zero_()
 
 
 def _dropped(count: int, rng: Rng) -> list[int]:
