@@ -486,7 +486,7 @@ def no_contrast(exam: Exam) -> None:
     exam.save(np.where(array > 0, np.clip(array + noise, 1, None), 0), affine, "t1ce", "i2")
 
 
-@row(41, "E-MODALITY", "has no t2w")
+@row(41, "W-MISSING", "has no t2w")
 def missing(exam: Exam) -> None:
     exam.file().unlink()
 

@@ -163,6 +163,17 @@ def test_json_is_one_document_on_stdout(run: Run, exam: Path, tmp_path: Path) ->
     assert (code, json.loads(out)["error"]["code"]) == (1, "E-NOFILE")
 
 
+def test_a_missing_sequence_is_told_and_done_without(run: Run, exam: Path, tmp_path: Path) -> None:
+    _drop_t2(exam)
+    code, _, err = run("segment", exam, "-o", tmp_path / "out")
+    assert code == 0
+    assert "has no t2w" in err
+    assert "Dice to expect without: WT 0." in err
+    record = json.loads((tmp_path / "out" / exam.name / "run.json").read_text())
+    assert record["missing"] == ["t2w"]
+    assert set(record["expected_dice"]) == {"wt", "tc", "et"}
+
+
 def _drop_t2(exam: Path) -> None:
     (exam / f"{exam.name}_t2.nii.gz").unlink()
 
@@ -195,7 +206,6 @@ def _empty_t2(exam: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "fragment"),
     [
-        (_drop_t2, "E-MODALITY", "t2w"),
         (_flip_a_byte, "E-CORRUPT", "flair"),
         (_move_t1c, "E-GRID", "t1c"),
         (_copy_t1_over_t1c, "E-DUPLICATE", "t1c"),

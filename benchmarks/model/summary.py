@@ -24,7 +24,7 @@ from gliomaseg.labels import MODALITY_TITLES, Modality, Region
 Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).parents[2]
 PAGE, MEASURED = ROOT / "docs" / "cross-validation.md", ROOT / "docs" / "model" / "measured.json"
-RECORD = "docs/model/gliomaseg-second.json"
+RECORD = "docs/model/gliomaseg-third.json"
 #: Settings that tell folds of one recipe apart.
 OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
 ALL = " ".join(Modality)
@@ -155,11 +155,10 @@ def certainty(cases: Cases, region: str) -> dict[str, Any]:
             start, slope = line(others[name], region, fitted[name])
             predicted.append(min(1, max(0, start + slope * value)))
             true.append(case["dice"][ALL][region])
-    held, ratio = held_volumes(cases, region)
     return {
         "cases": len(cases),
-        "volumes_held": held,
-        "volume_ratio": round(ratio, 2),
+        "own_range_held": own_range(cases, region),
+        "interval_ratio": end_ratio(cases, region),
         "ece_before": round(calibration_error(cases, region, dict.fromkeys(cases, 1.0)), 5),
         "ece_after": round(calibration_error(cases, region, fitted), 5),
         "dice_correlation": round(float(np.corrcoef(predicted, true)[0, 1]), 3),
@@ -169,7 +168,7 @@ def certainty(cases: Cases, region: str) -> dict[str, Any]:
 
 
 def needed_width(case: dict[str, Any], region: str) -> float:
-    """Return how many times the model's own range must be widened to hold the true volume (certainty.py)."""
+    """Return how far the model's own range must be widened to hold the true volume (certainty.py)."""
     found = case["regions"][region]
     true, sure, even, hardly = found["volume"], *(found["at"][level] for level in ("0.9", "0.5", "0.1"))
     if even == 0:
@@ -180,25 +179,29 @@ def needed_width(case: dict[str, Any], region: str) -> float:
     return math.log(true / even) / math.log(end / even) if true and end != even else math.inf
 
 
-def volume_width(cases: Cases, region: str) -> float:
-    """Return the least width that held 90 % of true volumes, as one more case asks for (split conformal)."""
-    needed = sorted(needed_width(case, region) for case in cases.values())
-    rank = min(math.ceil(0.9 * (len(needed) + 1)), len(needed))
-    return round(max(0.1, *(width for width in needed[:rank] if width < math.inf)) + 0.005, 2)
+def volume_width(cases: Cases, region: str) -> float | None:
+    """Return the width that holds a further true volume with a chance of 90 % or more (conformal prediction).
 
-
-def held_volumes(cases: Cases, region: str) -> tuple[int, float]:
-    """Return how many true volumes the intervals held, and how many times their low ends their high ends are.
-
-    Each case by what held the volumes of the others; the ratio is the median.
+    It is the ceil(0.9 (n + 1))-th of the n widths that were needed; None if that is infinite, or n below 9.
     """
-    held, ratios = 0, []
-    for name, case in cases.items():
-        width = volume_width({k: v for k, v in cases.items() if k != name}, region)
-        held += needed_width(case, region) <= width
-        at = case["regions"][region]["at"]
-        ratios.append((at["0.1"] / at["0.9"]) ** width if at["0.9"] else math.inf)
-    return held, float(np.median(ratios))
+    needed = sorted(needed_width(case, region) for case in cases.values())
+    rank = math.ceil(0.9 * (len(needed) + 1))
+    if rank > len(needed) or needed[rank - 1] == math.inf:
+        return None
+    return math.ceil(100 * max(needed[rank - 1], 0.1)) / 100
+
+
+def own_range(cases: Cases, region: str) -> int:
+    """Return how many true volumes the model's own range holds."""
+    return sum(needed_width(case, region) <= 1 for case in cases.values())
+
+
+def end_ratio(cases: Cases, region: str) -> float | None:
+    """Return the upper end of the interval divided by the lower end, the median of the cases."""
+    width, at = volume_width(cases, region), [case["regions"][region]["at"] for case in cases.values()]
+    ratios = [(a["0.1"] / a["0.9"]) ** (width or 0) if a["0.9"] else math.inf for a in at]
+    middle = float(np.median(ratios))
+    return round(middle, 2) if width and middle < math.inf else None
 
 
 def best_processing(cases: Cases) -> str:
@@ -324,7 +327,9 @@ def certainty_table(measured: dict[str, Any]) -> list[str]:
     """Return calibration and the prediction of Dice."""
     lines = [
         "| region | temperature | calibration error before | after | predicted and true Dice: correlation "
-        "| mean error | cases | width of 90 % intervals | true volumes held | high end / low end, median |",
+        "| mean error | cases "
+        "| true volumes in the model's own range "
+        "| width of the 90 % interval | its upper end / lower end, median |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     chosen = measured["segment"]
@@ -333,12 +338,17 @@ def certainty_table(measured: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {r.upper()} | {t:.2f} | {c['ece_before']:.5f} | {c['ece_after']:.5f} "
             f"| {c['dice_correlation']:.2f} | {c['dice_error']:.3f} | {c['predicted']} "
-            f"| {width:.2f} | {c['volumes_held']} of {c['cases']} | {c['volume_ratio']:.1f} |"
+            f"| {c['own_range_held']} of {c['cases']} | {width or '-'} | {c['interval_ratio'] or '-'} |"
         )
+    count = measured["certainty"]["cases"]
+    rank = math.ceil(0.9 * (count + 1))
     words = (
         "Each case by what was fitted to the others; cases in which nothing was found predict nothing. "
         f"A region whose prediction correlates by less than {LEAST_CORRELATION} is not predicted in results. "
-        "An interval is the model's own range of the volume, so many times as wide."
+        "The ends of an interval are V (v / V)^width, with V voxels above a probability of 0.5 and v above "
+        f"0.9 or 0.1. The width is the {rank}th smallest that the {count} cases needed: a further case "
+        "like them, segmented by a network like theirs, is held with a chance of 90 % or more; how much more "
+        "is uncertain with few cases. The model's own range has the width 1."
     )
     return [*lines, "", words]
 

@@ -98,7 +98,7 @@ ROWS: tuple[Row, ...] = (
     Row(38, "swapped sequences", "refused", "E-MODALITY-ORDER", "--force goes on"),
     Row(39, "one image given twice", "refused", "E-DUPLICATE", "also when it is only rescaled"),
     Row(40, "T1 in place of T1 with contrast", "warned", "W-CONTRAST"),
-    Row(41, "a missing sequence", "refused", "E-MODALITY", "W-MISSING with a model that can do without"),
+    Row(41, "a missing sequence", "warned", "W-MISSING", "E-MODALITY with a model that can't do without"),
     Row(42, "the skull left on", "refused", "E-SKULL", "no brain extraction yet; --force goes on"),
     Row(43, "already stripped, but asked to strip", "open", "", "there is no brain extraction yet"),
     Row(44, "no brain: too small, or unlike its sequences", "refused", "E-NOTBRAIN", "--force goes on"),

@@ -82,7 +82,7 @@ class AugmentSettings(_Section):
     """Chance of putting a tumour of another training case into a patch."""
     drop_modality: Fraction = 0.0
     """Chance of leaving out one or more sequences, so that the network learns to do without them."""
-    cut: Fraction = 0.1
+    cut: Fraction = 0.0
     """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
     intensity: Fraction = 0.5
     """Chance, per channel, of a change of brightness, contrast and gamma."""
@@ -196,8 +196,8 @@ class SegmentSettings(_Section):
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
     """For each region (a, b): the Dice to predict is a + b times what the probabilities imply; null: none."""
-    volume_widths: tuple[Positive, ...] | None = None
-    """For each region, how much wider its volume's interval is than the model's own range; null: none."""
+    volume_widths: tuple[Positive | None, ...] | None = None
+    """For each region, how far its volume's interval goes: an exponent (results/certainty.py); null: none."""
 
 
 class Settings(_Section):

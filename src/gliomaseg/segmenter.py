@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import __version__, console, files
+from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
@@ -23,9 +24,9 @@ from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
+from gliomaseg.inference.looks import infer_looks
 from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
-from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality
 from gliomaseg.result import Result, timed
 from gliomaseg.results.certainty import certainty_maps, certainty_of
@@ -168,16 +169,23 @@ class Segmenter:
         inference = self.settings.inference.model_copy(update={"window_voxels": opened.window})
         settings = self.settings.model_copy(update={"inference": inference})
         with _stage("infer", stage, seconds):
-            probabilities = infer_mirrored(prepared.image, prepared.valid, self.engine, settings)
+            probabilities = infer_looks(prepared.image, prepared.valid, self.engine, settings)
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = prepared.restore(labels).astype(np.uint8, copy=False)
-            certainty = certainty_of(probabilities, settings)
+            certainty = certainty_of(probabilities[(slice(None), *prepared.valid)], self._known(opened))
             maps = certainty_maps(probabilities, settings) if self.maps else {}
             maps = {name: prepared.restore(found) for name, found in maps.items()}
         segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
         provenance = {**opened.provenance, "window_voxels": opened.window}
         return Result(opened.case, opened.images, segmentation, provenance, seconds, certainty, maps)
+
+    def _known(self, opened: Opened) -> Settings:
+        """Return the settings, without what was measured on cases with all sequences if one is missing."""
+        if opened.images.channels == self.settings.network.modalities:
+            return self.settings
+        segment = self.settings.segment.model_copy(update={"dice_lines": None, "volume_widths": None})
+        return self.settings.model_copy(update={"segment": segment})
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""

@@ -10,8 +10,9 @@ import pytest
 from gliomaseg.imaging.content import check_content
 from gliomaseg.imaging.coverage import cover
 from gliomaseg.imaging.phantom import Phantom
-from gliomaseg.imaging.volume import Volume
+from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
+from gliomaseg.results.measure import measure
 
 QUARTER = (slice(None), slice(None, 36))
 
@@ -32,8 +33,10 @@ def test_what_a_sequence_lacks_is_told_and_0(phantom: Phantom, value: int) -> No
     assert not found.array[0][QUARTER].any()
     np.testing.assert_array_equal(found.array[1:], before[1:])
     np.testing.assert_array_equal(given.array, before)
-    (note,) = found.notes
-    assert note.code == "W-COVER"
+    *repairs, note = found.notes
+    assert {n.code for n in found.notes} == {"W-COVER"}
+    count = np.count_nonzero(before[0] == 1)
+    assert [f"{count:,} voxels of t1n hold the number 1" in n.what for n in repairs] == [True] * value
     brain = phantom.images.array[1] != 0
     lacking = np.count_nonzero(brain[QUARTER]) / np.count_nonzero(brain)
     told = float(note.what.partition("lacks ")[2].partition("%")[0]) / 100
@@ -54,14 +57,48 @@ def test_a_bright_number_is_tissue(phantom: Phantom) -> None:
     assert cover(given, "x").array is given.array
 
 
-def test_few_grey_levels_are_no_padding(phantom: Phantom) -> None:
-    array = np.ceil(phantom.images.array / phantom.images.array.max() * 12).astype(np.int16)
+def test_clipped_liquid_is_tissue(phantom: Phantom) -> None:
+    """Many dark voxels of one value that lie here and there, as where FLAIR nulls the liquid."""
+    array = phantom.images.array.astype(np.float32)
+    brain = array[3][array[3] > 0]
+    array[3] = np.where(array[3] > 0, np.maximum(array[3], np.percentile(brain, 5)), 0)
     given = replace(phantom.images, array=array)
     assert cover(given, "x").array is array
+    assert cover(given, "x").notes == ()
+
+
+@pytest.mark.parametrize(("times", "goes"), [(3, False), (8, True)])
+def test_padding_is_more_frequent_than_any_tissue(times: int, goes: bool) -> None:
+    """A block of 16 planes; behind it as many levels of tissue as make each so many times rarer."""
+    array = np.zeros((1, 64, 32, 32), np.int16)
+    array[0, :16] = 1
+    place = np.arange(48 * 32 * 32).reshape(48, 32, 32)
+    array[0, 16:] = 2 + place // 4 % (3 * times)
+    given = Volume(array, Grid((64, 32, 32), np.eye(4)), ("t1n",))
+    assert (cover(given, "x").array is not array) == goes
+
+
+@pytest.mark.parametrize(("planes", "goes"), [(1, False), (8, True)])
+def test_a_little_of_one_number_stays(phantom: Phantom, planes: int, goes: bool) -> None:
+    """Of about 14 planes that are looked at, one or two may be of one number."""
+    array = phantom.images.array.copy()
+    first = int(np.flatnonzero(array[0].any((1, 2)))[0])
+    part = array[0, : first + planes]
+    part[part != 0] = 1
+    found = cover(replace(phantom.images, array=array), "x")
+    assert (found.array is not array) == goes
+
+
+def test_the_brain_is_measured_where_any_sequence_shows_it(phantom: Phantom) -> None:
+    given = cover(padded(phantom, 1), "x")
+    whole, part = (measure(phantom.reference, images=images) for images in (phantom.images, given))
+    assert part.brain_ml == whole.brain_ml
+    assert part.side == whole.side
 
 
 def test_a_lone_sequence_is_cleaned_but_not_compared(phantom: Phantom) -> None:
     given = padded(phantom, 1)
     lone = cover(replace(given, array=given.array[:1], channels=(Modality.T1N,)), "x")
     assert not lone.array[0][QUARTER].any()
-    assert lone.notes == ()
+    (note,) = lone.notes
+    assert "hold the number 1" in note.what

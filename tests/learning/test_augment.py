@@ -306,15 +306,27 @@ class TestAFieldOfViewThatEnds:
             assert len(cut) <= 1
             for channel in cut:
                 axes = [a for a in range(3) if not channel.any(tuple({0, 1, 2} - {a})).all()]
-                assert len(axes) == 1 or not channel.any()
+                assert len(axes) == 1
                 there = channel.any(tuple({0, 1, 2} - {axes[0]}))
                 assert np.count_nonzero(np.diff(there)) <= 1
                 ends.add((axes[0], bool(there[0])))
         assert len(ends) == 6
 
-    def test_the_only_sequence_is_never_cut(self) -> None:
-        image, _ = augment(torch.ones(1, 6, 6, 6), torch.zeros(6, 6, 6), self.CUT, np.random.default_rng(0))
-        assert image.all()
+    def test_a_slice_is_cut_within_its_plane(self) -> None:
+        for seed in range(50):
+            image, _ = augment(
+                torch.ones(2, 6, 6, 1), torch.zeros(6, 6, 1), self.CUT, np.random.default_rng(seed)
+            )
+            assert sorted(bool(channel.all()) for channel in image) == [False, True]
+            assert all(channel.any() for channel in image)
+
+    @pytest.mark.parametrize("channels", [1, 4])
+    def test_the_last_sequence_is_never_cut(self, channels: int) -> None:
+        settings = self.CUT.model_copy(update={"drop_modality": 1.0})
+        for seed in range(50):
+            rng = np.random.default_rng(seed)
+            image, _ = augment(torch.ones(channels, 6, 6, 6), torch.zeros(6, 6, 6), settings, rng)
+            assert any(channel.all() for channel in image)
 
 
 def test_a_bias_field_is_smooth_and_keeps_the_background() -> None:

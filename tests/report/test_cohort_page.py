@@ -28,9 +28,10 @@ def entry(name: str, volume: float = 100, verdict: str = "ok", **more: object) -
 def test_the_strangest_come_first() -> None:
     usual = [entry(f"case-{n:02}", 90 + n) for n in range(20)]
     found = ordered(
-        [*usual, entry("huge", 3000), entry("odd", verdict="doubtful"), entry("bad", verdict="failed")]
+        [*usual, entry("huge", 3000), entry("odd", 4000, verdict="doubtful"), entry("bad", verdict="failed")]
     )
     assert [e.case_id for e in found[:4]] == ["bad", "odd", "huge", "case-00"]
+    assert found[1].verdict == "doubtful", "an outlier does not make it better"
     assert found[2].verdict == "check"
     assert found[2].reasons == ("WT is unusually large in this cohort.",)
     assert ordered([*usual[:5], entry("huge", 3000)])[0].verdict == "ok", "too few to tell"

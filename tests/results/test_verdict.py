@@ -45,8 +45,8 @@ def test_every_rule_speaks() -> None:
     assert "4 separate parts" in reasons(many)
     thick = Grid((60, 60, 60), np.diag([1, 1, 5.0, 1]))
     assert "1 x 1 x 5 mm" in reasons(tumour(size=20), thick)
-    assert "unsure of ET" in reasons(tumour(), certainty={Region.ET: Certainty((90, 910))})
-    assert "unsure" not in reasons(tumour(), certainty={Region.ET: Certainty((110, 990), 0.9)})
+    assert "unsure of ET" in reasons(tumour(), certainty={Region.ET: Certainty((30, 910))})
+    assert "unsure" not in reasons(tumour(), certainty={Region.ET: Certainty((40, 1190), 0.9)})
 
 
 def test_notes_of_the_images_are_reasons() -> None:

@@ -14,34 +14,42 @@ import numpy.typing as npt
 from gliomaseg.errors import Note
 from gliomaseg.imaging.volume import Volume
 
-#: Every so many voxels along each axis are enough to find what is everywhere.
+Numbers = npt.NDArray[np.generic]
+
+#: Every so many voxels along each axis are enough to find what fills a part.
 _STEP = 4
 #: One number in at least this part of a sequence is no tissue, if it is this many times as frequent as any
 #: other, and darker than nearly all. Of 204 real sequences, most of them in 64 levels, one was padded: 0.07
 #: and 175 times; in the others the most frequent number was so at most 4.3 times.
 _LEAST_SHARE, _TIMES, _DARK = 0.02, 5, 0.02
+#: Padding lies beyond a plane: at least this part of it (0.8 in that sequence) is in planes across some axis
+#: that hold hardly any tissue. Liquid that was clipped to one number lies among tissue.
+_BEYOND, _PURE = 0.5, 4
 #: A sequence that lacks more of the brain than this is told: of 204 real ones two did (0.07 and 0.34), the
 #: others at most 0.009.
 _LACKING = 0.02
 
 
 def cover(volume: Volume, case_id: str) -> Volume:
-    """Return ``volume`` with padding in the brain set to 0, and a note of each sequence that lacks a part.
+    """Return ``volume`` with padding in the brain set to 0, and a note of that and of what a sequence lacks.
 
-    The brain is where all other sequences are not 0; of a single one nothing can be told.
+    The brain is where all other sequences are not 0; what a single one lacks can't be told.
     """
     coarse = volume.array[:, ::_STEP, ::_STEP, ::_STEP].copy()
-    array = volume.array
-    for channel, look in enumerate(coarse):
-        value = _padding(look)
+    array, notes = volume.array, []
+    for channel, name in enumerate(volume.channels):
+        value = _padding(coarse[channel])
         if value is not None:
             array = array.copy() if array is volume.array else array
-            array[channel][array[channel] == value] = 0
-            look[look == value] = 0
-    return replace(volume, array=array, notes=(*volume.notes, *_notes(coarse != 0, volume.channels, case_id)))
+            padded = array[channel] == value
+            array[channel][padded] = 0
+            coarse[channel][coarse[channel] == value] = 0
+            what = f"case {case_id}: {np.count_nonzero(padded):,} voxels of {name} hold the number {value:g}"
+            notes.append(Note("W-COVER", what, "they count as missing: there is no tissue so uniform"))
+    return replace(volume, array=array, notes=(*volume.notes, *notes, *_gaps(coarse != 0, volume, case_id)))
 
 
-def _padding(look: npt.NDArray[np.generic]) -> float | None:
+def _padding(look: Numbers) -> float | None:
     """Return the number that fills a part of a sequence (x, y, z) in place of tissue."""
     found = look[look != 0]
     values, counts = np.unique(found, return_counts=True)
@@ -51,13 +59,24 @@ def _padding(look: npt.NDArray[np.generic]) -> float | None:
     first, second = order[-1], order[-2]
     value, rest = values[first], found.size - counts[first]
     frequent = counts[first] > max(_LEAST_SHARE * found.size, _TIMES * counts[second])
-    return float(value) if frequent and np.count_nonzero(found < value) <= _DARK * rest else None
+    dark = np.count_nonzero(found < value) <= _DARK * rest
+    if not (frequent and dark and _is_beyond_a_plane(look == value, (look != 0) & (look != value))):
+        return None
+    return float(value)
 
 
-def _notes(there: npt.NDArray[np.bool_], channels: tuple[str, ...], case_id: str) -> list[Note]:
-    notes = []
-    for channel, name in enumerate(channels):
-        brain = np.delete(there, channel, axis=0).all(axis=0) if len(channels) > 1 else there[0]
+def _is_beyond_a_plane(filled: npt.NDArray[np.bool_], tissue: npt.NDArray[np.bool_]) -> bool:
+    shares = []
+    for others in ((1, 2), (0, 2), (0, 1)):
+        of_padding, of_tissue = np.count_nonzero(filled, others), np.count_nonzero(tissue, others)
+        shares.append(of_padding[of_padding > _PURE * of_tissue].sum() / of_padding.sum())
+    return bool(max(shares) >= _BEYOND)
+
+
+def _gaps(there: npt.NDArray[np.bool_], volume: Volume, case_id: str) -> list[Note]:
+    notes: list[Note] = []
+    for channel, name in enumerate(volume.channels):
+        brain = np.delete(there, channel, axis=0).all(axis=0) if len(there) > 1 else there[0]
         lacking = int(np.count_nonzero(brain & ~there[channel])) / max(1, int(np.count_nonzero(brain)))
         if lacking > _LACKING:
             what = f"case {case_id}: {name} lacks {lacking:.0%} of the brain that the other sequences show"

@@ -39,8 +39,8 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
         channel.numpy()[...] *= brain
     if rng.random() < settings.drop_modality:
         image[_dropped(len(image), rng)] = 0
-    if len(image) > 1 and rng.random() < settings.cut:
-        _cut(image[int(rng.integers(len(image)))], rng)
+    if rng.random() < settings.cut:
+        _cut([channel for channel in image if channel.any()], rng)
     return image, label
 
 
@@ -74,11 +74,15 @@ def _shade(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
     channel.sub_(low).mul_(smooth).add_(low)
 
 
-def _cut(channel: Tensor, rng: Rng) -> None:
-    """Set a channel to 0 on one side of a plane across some axis."""
-    axis = int(rng.integers(channel.ndim))
+def _cut(channels: list[Tensor], rng: Rng) -> None:
+    """Set one of several channels to 0 on one side of a plane across some axis; of a slice, one within it."""
+    if len(channels) < 2:
+        return
+    channel = channels[int(rng.integers(len(channels)))]
+    axes = [axis for axis, size in enumerate(channel.shape) if size > 1]
+    axis = axes[int(rng.integers(len(axes)))]
     size = channel.shape[axis]
-    at = int(rng.integers(size + 1))
+    at = int(rng.integers(1, size))
     start, stop = (0, at) if rng.random() < 0.5 else (at, size)
     channel.narrow(axis, start, stop - start).zero_()
 

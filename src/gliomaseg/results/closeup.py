@@ -82,7 +82,8 @@ def thumbnail_jpeg(images: Volume, segmentation: Segmentation, *, view: View | N
 def view_of(images: Volume, segmentation: Segmentation) -> View:
     """Return the crop and the planes of a case's small pictures; raises as ``rano_png``."""
     require(images, segmentation)
-    return find_view([sample_of(images.array[0], orientation_of(images.grid.affine))], segmentation)
+    turn = orientation_of(images.grid.affine)
+    return find_view([sample_of(image, turn) for image in images.array], segmentation)
 
 
 def _window(images: Volume, channel: int) -> tuple[float, float]:

@@ -182,10 +182,13 @@ def _locate(crop: _Crop, lesions: Counted, images: Volume | None) -> tuple[Side 
     """Return the side of the tumour and the volume of the brain in ml, where the images tell."""
     if images is None or not len(images.array):
         return None, None
-    brain_ml = float(np.count_nonzero(images.array[0]) * images.grid.voxel_ml)
+    brain = images.array[0] != 0
+    for image in images.array[1:]:  # a sequence may end within the brain
+        brain |= image != 0
+    brain_ml = float(np.count_nonzero(brain) * images.grid.voxel_ml)
     if not BRAIN_ML[0] <= brain_ml <= BRAIN_ML[1]:
         return None, None
-    midline = find_midline(turned_to_ras(images.array[0], images.grid)[0], crop.image_affine)
+    midline = find_midline(turned_to_ras(brain, images.grid)[0], crop.image_affine)
     if midline is None or not lesions.any():
         return None, brain_ml
     right = midline.right_of(crop.affine, np.nonzero(lesions))

@@ -19,8 +19,8 @@ from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 EXPERT_WT_ML = (14, 264)
 EXPERT_LESIONS = 3
 #: The interval of a volume is wide when its upper end is so many times the lower one: not even the order of
-#: magnitude is known.
-WIDE_RANGE = 10
+#: magnitude is known. In 5 of the 12 held-out cases for TC, which is often wrong there.
+WIDE_RANGE = 30
 #: Thicker voxels than in the training data (1 mm) by more than this are said.
 THICK_MM = 2.0
 
