@@ -14,7 +14,7 @@ from gliomaseg.learning.cache import PreparedCase
 from gliomaseg.learning.dataset import PatchDataset
 
 NO_AUGMENT = ("augment.flip=0", "augment.affine=0", "augment.intensity=0", "augment.noise_chance=0")
-PLAIN = (*NO_AUGMENT, "augment.blur=0", "augment.bias=0")
+PLAIN = (*NO_AUGMENT, "augment.blur=0", "augment.bias=0", "augment.cut=0")
 
 Store = Callable[[Path, np.ndarray, np.ndarray], PreparedCase]
 
