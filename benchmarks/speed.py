@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py ../shared/data/brats                     # everything but the peers
     python benchmarks/speed.py ../shared/data/brats --only cold warm    # these anew, the others kept
+    python benchmarks/speed.py ../shared/data/brats --only agreement --fold FOLD_BUNDLE
     python benchmarks/speed.py ../shared/data/brats --only peers mirrored    # after benchmarks/peers/setup.sh
 
 Peak memory is the operating system's own account of a finished process.
@@ -115,17 +116,17 @@ def endurance(data: Path, _: int) -> dict[str, Any]:
     return found
 
 
-def agreement(data: Path, _: int) -> dict[str, Any]:
-    """Return Dice between precisions, between window sizes and between threads, over the held-out cases."""
-    reference = Segmenter.load(precision="fp32")
+def agreement(data: Path, _: int, model: str = "shipped") -> dict[str, Any]:
+    """Return Dice between precisions, windows and numbers of threads, over the cases the model held out."""
+    reference = Segmenter.load(model, precision="fp32")
     held_out = set(reference.bundle.about["held_out"]["cases"])
     cases = [case for case in find_cases(data) if case.id in held_out]
     ways: dict[str, tuple[Segmenter, int | None]] = {
         "fp32": (reference, None),
-        "bf16": (Segmenter.load(precision="bf16"), None),
-        "int8": (Segmenter.load(precision="int8"), None),
-        "int8, 1 thread": (Segmenter.load(precision="int8", threads=1), None),
-        "int8, windows of 2 million voxels": (Segmenter.load(precision="int8"), 2_000_000),
+        "bf16": (Segmenter.load(model, precision="bf16"), None),
+        "int8": (Segmenter.load(model, precision="int8"), None),
+        "int8, 1 thread": (Segmenter.load(model, precision="int8", threads=1), None),
+        "int8, windows of 2 million voxels": (Segmenter.load(model, precision="int8"), 2_000_000),
         "fp32, windows of 2 million voxels": (reference, 2_000_000),
     }
     pairs = [
@@ -207,7 +208,7 @@ def mirrored(data: Path, _: int) -> dict[str, Any]:
         return {"nnU-Net with mirroring": timed([*command, "--mirror"])}
 
 
-SECTIONS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+SECTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     f.__name__: f for f in (cold, warm, cohort, endurance, agreement, growth, peers, mirrored)
 }
 
@@ -219,13 +220,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     usual = [s for s in SECTIONS if s not in ("peers", "mirrored")]
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=usual)
+    parser.add_argument("--fold", default="shipped", help="bundle of a fold: its unseen cases for agreement")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args()
     store = options.docs / "speed.json"
     found = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     for name in options.only:
         load = os.getloadavg()[0]
-        found[name] = SECTIONS[name](options.data, options.runs)
+        more = {"model": options.fold} if name == "agreement" else {}
+        found[name] = SECTIONS[name](options.data, options.runs, **more)
         found[name]["measured"] = {
             "date": datetime.now(UTC).date().isoformat(),
             "load before": round(load, 1),

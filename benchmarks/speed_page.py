@@ -114,7 +114,7 @@ def _agreement(s: dict[str, Any]) -> list[str]:
     return [
         "## Do the ways agree?",
         "",
-        f"Dice between label maps of the {s['cases']} held-out cases: mean (least).",
+        f"Dice between label maps of the {s['cases']} held-out cases of a fold: mean (least).",
         "",
         "| | WT | TC | ET |",
         "|---|---|---|---|",
