@@ -17,6 +17,7 @@ from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
 from gliomaseg.inference.bundle import Bundle, seal, shipped_folder
 from gliomaseg.labels import Modality
+from gliomaseg.report.case_page import case_page
 from gliomaseg.survey import survey
 
 T1N, T1C, T2W, T2F = Modality
@@ -53,6 +54,7 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
     assert "has no t1n, t2w" in note.what
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
+    assert {(sure.voxels, sure.dice) for sure in result.certainty.values()} == {(None, None)}
     folder = result.save(tmp_path)
     record = json.loads((folder / "run.json").read_text())
     assert record["missing"] == ["t1n", "t2w"]
@@ -75,7 +77,10 @@ def test_one_sequence_alone_is_segmented(model: Make, phantom_case: Case, modali
 
 def test_nothing_is_missing_nothing_is_said(model: Make, phantom_case: Case) -> None:
     segmenter = Segmenter(model(0.25))
-    assert not [n for n in segmenter.segment(phantom_case).warnings if n.code == "W-MISSING"]
+    result = segmenter.segment(phantom_case)
+    assert not [n for n in result.warnings if n.code == "W-MISSING"]
+    assert all(sure.voxels for sure in result.certainty.values())
+    assert "90 % interval nine of ten" in case_page(result.report)
     assert segmenter.describe(phantom_case, phantom_case.scheme)["missing"] == []
 
 

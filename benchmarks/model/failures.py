@@ -3,7 +3,7 @@
     python benchmarks/model/failures.py ../shared/data/brats runs/fold0 runs/fold1 --record FILE.json
 
 FILE.json is what cross_validation.py wrote of these runs. One axial slice of each case, where the two label
-maps differ most. No image of a patient is in the picture, only the outline of the brain and the labels, so
+maps differ most. No image of a patient is in the picture, only the shape of the brain and the labels, so
 that it may lie beside the code; ``gliomaseg view`` shows the same over the images to who has them.
 """
 

@@ -27,9 +27,13 @@ def measurements(report: Report) -> str:
     scheme = f"Label map, {report.about['scheme']}"
     words = (
         f"Lesions are voxels joined by a face, an edge or a corner, {sizes['least_lesion_ml']} ml or more. "
-        "Surface, sphericity, centre (RAS+) and longest diameter are of the largest one. In the 90 % "
-        "interval nine of ten true volumes are expected: cross-validation tells how wide it must be."
+        "Surface, sphericity, centre (RAS+) and longest diameter are of the largest one."
     )
+    if any(region["volume_low_ml"] is not None for region in sizes["regions"]):
+        words += (
+            " In the 90 % interval nine of ten volumes that experts draw are expected, as far as the few "
+            "cases of cross-validation tell."
+        )
     small = table(_tissues(sizes), caption=scheme, heads=2) + table(_fractions(sizes), caption="Fractions")
     return (
         f"<section><h2>Measurements</h2>{table(_regions(sizes), caption='Regions')}"
