@@ -20,7 +20,7 @@ from gliomaseg.imaging.volume import Volume
 from gliomaseg.labels import Modality
 
 #: Real cases with a sequence that ends within the brain.
-LACKING = ("BraTS2021_01482", "Brats18_2013_20_1")
+LACKING = ("BraTS2021_01482", "Brats18_2013_20_1", "Brats18_CBICA_APY_1")
 
 
 def codes(volume: Volume, *, force: bool = False) -> list[str]:
