@@ -54,7 +54,11 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
     assert "has no t1n, t2w" in note.what
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
-    assert {(sure.voxels, sure.dice) for sure in result.certainty.values()} == {(None, None)}
+    assert {region: sure.dice for region, sure in result.certainty.items()} == EXPECTED
+    assert not any(sure.voxels for sure in result.certainty.values())
+    verdict = result.report.about["verdict"]
+    assert verdict["verdict"] == "doubtful"
+    assert "The model expects to be wrong about ET: it predicts a Dice of 0.33." in verdict["reasons"]
     folder = result.save(tmp_path)
     record = json.loads((folder / "run.json").read_text())
     assert record["missing"] == ["t1n", "t2w"]
@@ -72,6 +76,7 @@ def test_one_sequence_alone_is_segmented(model: Make, phantom_case: Case, modali
     assert result.images.channels == (modality,)
     (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
     assert note.remedy == "how good it is without was not measured"
+    assert {sure.dice for sure in result.certainty.values()} == {None}
     assert result.overview.startswith(b"\x89PNG")
 
 

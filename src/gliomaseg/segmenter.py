@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import __version__, console, files
-from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
@@ -27,9 +26,10 @@ from gliomaseg.inference.device import choose_engine
 from gliomaseg.inference.looks import infer_looks
 from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
-from gliomaseg.labels import BRATS2021, LabelScheme, Modality
+from gliomaseg.inference.window import Array
+from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
-from gliomaseg.results.certainty import certainty_maps, certainty_of
+from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of
 from gliomaseg.results.segment import label_regions
 from gliomaseg.settings import parse_settings
 
@@ -173,19 +173,20 @@ class Segmenter:
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = prepared.restore(labels).astype(np.uint8, copy=False)
-            certainty = certainty_of(probabilities[(slice(None), *prepared.valid)], self._known(opened))
+            certainty = self._certainty(probabilities[(slice(None), *prepared.valid)], opened)
             maps = certainty_maps(probabilities, settings) if self.maps else {}
             maps = {name: prepared.restore(found) for name, found in maps.items()}
         segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
         provenance = {**opened.provenance, "window_voxels": opened.window}
         return Result(opened.case, opened.images, segmentation, provenance, seconds, certainty, maps)
 
-    def _known(self, opened: Opened) -> Settings:
-        """Return the settings, without what was measured on cases with all sequences if one is missing."""
-        if opened.images.channels == self.settings.network.modalities:
-            return self.settings
-        segment = self.settings.segment.model_copy(update={"dice_lines": None, "volume_widths": None})
-        return self.settings.model_copy(update={"segment": segment})
+    def _certainty(self, probabilities: Array, opened: Opened) -> dict[Region, Certainty]:
+        """Return how sure the model is; where a sequence is missing, all that is known is a mean Dice."""
+        sequences = self.sequences(opened.case)
+        if sequences == self.settings.network.modalities:
+            return certainty_of(probabilities, self.settings)
+        dice = self.bundle.expected_dice(sequences)
+        return {region: Certainty(dice=dice.get(region)) for region in self.settings.network.regions}
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""

@@ -100,7 +100,8 @@ def _show_scores(evaluation: Evaluation) -> None:
 
     rules = f"rules {evaluation.rules}"
     title = f"{evaluation.name}: mean [95 % interval] over {len(evaluation.cases)} cases, {rules}"
-    console.show_table(tables.summary_table(evaluation), title=title)
+    if evaluation.cases:
+        console.show_table(tables.summary_table(evaluation), title=title)
     if len(evaluation.cases) > 1:
         console.show_table(tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
     for line in tables.notes(evaluation):

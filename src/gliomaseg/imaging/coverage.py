@@ -1,7 +1,7 @@
 """Sequences whose field of view ends within the brain: what registration put there is taken out, and told.
 
 Beyond a slab of T1, say, registered images hold 0 or one dark number. A network takes that number for very
-dark tissue: of one BraTS case it called 27 ml of it tumour core. Ignorant of files.
+dark tissue, and may call it tumour. Ignorant of files.
 """
 
 from __future__ import annotations

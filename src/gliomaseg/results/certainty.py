@@ -47,7 +47,7 @@ class Certainty:
     """How sure the model is of a region: the 90 % interval of its ``voxels``, and the Dice that it predicts.
 
     Either is None where cross-validation has not measured what it takes, ``dice`` also where nothing was
-    found.
+    found. Where a sequence is missing, ``dice`` is the mean of held-out cases without it.
     """
 
     voxels: tuple[float, float] | None = None
