@@ -43,7 +43,7 @@ CORE, TUMOUR, BRAIN = range(3)
 
 #: Voxel places kept per kind to centre patches on.
 _PLACES = 5000
-_FORMAT = 4
+_FORMAT = 5
 #: Cases prepared at once: each needs about 0.5 GB while it is.
 _THREADS = 4
 #: The part of an image that the brain's box fills: 140 x 175 x 140 of 240 x 240 x 155 voxels in BraTS.
