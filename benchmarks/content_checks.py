@@ -241,8 +241,8 @@ def page(count: int, hits: dict, false: list, seconds: list, ranges: dict) -> st
         "case. The copies are made by arithmetic: how often it would be found in the wild is unknown.",
         "",
         f"**False alarms: {sum(not line.endswith(COVER) for line in false)} of {count} real cases.** "
-        f"Time: {1000 * np.median(seconds):.0f} ms a case (median). `W-COVER` was looked at in pictures and is "
-        "true.",
+        f"Time: {1000 * np.median(seconds):.0f} ms a case (median). `W-COVER` was looked at in "
+        "pictures and is true.",
         *[f"- {line}" for line in false],
         "",
         "| what was done to a copy | should say | found |",
