@@ -46,6 +46,14 @@ def test_headers_tell_what_they_can_and_deep_the_rest(cases: Path) -> None:
     assert states(cases, deep=True) == [*("warn ", "fail E-TRUNCATED", "fail E-MODALITY-ORDER", "warn ")]
 
 
+def test_what_a_model_does_not_need_is_not_missed(cases: Path) -> None:
+    whole = find_cases(cases)[-1]
+    assert [note.code for found in survey([whole]) for note in found.warnings][:1] == ["W-MISSING"]
+    (needed,) = survey([whole], modalities=(Modality.T1C, Modality.T2F))
+    assert needed.error is None
+    assert "W-MISSING" not in [note.code for note in needed.warnings]
+
+
 def test_headers_are_all_that_is_read(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = nifti._read_raw
     sizes = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.config import Settings
-from gliomaseg.inference.looks import infer_looks
+from gliomaseg.inference.looks import infer_looks, looks
 from gliomaseg.settings import load_settings
 
 VALID = (slice(0, 7), slice(0, 16), slice(0, 11))
@@ -84,3 +84,12 @@ def test_a_network_that_bears_gaps_looks_through_some_sequences(
     whole = (slice(0, 16),) * 3
     found = infer_looks(channels(*given), whole, Sum(), bears)
     np.testing.assert_allclose(found[:, 3, 3, 3], [wt, tc, tc], rtol=1e-6)
+
+
+def test_the_only_sequence_tells_about_every_region_from_each_side() -> None:
+    bears = load_settings("unet3d", ["inference.quality=best", "augment.drop_modality=0.2"])
+    found = looks(channels(0, 0, 0, 1000), bears)
+    assert [(look.channels, look.axes, look.regions) for look in found] == [
+        ((3,), (), (0, 1, 2)),
+        ((3,), (1,), (0, 1, 2)),
+    ]
