@@ -5,6 +5,7 @@
 Each run is exported and segments the cases that it held out, by the product's own steps. Writes one record
 for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality; and of all sequences
 what calibration, post-processing, volume intervals and the prediction of Dice are chosen by (summary.py).
+Runs that FILE.json has already are kept as they are: the same command again goes on with the others.
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
 #: What may be done after the network, by name.
 CHANGES: dict[str, dict[str, Any]] = {
-    f"wt > {threshold}, parts >= {part}, et >= {least}": {
-        "thresholds": (threshold, 0.5, 0.5),
+    f"wt > {wt}, tc > {tc}, parts >= {part}, et >= {least}": {
+        "thresholds": (wt, tc, 0.5),
         "least_part": part,
         "least_et_voxels": least,
     }
-    for threshold in (0.35, 0.4, 0.45, 0.5)
-    for part in (0.0, 0.05, 0.1, 0.2)
-    for least in (100, 200)
+    for wt in (0.35, 0.4, 0.45, 0.5)
+    for tc in (0.4, 0.5)
+    for part in (0.0, 0.1, 0.2)
+    for least in (100, 200, 500)
 }
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
@@ -63,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache-all"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument(
         "--quick", action="store_true", help="Only the Dice with all sequences, without int8."
     )
@@ -71,7 +73,11 @@ def main() -> None:
     options = parser.parse_args()
     cases = {case.id: case for case in find_cases(options.data)}
     record: dict[str, Any] = {"runs": {}, "cases": {}}
+    if options.write.exists():
+        record = json.loads(options.write.read_text(encoding="utf-8"))
     for folder in options.runs:
+        if folder.name in record["runs"]:
+            continue
         run = load_run(folder)
         prepare_cases(list(cases.values()), run.settings, options.cache, lambda _f, _t: None)
         with tempfile.TemporaryDirectory() as temporary:

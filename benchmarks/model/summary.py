@@ -44,7 +44,9 @@ RECORD = "docs/model/gliomaseg-third.json"
 #: Settings that tell folds of one recipe apart.
 OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
 #: What is done after the network when nothing was chosen.
-NONE = "wt > 0.5, parts >= 0.0, et >= 100"
+NONE = "wt > 0.5, tc > 0.5, parts >= 0.0, et >= 100"
+#: Enhancing tumour up to so many voxels (1 ml) is little; tables have a row for it.
+LITTLE_ET = 1000
 
 
 def main() -> None:
@@ -77,7 +79,10 @@ def processing_table(cases: Cases) -> list[str]:
     """Return the best ways, what was before, and what choosing is worth on cases that had no say in it."""
     means = {name: processed(cases, name).mean(0) for name in CHANGES}
     ranked = sorted(means, key=lambda name: -float(means[name].mean()))
-    lines = ["| threshold of WT, least part of it, least ET in voxels | WT | TC | ET |", "|---|---|---|---|"]
+    lines = [
+        "| thresholds of WT and TC, least part of WT, least ET in voxels | WT | TC | ET |",
+        "|---|---|---|---|",
+    ]
     shown = dict.fromkeys([*ranked[:5], NONE, ranked[-1]])
     lines += [f"| {name} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |" for name in shown]
     honest = " | ".join(f"{v:.4f}" for v in chosen_by_others(cases).mean(0))
@@ -102,6 +107,10 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         *accuracy_table(cases),
         "",
         "Each case after the post-processing that was best for the other cases; below, without any choice.",
+        "",
+        "## By tumour",
+        "",
+        *tumour_table(cases),
         "",
         "## Any subset of sequences",
         "",
@@ -134,13 +143,16 @@ def triple(dice: dict[str, float], digits: int = 3) -> str:
 
 def runs_table(record: dict[str, Any]) -> list[str]:
     """Return what each network was trained with."""
-    lines = ["| run | preset | steps | hours of steps | held out |", "|---|---|---|---|---|"]
+    lines = [
+        "| run | steps | hours of steps | held out | preset, and what departs from it |",
+        "|---|---|---|---|---|",
+    ]
     for name, run in record["runs"].items():
         held_out = sum(case["run"] == name for case in record["cases"].values())
-        lines.append(f"| {name} | `{run['preset']}` | {run['steps']} | {run['hours']:.1f} | {held_out} |")
-    settings = next(iter(record["runs"].values()))["settings"]
-    changes = ", ".join(f"`{k}={v}`" for k, v in settings.items() if k not in OF_A_FOLD)
-    return [*lines, "", f"Departs from the preset in: {changes}."]
+        changes = ", ".join(f"`{k}={v}`" for k, v in run["settings"].items() if k not in OF_A_FOLD)
+        recipe = f"`{run['preset']}`: {changes}"
+        lines.append(f"| {name} | {run['steps']} | {run['hours']:.1f} | {held_out} | {recipe} |")
+    return lines
 
 
 def accuracy_table(cases: Cases) -> list[str]:
@@ -152,6 +164,22 @@ def accuracy_table(cases: Cases) -> list[str]:
         lines.append(
             f"| {r.upper()} | {values.mean():.3f} | {low:.3f} to {high:.3f} | {middle:.3f} | {quarter:.3f} |"
         )
+    return lines
+
+
+def tumour_table(cases: Cases) -> list[str]:
+    """Return the means of cases by how much of their tumour enhances in the expert's label map."""
+    volumes = np.array([case["regions"][Region.ET]["volume"] for case in cases.values()])
+    kinds = {
+        "no enhancement": volumes == 0,
+        f"up to {LITTLE_ET / 1000:.0f} ml of it": (volumes > 0) & (volumes <= LITTLE_ET),
+        "more": volumes > LITTLE_ET,
+    }
+    lines = ["| enhancing tumour (expert) | cases | WT | TC | ET |", "|---|---|---|---|---|"]
+    for name, chosen in kinds.items():
+        if chosen.any():
+            mean = " | ".join(f"{v:.3f}" for v in chosen_by_others(cases)[chosen].mean(0))
+            lines.append(f"| {name} | {chosen.sum()} | {mean} |")
     return lines
 
 
