@@ -42,15 +42,14 @@ Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
 #: What may be done after the network, by name.
 CHANGES: dict[str, dict[str, Any]] = {
-    f"wt > {wt}, tc > {tc}, parts >= {part}, et >= {least}": {
-        "thresholds": (wt, tc, 0.5),
+    f"wt > {wt}, parts >= {part}, et >= {least}": {
+        "thresholds": (wt, 0.5, 0.5),
         "least_part": part,
         "least_et_voxels": least,
     }
-    for wt in (0.35, 0.4, 0.45, 0.5)
-    for tc in (0.4, 0.5)
+    for wt in (0.4, 0.5, 0.6)
     for part in (0.0, 0.1, 0.2)
-    for least in (100, 200, 500)
+    for least in (100, 300, 500)
 }
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)

@@ -44,7 +44,7 @@ RECORD = "docs/model/gliomaseg-third.json"
 #: Settings that tell folds of one recipe apart.
 OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
 #: What is done after the network when nothing was chosen.
-NONE = "wt > 0.5, tc > 0.5, parts >= 0.0, et >= 100"
+NONE = "wt > 0.5, parts >= 0.0, et >= 100"
 #: Enhancing tumour up to so many voxels (1 ml) is little; tables have a row for it.
 LITTLE_ET = 1000
 
@@ -80,7 +80,7 @@ def processing_table(cases: Cases) -> list[str]:
     means = {name: processed(cases, name).mean(0) for name in CHANGES}
     ranked = sorted(means, key=lambda name: -float(means[name].mean()))
     lines = [
-        "| thresholds of WT and TC, least part of WT, least ET in voxels | WT | TC | ET |",
+        "| threshold of WT, least part of it, least ET in voxels | WT | TC | ET |",
         "|---|---|---|---|",
     ]
     shown = dict.fromkeys([*ranked[:5], NONE, ranked[-1]])
