@@ -19,7 +19,7 @@ from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 EXPERT_WT_ML = (14, 264)
 EXPERT_LESIONS = 3
 #: The interval of a volume is wide when its upper end is so many times the lower one: not even the order of
-#: magnitude is known. In 5 of the 12 held-out cases for TC, which is often wrong there.
+#: magnitude is known. In 7 of 51 held-out cases for TC, with a Dice of 0.08 to 0.66.
 WIDE_RANGE = 30
 #: Thicker voxels than in the training data (1 mm) by more than this are said.
 THICK_MM = 2.0
