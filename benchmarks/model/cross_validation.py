@@ -29,7 +29,7 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.device import Runner
 from gliomaseg.inference.engine import Engine
 from gliomaseg.inference.floor import operations
-from gliomaseg.inference.looks import infer_looks
+from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
@@ -123,7 +123,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
     found: dict[str, Any] = {"dice": {}, "quality": {}}
 
     def labelled(given: Floats, engine: Runner, settings: Settings) -> tuple[dict[str, float], Floats]:
-        probabilities = infer_looks(given, valid, engine, settings)[(slice(None), *valid)]
+        probabilities = infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
         return scores(label_regions(probabilities, settings, BRATS2021), truth), probabilities
 
     def processed(probabilities: Floats, change: dict[str, Any]) -> dict[str, float]:

@@ -172,7 +172,7 @@ class InferenceSettings(_Section):
     precision: Literal["auto", "int8", "bf16", "fp32"] = "auto"
     """auto is int8 where the bundle and the CPU are fit for it, else bf16 where the CPU is, else fp32."""
     quality: Literal["fast", "standard", "best"] = "fast"
-    """fast: one pass; standard, best: the mean of two and eight mirror images (inference/looks.py)."""
+    """fast: one pass; standard, best: the mean of two and of eight mirror images."""
     threads: int = Field(0, ge=0)
     """CPU threads of the network; 0: one for each core."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"

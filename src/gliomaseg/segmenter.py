@@ -23,9 +23,9 @@ from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
-from gliomaseg.inference.looks import infer_looks
 from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
+from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.inference.window import Array
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
@@ -169,7 +169,7 @@ class Segmenter:
         inference = self.settings.inference.model_copy(update={"window_voxels": opened.window})
         settings = self.settings.model_copy(update={"inference": inference})
         with _stage("infer", stage, seconds):
-            probabilities = infer_looks(prepared.image, prepared.valid, self.engine, settings)
+            probabilities = infer_mirrored(prepared.image, prepared.valid, self.engine, settings)
         with _stage("label", stage, seconds):
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = prepared.restore(labels).astype(np.uint8, copy=False)

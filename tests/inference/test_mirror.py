@@ -1,4 +1,4 @@
-"""Looks at an image, mirrored: how many, in their place, their mean."""
+"""Mirror images: how many, in their place, and what their mean is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.config import Settings
-from gliomaseg.inference.looks import infer_looks
+from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.settings import load_settings
 
 VALID = (slice(0, 7), slice(0, 16), slice(0, 11))
@@ -38,7 +38,7 @@ def image() -> np.ndarray:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_mean_of_mirrored_neighbours(quality: str, passes: int, axis: int) -> None:
     network, given = Neighbour(axis), image()
-    found = infer_looks(given, VALID, network, settings(quality))
+    found = infer_mirrored(given, VALID, network, settings(quality))
     assert network.passes == passes
     before, after = (np.roll(given[0], step, axis=axis) for step in (1, -1))
     is_mirrored = quality == "best" or (quality == "standard" and axis == 0)
@@ -50,5 +50,5 @@ def test_the_mean_of_mirrored_neighbours(quality: str, passes: int, axis: int) -
 
 def test_the_image_stays_as_it_was() -> None:
     given = image()
-    infer_looks(given, VALID, Neighbour(0), settings("best"))
+    infer_mirrored(given, VALID, Neighbour(0), settings("best"))
     np.testing.assert_array_equal(given, image())
