@@ -27,3 +27,10 @@ def test_every_setting_says_what_it_is() -> None:
                     found += 1
                     assert isinstance(after, ast.Expr), ast.unparse(line)
     assert found > len(Settings.model_fields)
+
+
+def test_fading_enhancement_needs_t1_with_and_without_contrast() -> None:
+    both = {"network": {"modalities": ["t1n", "t1c"]}, "augment": {"fade": 0.3}}
+    assert Settings.model_validate(both).augment.fade == 0.3
+    with pytest.raises(ValidationError, match=r"augment\.fade needs t1n and t1c"):
+        Settings.model_validate(both | {"network": {"modalities": ["t1c", "t2f"]}})

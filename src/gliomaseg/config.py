@@ -80,6 +80,8 @@ class AugmentSettings(_Section):
     """Largest displacement by bending, in voxels along each axis."""
     paste: Fraction = 0.0
     """Chance of putting a tumour of another training case into a patch."""
+    fade: Fraction = 0.0
+    """Chance of taking away a tumour's enhancement, or some of it: few training cases lack it."""
     drop_modality: Fraction = 0.0
     """Chance of leaving out one or more sequences, so that the network learns to do without them."""
     cut: Fraction = 0.0
@@ -227,6 +229,10 @@ class Settings(_Section):
         for name, (given, wanted) in lengths.items():
             if given != wanted:
                 raise ValueError(f"{name} has {given} values, network needs {wanted}")
+        self._check_network()
+        return self
+
+    def _check_network(self) -> None:
         only = {"unet2d": 2, "unet3d": 3}.get(self.network.name, self.network.dimensions)
         if self.network.dimensions != only:
             raise ValueError(f"network {self.network.name} has {only} dimensions only")
@@ -234,4 +240,5 @@ class Settings(_Section):
             raise ValueError("network.window and training.patch differ")
         if self.training.target == "classes" and set(self.network.regions) != set(Region):
             raise ValueError("training.target classes needs all three regions")
-        return self
+        if self.augment.fade and not {Modality.T1N, Modality.T1C} <= set(self.network.modalities):
+            raise ValueError("augment.fade needs t1n and t1c among network.modalities")
