@@ -29,8 +29,10 @@ def test_every_setting_says_what_it_is() -> None:
     assert found > len(Settings.model_fields)
 
 
-def test_fading_enhancement_needs_t1_with_and_without_contrast() -> None:
-    both = {"network": {"modalities": ["t1n", "t1c"]}, "augment": {"fade": 0.3}}
-    assert Settings.model_validate(both).augment.fade == 0.3
-    with pytest.raises(ValidationError, match=r"augment\.fade needs t1n and t1c"):
-        Settings.model_validate(both | {"network": {"modalities": ["t1c", "t2f"]}})
+def test_what_enhances_must_be_told_for_the_core_to_depend_on_it() -> None:
+    shifted = {"segment": {"core_shifts": [[0.02, 3.5]]}}
+    assert Settings.model_validate(shifted).segment.core_shifts == ((0.02, 3.5),)
+    two = {"network": {"regions": ["wt", "tc"]}, "training": {"region_weights": [1, 1]}}
+    halves = {"segment": shifted["segment"] | {"thresholds": [0.5, 0.5]}}
+    with pytest.raises(ValidationError, match=r"segment\.core_shifts needs all three regions"):
+        Settings.model_validate(two | halves)

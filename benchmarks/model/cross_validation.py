@@ -3,8 +3,9 @@
     python benchmarks/model/cross_validation.py ../shared/data/brats runs/recipe-fold* --write FILE.json
 
 Each run is exported and segments the cases that it held out, by the product's own steps. Writes one record
-for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality; and of all sequences
-what calibration, post-processing, volume intervals and the prediction of Dice are chosen by (summary.py).
+for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality, with --processing,
+the shipped model's if not given; and of all sequences what calibration, post-processing, volume intervals
+and the prediction of Dice are chosen by (summary.py). With --quick without post-processing.
 Runs that FILE.json has already are kept as they are: the same command again goes on with the others.
 """
 
@@ -34,23 +35,36 @@ from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import Run, load_run
-from gliomaseg.results.segment import label_regions
+from gliomaseg.results.segment import label_regions, shift_core
 from gliomaseg.settings import load_settings
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
+#: How the core's logits may depend on what share of the tumour enhances, by name.
+CORES: dict[str, tuple[tuple[float, float], ...]] = {
+    "core as it is": (),
+    **{f"core +{up} below {below:.0%}": ((below, up),) for below in (0.02, 0.03) for up in (2.2, 3.5, 4.5)},
+    **{
+        f"core +{up} below 2%, {down} below {below:.0%}": ((0.02, up), (below, down))
+        for up in (3.5, 4.5)
+        for down, below in ((-0.8, 0.15), (-1.4, 0.15), (-1.4, 0.2))
+    },
+}
 #: What may be done after the network, by name.
 CHANGES: dict[str, dict[str, Any]] = {
-    f"wt > {wt}, parts >= {part}, et >= {least}": {
-        "thresholds": (wt, 0.5, 0.5),
+    f"{core}, parts >= {part}, et >= {least}": {
+        "core_shifts": shifts,
         "least_part": part,
         "least_et_voxels": least,
     }
-    for wt in (0.4, 0.5, 0.6)
-    for part in (0.0, 0.1, 0.2)
-    for least in (100, 300, 500)
+    for core, shifts in CORES.items()
+    for part in (0.0, 0.1)
+    for least in (100, 300)
 }
+#: Nothing chosen; and what the shipped model does.
+NONE = "core as it is, parts >= 0.0, et >= 100"
+SHIPPED = "core +3.5 below 2%, -1.4 below 20%, parts >= 0.1, et >= 300"
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
 #: Edges of the bins of logits in which calibration is counted.
@@ -68,10 +82,11 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="Only the Dice with all sequences, without int8."
     )
+    parser.add_argument("--processing", choices=CHANGES, default=SHIPPED, metavar="NAME")
     parser.add_argument("--write", type=Path, required=True)
     options = parser.parse_args()
     cases = {case.id: case for case in find_cases(options.data)}
-    record: dict[str, Any] = {"runs": {}, "cases": {}}
+    record: dict[str, Any] = {"processing": options.processing, "runs": {}, "cases": {}}
     if options.write.exists():
         record = json.loads(options.write.read_text(encoding="utf-8"))
     for folder in options.runs:
@@ -85,7 +100,10 @@ def main() -> None:
             segmenters = {p: Segmenter.load(bundle.folder, precision=p) for p in precisions}
             record["runs"][folder.name] = about(run, segmenters["fp32"])
             for name in run.read_split().validation:
-                record["cases"][name] = {"run": folder.name, **measure(cases[name], segmenters)}
+                record["cases"][name] = {
+                    "run": folder.name,
+                    **measure(cases[name], segmenters, record["processing"]),
+                }
                 sys.stdout.write(f"{name} {next(iter(record['cases'][name]['dice'].values()))}\n")
                 sys.stdout.flush()
         options.write.write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -113,40 +131,49 @@ def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:
     }
 
 
-def measure(case: Case, segmenters: dict[str, Segmenter]) -> dict[str, Any]:
-    """Return everything about one case."""
+def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> dict[str, Any]:
+    """Return everything about one case, with one of CHANGES as its post-processing."""
     segmenter = segmenters.get("int8", segmenters["fp32"])
     opened = segmenter.open(case)
-    image, valid, settings = opened.prepared.image, opened.prepared.valid, segmenter.settings
+    image, valid = opened.prepared.image, opened.prepared.valid
+    settings = changed(segmenter.settings, processing)
     reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
     truth = {region: BRATS2021.mask(reference, region) for region in Region}
     found: dict[str, Any] = {"dice": {}, "quality": {}}
 
-    def labelled(given: Floats, engine: Runner, settings: Settings) -> tuple[dict[str, float], Floats]:
-        probabilities = infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
-        return scores(label_regions(probabilities, settings, BRATS2021), truth), probabilities
+    def look(given: Floats, engine: Runner, settings: Settings) -> Floats:
+        return infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
 
-    def processed(probabilities: Floats, change: dict[str, Any]) -> dict[str, float]:
-        segment = settings.segment.model_copy(update=change)
-        labels = label_regions(probabilities, settings.model_copy(update={"segment": segment}), BRATS2021)
-        return scores(labels, truth)
+    def judged(probabilities: Floats, settings: Settings) -> dict[str, float]:
+        shift_core(probabilities, settings)
+        return scores(label_regions(probabilities, settings, BRATS2021), truth)
 
     if len(segmenters) == 1:
-        quick, _ = labelled(image, segmenter.engine, settings)
-        return {"dice": {" ".join(settings.network.modalities): quick}}
+        plain = changed(settings, NONE)
+        key = " ".join(settings.network.modalities)
+        return {"dice": {key: judged(look(image, segmenter.engine, plain), plain)}}
     for subset in subsets(segmenter):
         left = np.array([m in subset for m in settings.network.modalities], np.float32)
         part = np.ascontiguousarray(image * left[:, None, None, None])
-        found["dice"][" ".join(subset)], probabilities = labelled(part, segmenter.engine, settings)
+        probabilities = look(part, segmenter.engine, settings)
+        if left.all():
+            found["processed"] = {
+                name: judged(probabilities.copy(), changed(settings, name)) for name in CHANGES
+            }
+        found["dice"][" ".join(subset)] = judged(probabilities, settings)
         if left.all():
             found |= of_probabilities(probabilities, truth)
-            found["processed"] = {name: processed(probabilities, c) for name, c in CHANGES.items()}
-    found["fp32"], _ = labelled(image, segmenters["fp32"].engine, settings)
+    found["fp32"] = judged(look(image, segmenters["fp32"].engine, settings), settings)
     for quality in ("standard", "best"):
         inference = settings.inference.model_copy(update={"quality": quality})
         wanted = settings.model_copy(update={"inference": inference})
-        found["quality"][quality], _ = labelled(image, segmenter.engine, wanted)
+        found["quality"][quality] = judged(look(image, segmenter.engine, wanted), wanted)
     return found
+
+
+def changed(settings: Settings, name: str) -> Settings:
+    """Return settings with one of CHANGES."""
+    return settings.model_copy(update={"segment": settings.segment.model_copy(update=CHANGES[name])})
 
 
 def subsets(segmenter: Segmenter) -> list[tuple[Modality, ...]]:

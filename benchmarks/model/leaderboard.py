@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cross_validation import NONE
 
 from gliomaseg.evaluation.statistics import bootstrap_interval
 from gliomaseg.labels import Region
@@ -35,7 +36,14 @@ def dice(record: Record, cases: list[str] | None = None) -> np.ndarray[Any, Any]
     """Return the Dice (case, region) with all sequences that the network knows."""
     names = cases or list(record["cases"])
     key = " ".join(next(iter(record["runs"].values()))["modalities"])
-    return np.array([[record["cases"][n]["dice"][key][r] for r in Region] for n in names])
+    found = [plain(record["cases"][name], key) for name in names]
+    return np.array([[one[r] for r in Region] for one in found])
+
+
+def plain(case: dict[str, Any], key: str) -> dict[str, float]:
+    """Return the Dice of each region without post-processing, as records without any have it."""
+    plain: dict[str, float] = case.get("processed", {}).get(NONE, case["dice"][key])
+    return plain
 
 
 def mean(record: Record) -> float:

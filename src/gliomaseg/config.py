@@ -80,8 +80,8 @@ class AugmentSettings(_Section):
     """Largest displacement by bending, in voxels along each axis."""
     paste: Fraction = 0.0
     """Chance of putting a tumour of another training case into a patch."""
-    fade: Fraction = 0.0
-    """Chance of taking away a tumour's enhancement, or some of it: few training cases lack it."""
+    pale: Fraction = 0.0
+    """Chance of making a tumour paler, nearer to the brain around it in every sequence."""
     drop_modality: Fraction = 0.0
     """Chance of leaving out one or more sequences, so that the network learns to do without them."""
     cut: Fraction = 0.0
@@ -194,6 +194,9 @@ class SegmentSettings(_Section):
     """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
     least_part: Fraction = 0.0
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
+    core_shifts: tuple[tuple[Fraction, float], ...] = ()
+    """(share, shift), shares rising: where less than that share of a tumour enhances, so much is added to the
+    logits of its core (results/segment.py says why)."""
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
@@ -240,5 +243,5 @@ class Settings(_Section):
             raise ValueError("network.window and training.patch differ")
         if self.training.target == "classes" and set(self.network.regions) != set(Region):
             raise ValueError("training.target classes needs all three regions")
-        if self.augment.fade and not {Modality.T1N, Modality.T1C} <= set(self.network.modalities):
-            raise ValueError("augment.fade needs t1n and t1c among network.modalities")
+        if self.segment.core_shifts and set(self.network.regions) != set(Region):
+            raise ValueError("segment.core_shifts needs all three regions")

@@ -30,7 +30,7 @@ from gliomaseg.inference.window import Array
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of
-from gliomaseg.results.segment import label_regions
+from gliomaseg.results.segment import label_regions, shift_core
 from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
@@ -171,6 +171,7 @@ class Segmenter:
         with _stage("infer", stage, seconds):
             probabilities = infer_mirrored(prepared.image, prepared.valid, self.engine, settings)
         with _stage("label", stage, seconds):
+            shift_core(probabilities, settings)
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = prepared.restore(labels).astype(np.uint8, copy=False)
             certainty = self._certainty(probabilities[(slice(None), *prepared.valid)], opened)

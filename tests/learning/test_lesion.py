@@ -1,4 +1,4 @@
-"""Pasting tumours: they arrive whole, with a rim, on brain only. Fading: enhancement goes, the core stays."""
+"""Pasting tumours: they arrive whole, with a rim, on brain only. A pale one is nearer to the rest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gliomaseg.learning.lesion import fade_enhancement, paste_lesion
+from gliomaseg.learning.lesion import pale_tumour, paste_lesion
 
 
 def patch(value: float, tumour: slice | None = None) -> tuple[Tensor, Tensor]:
@@ -63,10 +63,6 @@ def test_a_slice_is_a_patch_too() -> None:
     assert (flat[1][10:14, 10:14] == 3).all()
 
 
-#: Generators whose first draw is below 0.6 (all enhancement goes) and above (a share of it).
-WHOLLY, PARTLY = 2, 0
-
-
 def enhancing() -> tuple[Tensor, Tensor]:
     """Return T1 (0.2) and T1 with contrast (0.5; 2.5 in a cube that enhances) in a brain, T2, and labels."""
     image, label = torch.zeros(3, 24, 24, 24), torch.zeros(24, 24, 24, dtype=torch.uint8)
@@ -78,50 +74,32 @@ def enhancing() -> tuple[Tensor, Tensor]:
     return image, label
 
 
-def test_enhancement_that_goes_leaves_core() -> None:
+def test_a_pale_tumour_is_nearer_to_the_rest_in_each_sequence_by_its_own_factor() -> None:
     image, label = enhancing()
-    faded, labels = fade_enhancement(image, label, 0, 1, np.random.default_rng(WHOLLY))
-    torch.testing.assert_close(faded[1, 2:], torch.full((22, 24, 24), 0.5))
-    assert (labels[label == 3] == 1).all()
-    assert torch.equal(labels[label != 3], label[label != 3])
-    assert torch.equal(faded[[0, 2]], image[[0, 2]])
-    assert not faded[:, :2].any()
+    image[2, 7:17, 7:17, 7:17] = 3
+    paler = pale_tumour(image, label, np.random.default_rng(0))
+    lefts = []
+    for channel, before in zip(paler[1:], image[1:], strict=True):
+        rest = before[(before != 0) & (label == 0)].mean()
+        inside = (slice(8, 10), slice(9, 15), slice(9, 15))
+        left = (channel[inside] - rest) / (before[inside] - rest)
+        assert 0.3 <= float(left.min()) < 1
+        torch.testing.assert_close(left.min(), left.max())
+        lefts.append(float(left.min()))
+    assert abs(lefts[0] - lefts[1]) > 0.05
 
 
-def test_enhancement_that_goes_in_part_keeps_its_label() -> None:
+def test_a_pale_tumour_changes_nothing_else() -> None:
     image, label = enhancing()
-    faded, labels = fade_enhancement(image, label, 0, 1, np.random.default_rng(PARTLY))
-    assert torch.equal(labels, label)
-    left = faded[1][label == 3]
-    assert 0.5 + 0.29 * 2 < float(left.min()) <= float(left.max()) < 2.5 - 0.19 * 2
+    before = image.clone()
+    paler = pale_tumour(image, label, np.random.default_rng(0))
+    assert torch.equal(paler[:, :5], image[:, :5])  # the cube begins at 6, its soft edge at 5
+    assert torch.equal(paler[:, :, 19:], image[:, :, 19:])
+    assert not paler[:, :2].any()
+    assert torch.equal(image, before)
 
 
-def test_the_glow_beside_enhancement_fades_too() -> None:
+def test_a_patch_of_tumour_only_or_without_it_stays() -> None:
     image, label = enhancing()
-    image[1, 7, 8:16, 8:16] = image[1, 5, 8:16, 8:16] = 1.5
-    faded, _ = fade_enhancement(image, label, 0, 1, np.random.default_rng(WHOLLY))
-    assert (faded[1, 7, 9:15, 9:15] - 0.5).abs().max() < 0.05  # the glow counts as rest of the brain
-    assert (faded[1, 5, 8:16, 8:16] == 1.5).all()
-
-
-def test_without_enhancement_nothing_fades() -> None:
-    image, label = enhancing()
-    label[label == 3] = 1
-    faded, labels = fade_enhancement(image, label, 0, 1, np.random.default_rng(WHOLLY))
-    assert torch.equal(faded, image)
-    assert torch.equal(labels, label)
-
-
-def test_enhancement_does_not_fade_where_a_sequence_is_missing() -> None:
-    image, label = enhancing()
-    image[0] = 0
-    faded, labels = fade_enhancement(image, label, 0, 1, np.random.default_rng(WHOLLY))
-    assert torch.equal(faded, image)
-    assert torch.equal(labels, label)
-
-
-def test_fading_leaves_what_is_given() -> None:
-    image, label = enhancing()
-    fade_enhancement(image, label, 0, 1, np.random.default_rng(WHOLLY))
-    assert (image[1][label == 3] == 2.5).all()
-    assert int((label == 3).sum()) == 128
+    for all_or_none in (torch.zeros_like(label), torch.full_like(label, 2)):
+        assert torch.equal(pale_tumour(image, all_or_none, np.random.default_rng(0)), image)

@@ -39,6 +39,9 @@ def test_every_rule_speaks() -> None:
     assert "unusually small" in reasons(tumour(size=15))
     assert "reaches the edge" in reasons(tumour(at=0))
     assert "Nothing enhances" in reasons(np.where(tumour() > 0, 2, 0).astype(np.uint8))
+    # of 40 x 40 x 40 voxels 10 x 10 x 10 are 1.6 %, 11 x 11 x 11 are 2.1 %
+    assert "Hardly any of the tumour enhances" in reasons(tumour(size=40, core=10))
+    assert "enhances" not in reasons(tumour(size=40, core=11))
     many = tumour()
     for x in (0, 4, 8):
         many[x + 1 : x + 4, 1:6, 1:6] = 2

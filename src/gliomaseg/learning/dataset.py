@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gliomaseg.config import Settings
-from gliomaseg.labels import Modality
 from gliomaseg.learning.augment import augment
 from gliomaseg.learning.cache import KINDS, TUMOUR, PreparedCase
-from gliomaseg.learning.lesion import fade_enhancement, paste_lesion
+from gliomaseg.learning.lesion import pale_tumour, paste_lesion
 from gliomaseg.learning.patch import draw_warp, sample_patch
 from gliomaseg.learning.target import as_target
 
@@ -52,13 +51,9 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
             donor = self.cases[int(rng.integers(len(self.cases)))]
             centre = _centre(donor, TUMOUR, rng)
             image, label = paste_lesion(image, label, self._cut(_Draw(donor, TUMOUR, centre), rng), rng)
-        if self.settings.augment.fade and rng.random() < self.settings.augment.fade:
-            image, label = fade_enhancement(image, label, *self._t1_channels(), rng)
+        if self.settings.augment.pale and rng.random() < self.settings.augment.pale:
+            image = pale_tumour(image, label, rng)
         return augment(image, label, self.settings.augment, rng)
-
-    def _t1_channels(self) -> tuple[int, int]:
-        order = self.settings.network.modalities
-        return order.index(Modality.T1N), order.index(Modality.T1C)
 
     def describe(self, number: int) -> str:
         """Return which case and place a patch is of, for a message."""

@@ -1,4 +1,4 @@
-"""Tumours that no training case has: pasted from one case into another, or without their enhancement.
+"""Tumours that no training case has: pasted into another brain, or paler.
 
 Pasting is the idea of CarveMix (Zhang et al. 2021, arXiv:2108.06883): the tumour is carved out together with
 a rim of random width of what surrounds it. Here the rim is blended, and only brain is written over.
@@ -11,18 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gliomaseg.labels import Tissue
-from gliomaseg.learning.cache import STORED
-
 #: The rim is the part of the blurred tumour above a random threshold of this range; the blur is
 #: a mean over cubes of _BLUR voxels.
 _RIM = (0.05, 0.45)
 _BLUR = 9
-#: A fading reaches one voxel beyond the enhancing tumour, less and less: a mean over cubes of this many
-#: voxels, times as much, at most 1.
-_FRINGE = 3
-#: How often enhancement goes altogether; else a share of it of this range does, and its label stays.
-_WHOLLY, _PARTLY = 0.6, (0.2, 0.7)
+#: The change of a pale tumour sets in over the mean of cubes of this many voxels.
+_EDGE = 3
+#: What is left of a pale tumour's difference from the brain, in each sequence.
+_LEFT = (0.3, 1.0)
 
 
 def paste_lesion(
@@ -40,27 +36,19 @@ def paste_lesion(
     return mixed, torch.where(share > 0.5, tumour, label)
 
 
-def fade_enhancement(
-    image: Tensor, label: Tensor, t1n: int, t1c: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return ``image`` (c, x, y, z) and ``label`` (x, y, z) of the tumour as if it took up less contrast.
+def pale_tumour(image: Tensor, label: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return ``image`` (c, x, y, z) with the tumour of ``label`` (x, y, z) nearer to the rest's mean.
 
-    Where it enhances, channel ``t1c`` comes to look as channel ``t1n`` does, but for how far the two are
-    apart in the rest of the brain. Enhancing tumour that has faded altogether becomes core that does not
-    enhance.
+    Each sequence by a factor of its own; the change sets in over two voxels across the tumour's edge.
     """
-    enhancing = torch.from_numpy(STORED.mask(label.numpy(), Tissue.ENHANCING))
-    rest = (image[t1n] != 0) & (image[t1c] != 0) & ~enhancing
-    if not enhancing.any() or not rest.any():
-        return image, label
-    is_whole = rng.random() < _WHOLLY
-    glow = torch.maximum(enhancing.float(), _FRINGE * _blurred(enhancing, _FRINGE))
-    share = glow.clamp_(0, 1) * (image[t1c] != 0)
-    share *= 1.0 if is_whole else float(rng.uniform(*_PARTLY))
-    plain = image[t1n] + (image[t1c] - image[t1n])[rest].mean()
-    faded = image.clone()
-    faded[t1c] = torch.lerp(image[t1c], plain, share)
-    return faded, label.masked_fill(enhancing, STORED.values[Tissue.NECROSIS]) if is_whole else label
+    tumour = label > 0
+    share, paler = _blurred(tumour, _EDGE), image.clone()
+    for channel in paler:
+        left, rest = float(rng.uniform(*_LEFT)), channel[(channel != 0) & ~tumour]
+        if len(rest):
+            mean = rest.mean()
+            channel.sub_((channel - mean) * share * (1 - left) * (channel != 0))
+    return paler
 
 
 def _blurred(mask: Tensor, cube: int) -> Tensor:

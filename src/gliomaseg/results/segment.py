@@ -1,4 +1,4 @@
-"""From probabilities of nested regions to labels: threshold, nesting, small parts, least enhancing tumour."""
+"""From probabilities of nested regions to labels: thresholds, nesting, and what cross-validation chose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,28 @@ import numpy.typing as npt
 from gliomaseg.config import Settings
 from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
 from gliomaseg.results.components import label_components
+
+
+def shift_core(probabilities: npt.NDArray[np.float32], settings: Settings) -> None:
+    """Shift, in place, the logits of the tumour core by how much of the tumour enhances.
+
+    Where hardly any does, experts call most of a tumour core; where some does, they call oedema what looks
+    much the same. A network that sees part of a brain at a time ends between the two. ``probabilities`` are
+    (region, x, y, z); shifts and shares (``segment.core_shifts``) were chosen by cross-validation.
+    """
+    shifts = settings.segment.core_shifts
+    if not shifts:
+        return
+    wt, tc, et = (settings.network.regions.index(region) for region in Region)
+    whole = probabilities[wt] > settings.segment.thresholds[wt]
+    core = whole & (probabilities[tc] > settings.segment.thresholds[tc])
+    enhancing = core & (probabilities[et] > settings.segment.thresholds[et])
+    share = float(enhancing.sum() / max(1, whole.sum()))
+    shift = next((shift for below, shift in shifts if share < below), 0.0)
+    if shift:
+        p = probabilities[tc]
+        odds = np.float32(np.exp(shift))
+        probabilities[tc] = p * odds / (p * odds + (1 - p))
 
 
 def label_regions(
