@@ -16,7 +16,7 @@ from gliomaseg.results.verdict import judge
 MM = Grid((60, 60, 60), np.eye(4))
 
 
-def tumour(size: int = 36, at: int = 12, core: int = 8) -> np.ndarray:  # type: ignore[type-arg]
+def tumour(size: int = 36, at: int = 12, core: int = 10) -> np.ndarray:  # type: ignore[type-arg]
     labels = np.zeros((60, 60, 60), np.uint8)
     labels[at : at + size, at : at + size, at : at + size] = 2
     labels[at + 2 : at + 2 + core, at + 2 : at + 2 + core, at + 2 : at + 2 + core] = 4
