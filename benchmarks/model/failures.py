@@ -1,17 +1,17 @@
 """Draw the cases that held-out networks got most wrong: the experts' regions beside the model's.
 
-    python benchmarks/model/failures.py ../shared/data/brats runs/fold0 runs/fold1 --record FILE.json
+    python benchmarks/model/failures.py ../shared/data/brats --models FOLD0 FOLD1 --record FILE.json
 
-FILE.json is what cross_validation.py wrote of these runs. One axial slice of each case, where the two label
-maps differ most. No image of a patient is in the picture, only the shape of the brain and the labels, so
-that it may lie beside the code; ``gliomaseg view`` shows the same over the images to who has them.
+FILE.json is what cross_validation.py wrote of the runs of which FOLD0 and FOLD1 are the bundles (``gliomaseg
+export --measured``). One axial slice of each case, where the two label maps differ most. No image of a patient
+is in the picture, only the shape of the brain and the labels, so that it may lie beside the code;
+``gliomaseg view`` shows the same over the images to who has them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +25,6 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import BRATS2021, REGION_TITLES, Modality, Region
-from gliomaseg.learning.export import export
-from gliomaseg.learning.run import load_run
 from gliomaseg.results.picture import FAINT, STROKES, TEXT, font
 from gliomaseg.results.planes import PLANES, View, centre_on, find_view, sample_of, slice_ras
 
@@ -41,7 +39,7 @@ def main() -> None:
     """Segment the worst cases again, each by the network that had not seen it, and draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--models", type=Path, nargs="+", required=True)
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--count", type=int, default=4)
     parser.add_argument("--write", type=Path, default=Path("docs/failures.png"))
@@ -49,12 +47,11 @@ def main() -> None:
     record = json.loads(options.record.read_text(encoding="utf-8"))["cases"]
     worst = sorted(record, key=lambda name: sum(record[name]["dice"][ALL].values()))[: options.count]
     cases = {case.id: case for case in find_cases(options.data)}
-    with tempfile.TemporaryDirectory() as temporary:
-        segmenters = {
-            run.name: Segmenter.load(export(load_run(run), Path(temporary) / run.name).folder)
-            for run in options.runs
-        }
-        tiles = [draw(cases[n], segmenters[record[n]["run"]], record[n]["dice"][ALL]) for n in worst]
+    segmenters = [Segmenter.load(model) for model in options.models]
+    tiles = []
+    for name in worst:
+        unseen = next(s for s in segmenters if name not in s.bundle.about["trained_on"])
+        tiles.append(draw(cases[name], unseen, record[name]["dice"][ALL]))
     page(tiles).save(options.write, optimize=True)
 
 
