@@ -2,10 +2,10 @@
 
     python benchmarks/model/failures.py ../shared/data/brats --models FOLD0 FOLD1 --record FILE.json
 
-FILE.json is what cross_validation.py wrote of the runs of which FOLD0 and FOLD1 are the bundles (``gliomaseg
-export --measured``). One axial slice of each case, where the two label maps differ most. No image of a patient
-is in the picture, only the shape of the brain and the labels, so that it may lie beside the code;
-``gliomaseg view`` shows the same over the images to who has them.
+FILE.json is what cross_validation.py wrote of the runs of which FOLD0 and FOLD1 are the bundles
+(``gliomaseg export --measured``). One axial slice of each case, where the two label maps differ most. No
+image of a patient is in the picture, only the shape of the brain and the labels, so that it may lie beside
+the code; ``gliomaseg view`` shows the same over the images to who has them.
 """
 
 from __future__ import annotations
