@@ -36,3 +36,6 @@ def test_what_enhances_must_be_told_for_the_core_to_depend_on_it() -> None:
     halves = {"segment": shifted["segment"] | {"thresholds": [0.5, 0.5]}}
     with pytest.raises(ValidationError, match=r"segment\.core_shifts needs all three regions"):
         Settings.model_validate(two | halves)
+    falling = {"segment": {"core_shifts": [[0.02, 3.5], [0.02, 1]]}}
+    with pytest.raises(ValidationError, match=r"shares of segment\.core_shifts must rise"):
+        Settings.model_validate(falling)

@@ -44,11 +44,16 @@ SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, 
 #: How the core's logits may depend on what share of the tumour enhances, by name.
 CORES: dict[str, tuple[tuple[float, float], ...]] = {
     "core as it is": (),
-    **{f"core +{up} below {below:.0%}": ((below, up),) for below in (0.02, 0.03) for up in (2.2, 3.5, 4.5)},
+    **{f"core +{up} up to {low:.0%}": ((low, up), (0.04, 0.0)) for up in (3.5, 4.5) for low in (0.01, 0.02)},
     **{
-        f"core +{up} below 2%, {down} below {below:.0%}": ((0.02, up), (below, down))
+        f"core +{up} up to {low:.0%}, -1.4 from 4% to 20%": (
+            (low, up),
+            (0.04, -1.4),
+            (0.2, -1.4),
+            (0.25, 0.0),
+        )
         for up in (3.5, 4.5)
-        for down, below in ((-0.8, 0.15), (-1.4, 0.15), (-1.4, 0.2))
+        for low in (0.01, 0.02)
     },
 }
 #: What may be done after the network, by name.
@@ -64,7 +69,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 #: Nothing chosen; and what the shipped model does.
 NONE = "core as it is, parts >= 0.0, et >= 100"
-SHIPPED = "core +3.5 below 2%, -1.4 below 20%, parts >= 0.1, et >= 300"
+SHIPPED = "core +4.5 up to 2%, -1.4 from 4% to 20%, parts >= 0.1, et >= 300"
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
 #: Edges of the bins of logits in which calibration is counted.

@@ -81,8 +81,8 @@ def processing_table(cases: Cases) -> list[str]:
     means = {name: processed(cases, name).mean(0) for name in CHANGES}
     ranked = sorted(means, key=lambda name: -float(means[name].mean()))
     lines = [
-        "| shift of the core's logits where less than a share of WT enhances, least part of WT, least ET in "
-        "voxels | WT | TC | ET |",
+        "| shift of the core's logits where a share of WT enhances, least part of WT, least ET in voxels "
+        "| WT | TC | ET |",
         "|---|---|---|---|",
     ]
     shown = dict.fromkeys([*ranked[:5], NONE, ranked[-1]])

@@ -195,8 +195,8 @@ class SegmentSettings(_Section):
     least_part: Fraction = 0.0
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
     core_shifts: tuple[tuple[Fraction, float], ...] = ()
-    """(share, shift), shares rising: where less than that share of a tumour enhances, so much is added to the
-    logits of its core (results/segment.py says why)."""
+    """Points (share, shift), shares rising: what is added to the logits of the core where that share of a
+    tumour enhances; a line between points, as at the nearest beyond (results/segment.py says why)."""
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
@@ -245,3 +245,6 @@ class Settings(_Section):
             raise ValueError("training.target classes needs all three regions")
         if self.segment.core_shifts and set(self.network.regions) != set(Region):
             raise ValueError("segment.core_shifts needs all three regions")
+        shares = [share for share, _ in self.segment.core_shifts]
+        if shares != sorted(set(shares)):
+            raise ValueError("the shares of segment.core_shifts must rise")

@@ -188,18 +188,18 @@ class TestCoreByWhatEnhances:
     def test_where_little_enhances_the_core_gains(self) -> None:
         # odds of 0.9 and 0.2 are 9 and 0.25, eight times as great 72 and 2
         gained = [round(72 / 73, 4), *[round(2 / 3, 4)] * 7, 0.0, 0.0]
-        assert self.shifted("1111111111", (0.05, np.log(8))) == pytest.approx(gained)
+        assert self.shifted("1111111111", (0.05, np.log(8)), (0.1, 0)) == pytest.approx(gained)
 
-    def test_where_more_enhances_the_next_shift_counts_or_none(self) -> None:
+    def test_where_more_enhances_it_gains_less_or_loses(self) -> None:
         tenth = "9111111111"  # one voxel of ten
         plain = [int(c) / 10 for c in self.CORE]
-        assert self.shifted(tenth, (0.05, 3)) == pytest.approx(plain)
-        assert self.shifted(tenth, (0.1, 3)) == pytest.approx(plain)  # a tenth is not below a tenth
-        assert self.shifted(tenth, (0.05, 3), (0.2, -np.log(9)))[0] == 0.5
-        assert self.shifted(tenth, (0.11, np.log(8)), (0.2, -5))[1] == pytest.approx(2 / 3, abs=1e-4)
+        assert self.shifted(tenth, (0.05, 3), (0.1, 0)) == pytest.approx(plain)
+        assert self.shifted(tenth, (0.05, 3), (0.08, -np.log(9)))[0] == 0.5  # beyond the points
+        halfway = self.shifted(tenth, (0.05, np.log(64)), (0.15, 0))  # log 8
+        assert halfway[1] == pytest.approx(2 / 3, abs=1e-4)
 
     def test_only_what_enhances_within_the_core_is_counted(self) -> None:
-        assert self.shifted("1111111999", (0.05, np.log(8)))[1] == pytest.approx(2 / 3, abs=1e-4)
+        assert self.shifted("1111111999", (0.05, np.log(8)), (0.1, 0))[1] == pytest.approx(2 / 3, abs=1e-4)
 
     def test_without_tumour_nothing_is_found(self) -> None:
         nothing = np.zeros((3, 2, 2, 2), np.float32)
@@ -211,7 +211,7 @@ class TestCoreByWhatEnhances:
     @given(PROBABILITIES)
     def test_probabilities_stay_probabilities_in_their_order(self, probabilities: np.ndarray) -> None:
         chosen = settings()
-        segment = chosen.segment.model_copy(update={"core_shifts": ((0.5, 4.0), (1.0, -4.0))})
+        segment = chosen.segment.model_copy(update={"core_shifts": ((0.2, 4.0), (0.8, -4.0))})
         after = probabilities.copy()
         shift_core(after, chosen.model_copy(update={"segment": segment}))
         assert ((after >= 0) & (after <= 1)).all()

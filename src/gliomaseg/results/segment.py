@@ -15,7 +15,7 @@ def shift_core(probabilities: npt.NDArray[np.float32], settings: Settings) -> No
 
     Where hardly any does, experts call most of a tumour core; where some does, they call oedema what looks
     much the same. A network that sees part of a brain at a time ends between the two. ``probabilities`` are
-    (region, x, y, z); shifts and shares (``segment.core_shifts``) were chosen by cross-validation.
+    (region, x, y, z); ``segment.core_shifts`` was chosen by cross-validation.
     """
     shifts = settings.segment.core_shifts
     if not shifts:
@@ -25,11 +25,9 @@ def shift_core(probabilities: npt.NDArray[np.float32], settings: Settings) -> No
     core = whole & (probabilities[tc] > settings.segment.thresholds[tc])
     enhancing = core & (probabilities[et] > settings.segment.thresholds[et])
     share = float(enhancing.sum() / max(1, whole.sum()))
-    shift = next((shift for below, shift in shifts if share < below), 0.0)
-    if shift:
-        p = probabilities[tc]
-        odds = np.float32(np.exp(shift))
-        probabilities[tc] = p * odds / (p * odds + (1 - p))
+    shares, added = zip(*shifts, strict=True)
+    p, odds = probabilities[tc], np.float32(np.exp(np.interp(share, shares, added)))
+    probabilities[tc] = p * odds / (p * odds + (1 - p))
 
 
 def label_regions(
