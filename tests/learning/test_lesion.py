@@ -91,11 +91,13 @@ def test_a_pale_tumour_is_nearer_to_the_rest_in_each_sequence_by_its_own_factor(
 
 def test_a_pale_tumour_changes_nothing_else() -> None:
     image, label = enhancing()
+    image[2, 9:11] = 0  # a sequence that is missing in a part of the tumour
     before = image.clone()
     paler = pale_tumour(image, label, np.random.default_rng(0))
     assert torch.equal(paler[:, :5], image[:, :5])  # the cube begins at 6, its soft edge at 5
     assert torch.equal(paler[:, :, 19:], image[:, :, 19:])
     assert not paler[:, :2].any()
+    assert not paler[2, 9:11].any()
     assert torch.equal(image, before)
 
 

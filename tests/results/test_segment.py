@@ -175,13 +175,13 @@ class TestCoreByWhatEnhances:
 
     CORE = "9222222200"
 
-    def shifted(self, enhancing: str, *shifts: tuple[float, float]) -> list[float]:
+    def shifted(self, enhancing: str, *shifts: tuple[float, float], whole: str = "9999999999") -> list[float]:
         """Return the core's probabilities after the shift."""
-        found = line("9999999999", self.CORE, enhancing)
+        found = line(whole, self.CORE, enhancing)
         chosen = settings().model_copy(deep=True)
         segment = chosen.segment.model_copy(update={"core_shifts": shifts})
         shift_core(found, chosen.model_copy(update={"segment": segment}))
-        assert found[0].ravel().tolist() == line("9999999999")[0].ravel().tolist()
+        assert found[0].ravel().tolist() == line(whole)[0].ravel().tolist()
         assert found[2].ravel().tolist() == line(enhancing)[0].ravel().tolist()
         return found[1].ravel().round(4).tolist()
 
@@ -198,8 +198,10 @@ class TestCoreByWhatEnhances:
         halfway = self.shifted(tenth, (0.05, np.log(64)), (0.15, 0))  # log 8
         assert halfway[1] == pytest.approx(2 / 3, abs=1e-4)
 
-    def test_only_what_enhances_within_the_core_is_counted(self) -> None:
-        assert self.shifted("1111111999", (0.05, np.log(8)), (0.1, 0))[1] == pytest.approx(2 / 3, abs=1e-4)
+    def test_only_what_enhances_within_the_core_and_the_whole_is_counted(self) -> None:
+        gained = pytest.approx(2 / 3, abs=1e-4)
+        assert self.shifted("1111111999", (0.05, np.log(8)), (0.1, 0))[1] == gained
+        assert self.shifted("9111111111", (0.05, np.log(8)), (0.1, 0), whole="1999999999")[1] == gained
 
     def test_without_tumour_nothing_is_found(self) -> None:
         nothing = np.zeros((3, 2, 2, 2), np.float32)
