@@ -98,6 +98,15 @@ def test_a_failed_case_is_named_and_the_exit_code_is_one(run: Run, root: Path) -
     assert "failed: B\nE-" in (root / "scores" / "scores.html").read_text()
 
 
+def test_when_every_case_failed_there_is_no_table(run: Run, root: Path) -> None:
+    for path in (root / "predictions").glob("*.nii.gz"):
+        path.write_bytes(b"\x1f\x8b cut")
+    code, out, err = run(root / "predictions", root / "data", "-o", root / "scores")
+    assert code == 1
+    assert err.count("remedy: ") >= 2
+    assert "interval]" not in out  # of a table without rows
+
+
 @pytest.mark.parametrize(
     ("args", "code", "error"),
     [

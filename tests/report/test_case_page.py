@@ -108,5 +108,6 @@ def test_a_map_alone_makes_a_report(exam: Exam) -> None:
     report = make_report(Exam("alone", exam.segmentation))
     text = case_page(report)
     assert "No images were given" in text
+    assert "90 % interval nine" not in text
     assert "came without a run.json" in text
     assert report.pictures == {}
