@@ -20,6 +20,8 @@ ALL = " ".join(Modality)
 #: The middle of each bin of logits.
 MIDDLE = np.concatenate([[LOGITS[0] - 1], (LOGITS[1:] + LOGITS[:-1]) / 2, [LOGITS[-1] + 1]])
 TEMPERATURES = np.linspace(0.7, 4, 67)
+#: Less enhancing tumour than this is not labelled (the same in all that was best for some of the cases).
+LEAST_ET = 300
 #: A predicted Dice that goes with the true one less than this is not shown.
 LEAST_CORRELATION = 0.5
 #: Bins of probability in which calibration is judged, as gliomaseg evaluate does.
@@ -83,11 +85,13 @@ def calibration_error(cases: Cases, region: str, temperatures: dict[str, float])
 
 
 def implied(case: dict[str, Any], region: str, t: float) -> float | None:
-    """Return the Dice that calibrated probabilities imply; None where nothing was found."""
+    """Return the Dice that calibrated probabilities imply; None where too little was found to be labelled."""
     p, found = probability(t), np.array(case["regions"][region]["bins"])
     inside, seen = MIDDLE > 0, p > 0.001
     count = found[inside].sum()
-    return float(2 * (p * found)[inside].sum() / ((p * found)[seen].sum() + count)) if count else None
+    if count < (LEAST_ET if region == Region.ET else 1):
+        return None
+    return float(2 * (p * found)[inside].sum() / ((p * found)[seen].sum() + count))
 
 
 def line(cases: Cases, region: str, t: float) -> tuple[float, float]:

@@ -77,7 +77,11 @@ def test_calibration_divides_logits() -> None:
 
 
 def test_predicted_dice_by_pencil() -> None:
-    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.temperatures=[1, 2, 1]"]
+    lines = [
+        "segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]",
+        "segment.temperatures=[1, 2, 1]",
+        "segment.least_et_voxels=1",
+    ]
     found = certainty_of(
         np.array([[0.6, 0.4], [0.1, 0.9], [0, 0.4]], np.float32)[:, :, None, None],
         load_settings("unet3d", lines),
@@ -89,6 +93,9 @@ def test_predicted_dice_by_pencil() -> None:
     found = certainty_of(certain, load_settings("unet3d", lines))
     assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 0.75 / (0.25 + 0.75 + 1), abs=1e-4)
     assert found[ET].dice == 0, "never below 0"
+    found = certainty_of(certain, load_settings("unet3d", [*lines[:2], "segment.least_et_voxels=2"]))
+    assert found[ET].dice is None, "one voxel is too little to be labelled"
+    assert found[TC].dice is not None
 
 
 def test_labels_maps_and_intervals_follow_the_shift_of_the_core(phantom_case: Case) -> None:

@@ -47,7 +47,8 @@ class Certainty:
     """How sure the model is of a region: the 90 % interval of its ``voxels``, and the Dice that it predicts.
 
     Either is None where cross-validation has not measured what it takes, ``dice`` also where nothing was
-    found. Where a sequence is missing, ``dice`` is the mean of held-out cases without it.
+    found, or too little enhancing tumour to be labelled. Where a sequence is missing, ``dice`` is the mean
+    of held-out cases without it.
     """
 
     voxels: tuple[float, float] | None = None
@@ -93,7 +94,7 @@ def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> 
     line = lines[channel] if lines else None
     inside = probability > settings.segment.thresholds[channel]
     count = int(np.count_nonzero(inside))
-    if line is None or count == 0:
+    if line is None or count < (settings.segment.least_et_voxels if region is Region.ET else 1):
         return None
     temperature = temperatures[channel] if temperatures else 1.0
     some = probability > _LEAST
