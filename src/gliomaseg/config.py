@@ -144,6 +144,8 @@ class TrainingSettings(_Section):
     """Largest norm of the gradient (12: nnU-Net's)."""
     ema: Fraction = 0.995
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
+    freeze_norm: bool = False
+    """Keep batch norm's statistics as they are, so that the network is trained as it will be used."""
     centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
     """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
     folds: int = Field(4, ge=2)
@@ -174,7 +176,7 @@ class InferenceSettings(_Section):
     precision: Literal["auto", "int8", "bf16", "fp32"] = "auto"
     """auto is int8 where the bundle and the CPU are fit for it, else bf16 where the CPU is, else fp32."""
     quality: Literal["fast", "standard", "best"] = "fast"
-    """fast: one pass; standard, best: the mean of two and of eight mirror images."""
+    """fast: one look; standard: a closer one around what was found; best: eight, in mirror images."""
     threads: int = Field(0, ge=0)
     """CPU threads of the network; 0: one for each core."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
