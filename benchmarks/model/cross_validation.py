@@ -30,12 +30,12 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.device import Runner
 from gliomaseg.inference.engine import Engine
 from gliomaseg.inference.floor import operations
-from gliomaseg.inference.mirror import infer_mirrored
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import Run, load_run
 from gliomaseg.results.segment import label_regions, shift_core
+from gliomaseg.segmenter import predict
 from gliomaseg.settings import load_settings
 
 Floats = npt.NDArray[np.float32]
@@ -147,7 +147,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
     found: dict[str, Any] = {"dice": {}, "quality": {}}
 
     def look(given: Floats, engine: Runner, settings: Settings) -> Floats:
-        return infer_mirrored(given, valid, engine, settings)[(slice(None), *valid)]
+        return predict(given, engine, settings)[(slice(None), *valid)]
 
     def judged(probabilities: Floats, settings: Settings) -> dict[str, float]:
         shift_core(probabilities, settings)

@@ -81,7 +81,7 @@ def segment(
     labels: Annotated[str, typer.Option(help="Label scheme of the result.")] = "brats2021",
     model: Model = "shipped",
     quality: Annotated[
-        str, typer.Option(help="fast: one pass; standard, best: the mean of 2, of 8 mirror images.")
+        str, typer.Option(help="fast: one look; standard: one more around what was found; best: eight more.")
     ] = "fast",
     threads: Threads = 0,
     precision: Precision = "auto",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import __version__, console, files
+from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
@@ -23,14 +24,14 @@ from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
+from gliomaseg.inference.looks import look_again
 from gliomaseg.inference.machine import cores, free_memory
 from gliomaseg.inference.memory import BRAIN, Demand
-from gliomaseg.inference.mirror import infer_mirrored
-from gliomaseg.inference.window import Array
+from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of
-from gliomaseg.results.segment import label_regions, shift_core
+from gliomaseg.results.segment import label_regions, outline, shift_core
 from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
@@ -169,7 +170,7 @@ class Segmenter:
         inference = self.settings.inference.model_copy(update={"window_voxels": opened.window})
         settings = self.settings.model_copy(update={"inference": inference})
         with _stage("infer", stage, seconds):
-            probabilities = infer_mirrored(prepared.image, prepared.valid, self.engine, settings)
+            probabilities = predict(prepared.image, self.engine, settings)
         with _stage("label", stage, seconds):
             shift_core(probabilities, settings)
             labels = label_regions(probabilities, settings, opened.scheme)
@@ -230,6 +231,14 @@ class Segmenter:
         """Return the hash of a file, and its name if wanted or where it tells no more than the case's id."""
         is_told = self.keep_names or path.name.startswith(case.id)
         return {**({"file": path.name} if is_told else {}), "sha256": files.sha256_of(path)}
+
+
+def predict(image: Array, engine: Runs, settings: Settings) -> Array:
+    """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z) in any quality."""
+    probabilities = infer(image, engine, settings)
+    if settings.inference.quality != "fast":
+        look_again(probabilities, outline(probabilities, settings), image, engine, settings)
+    return probabilities
 
 
 def synthetic_note(case: Case) -> str:

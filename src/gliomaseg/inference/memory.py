@@ -47,7 +47,7 @@ class Demand:
         held = self.image * self.stored + 4 * self.brain * (channels + regions)
         if window < self.brain:
             held += 4 * self.brain + 4 * window * (channels + regions)
-        if settings.inference.quality != "fast":  # an image mirrored, and its probabilities twice
+        if settings.inference.quality != "fast":  # at most all of an image again, and its probabilities twice
             held += 4 * self.brain * (channels + 2 * regions)
         if self.maps:
             held += _MAPPED * regions * (self.image + self.brain)

@@ -30,28 +30,39 @@ def shift_core(probabilities: npt.NDArray[np.float32], settings: Settings) -> No
     probabilities[tc] = p * odds / (p * odds + (1 - p))
 
 
+def outline(probabilities: npt.NDArray[np.float32], settings: Settings) -> npt.NDArray[np.bool_]:
+    """Return the outermost region (x, y, z) of probabilities (region, x, y, z), without small parts.
+
+    Those are separate parts that are smaller than ``segment.least_part`` of the largest.
+    """
+    channel = settings.network.regions.index(_outermost_first(settings)[0])
+    inside = np.asarray(probabilities[channel] > settings.segment.thresholds[channel])
+    return _large_parts(inside, settings.segment.least_part) if settings.segment.least_part > 0 else inside
+
+
 def label_regions(
     probabilities: npt.NDArray[np.float32], settings: Settings, scheme: LabelScheme
 ) -> npt.NDArray[np.uint8]:
     """Return labels (x, y, z) under ``scheme`` from probabilities (region, x, y, z).
 
     Regions are nested by construction: a voxel is in TC only where it is in WT, in ET only where it
-    is in TC. Separate parts of the outermost one that are smaller than ``segment.least_part`` of its largest
-    are left out, with all that is in them. Enhancing tumour of fewer than ``segment.least_et_voxels`` voxels
-    in the whole case becomes non-enhancing core: BraTS 2012 to 2022 scores a speck of it in a case without
-    any as 0.
+    is in TC. What is not in the ``outline`` of the outermost one is left out. Enhancing tumour of fewer than
+    ``segment.least_et_voxels`` voxels in the whole case becomes non-enhancing core: BraTS 2012 to 2022 scores
+    a speck of it in a case without any as 0.
     """
     labels = np.zeros(probabilities.shape[1:], dtype=np.uint8)
-    inside = np.ones(labels.shape, dtype=bool)
-    order = [(r, settings.network.regions.index(r)) for r in Region if r in settings.network.regions]
-    for region, channel in order:
+    inside = outline(probabilities, settings)
+    for region in _outermost_first(settings):
+        channel = settings.network.regions.index(region)
         inside = inside & (probabilities[channel] > settings.segment.thresholds[channel])
-        if region is order[0][0] and settings.segment.least_part > 0:
-            inside = _large_parts(inside, settings.segment.least_part)
         if region is Region.ET and np.count_nonzero(inside) < settings.segment.least_et_voxels:
             break
         labels[inside] = scheme.values[REGION_SHELL[region]]
     return labels
+
+
+def _outermost_first(settings: Settings) -> list[Region]:
+    return [region for region in Region if region in settings.network.regions]
 
 
 def _large_parts(mask: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
