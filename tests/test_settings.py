@@ -16,7 +16,7 @@ def test_the_shipped_presets() -> None:
     for name in preset_names():
         settings = load_settings(name)
         assert settings.preset == name
-        assert settings.network.name == name.removesuffix("_whole")
+        assert settings.network.name == name
         assert len(settings.training.patch) == settings.network.dimensions
         assert settings.network.modalities == tuple(Modality)
         assert settings.network.regions == tuple(Region)

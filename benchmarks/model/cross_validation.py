@@ -16,6 +16,7 @@ import itertools
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 #: Nothing chosen; and what the shipped model does.
 NONE = "core as it is, parts >= 0.0, et >= 100"
 SHIPPED = "core +4.5 up to 2%, -1.4 from 4% to 20%, parts >= 0.1, et >= 300"
+QUALITIES = ("fast", "standard", "best")
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
 #: Edges of the bins of logits in which calibration is counted.
@@ -144,7 +146,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
     settings = changed(segmenter.settings, processing)
     reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
     truth = {region: BRATS2021.mask(reference, region) for region in Region}
-    found: dict[str, Any] = {"dice": {}, "quality": {}}
+    found: dict[str, Any] = {"dice": {}, "quality": {}, "seconds": {}}
 
     def look(given: Floats, engine: Runner, settings: Settings) -> Floats:
         return predict(given, engine, settings)[(slice(None), *valid)]
@@ -169,10 +171,13 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
         if left.all():
             found |= of_probabilities(probabilities, truth)
     found["fp32"] = judged(look(image, segmenters["fp32"].engine, settings), settings)
-    for quality in ("standard", "best"):
+    for quality in QUALITIES:
         inference = settings.inference.model_copy(update={"quality": quality})
         wanted = settings.model_copy(update={"inference": inference})
-        found["quality"][quality] = judged(look(image, segmenter.engine, wanted), wanted)
+        started = time.monotonic()
+        probabilities = look(image, segmenter.engine, wanted)
+        found["seconds"][quality] = round(time.monotonic() - started, 3)
+        found["quality"][quality] = judged(probabilities, wanted)
     return found
 
 

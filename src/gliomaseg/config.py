@@ -144,8 +144,6 @@ class TrainingSettings(_Section):
     """Largest norm of the gradient (12: nnU-Net's)."""
     ema: Fraction = 0.995
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
-    freeze_norm: bool = False
-    """Keep batch norm's statistics as they are, so that the network is trained as it will be used."""
     centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
     """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
     folds: int = Field(4, ge=2)

@@ -119,7 +119,6 @@ def _tiny(preset: str, changes: Sequence[str]) -> Settings:
         "training.fold=0",
         "training.warmup_steps=2",
         "training.init_from=null",
-        "training.freeze_norm=false",
         "training.track=[]",
     )
     settings = load_settings(preset, [*changes, *smallest, *short])

@@ -8,17 +8,11 @@ from torch import Tensor, nn
 
 from gliomaseg.errors import SettingsError
 from gliomaseg.learning.loss import build_loss
-from gliomaseg.learning.network import (
-    agrees_in_bf16,
-    build_network,
-    count_parameters,
-    memory_format,
-    prepare_to_train,
-)
+from gliomaseg.learning.network import agrees_in_bf16, build_network, count_parameters, memory_format
 from gliomaseg.settings import load_settings, preset_names
 
 SHAPES = {"unet3d": (2, 4, 32, 48, 32), "unet2d": (2, 4, 64, 48), "swin_unetr": (1, 4, 64, 64, 64)}
-OUTPUTS = {"unet3d": 2, "unet3d_whole": 2, "dynunet": 4}
+OUTPUTS = {"unet3d": 2, "dynunet": 4}
 PRESETS = preset_names()
 ORDERS = {"unet3d": torch.channels_last_3d, "unet2d": torch.channels_last}
 
@@ -83,24 +77,6 @@ def test_a_v_net_has_no_three_sequences(tiny) -> None:
 def test_without_auxiliary_there_is_one_output(tiny) -> None:
     network = build_network(tiny("network.auxiliary=0").network)
     assert len(network(torch.randn(1, 4, 16, 16, 16))) == 1
-
-
-@pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
-def test_frozen_norm_keeps_its_statistics_and_the_rest_trains(tiny, preset: str) -> None:
-    network = build_network(tiny(preset=preset).network)
-    image = noise(preset)
-    prepare_to_train(network, freeze_norm=True)
-    before = {name: value.clone() for name, value in network.named_buffers()}
-    one, other = network(image)[0], network(torch.cat([image, 3 * image]))[0][: len(image)]
-    assert before, "these networks have batch norm"
-    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
-    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)  # what else is in the batch does not matter
-    assert network.training
-    assert len(network(image)) == len(build_network(tiny(preset=preset).network)(image))
-
-    prepare_to_train(network, freeze_norm=False)
-    network(image)
-    assert not all(torch.equal(value, before[name]) for name, value in network.named_buffers())
 
 
 def test_modalities_and_regions_are_counted(tiny) -> None:

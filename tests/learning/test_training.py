@@ -125,27 +125,6 @@ class TestWhatItWrites:
         state = begin(Run(whole / "nothing", tiny()), Accelerator())
         assert learning_rate(state.settings.training, 0, state.done, state.history) == peak / 2
 
-    def test_frozen_norm_goes_on_with_the_statistics_it_began_with(
-        self, tmp_path: Path, start: Train, whole: Path, tiny
-    ) -> None:
-        training = tiny().training.model_copy(update={"init_from": str(whole), "freeze_norm": True})
-        run = start(tmp_path / "on", tiny().model_copy(update={"training": training}))
-        before, after = checkpoint(whole)[0], checkpoint(run.folder)[0]
-        statistics = [
-            k.removeprefix("average.") for k in before if k.startswith("average.") and "running_" in k
-        ]
-        assert statistics
-        for part in ("network", "average"):
-            assert all(torch.equal(before[f"average.{k}"], after[f"{part}.{k}"]) for k in statistics)
-        moved = next(k for k in before if k.endswith("conv.weight"))
-        assert not torch.equal(before[moved], after[moved])
-
-    def test_frozen_norm_needs_something_to_freeze(self, tmp_path: Path, start: Train, tiny) -> None:
-        with pytest.raises(SettingsError, match="a fresh network has none") as caught:
-            start(tmp_path / "run", tiny("training.freeze_norm=true"))
-        assert "--init-from" in caught.value.remedy
-        assert not (tmp_path / "run").exists()
-
     def test_checkpoint(self, whole: Path, tiny) -> None:
         tensors, step = checkpoint(whole)
         assert step == 6

@@ -190,14 +190,6 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def prepare_to_train(network: nn.Module, *, freeze_norm: bool) -> None:
-    """Put a network in training mode; with ``freeze_norm`` batch norm goes on with the statistics it has."""
-    network.train()
-    for module in network.modules() if freeze_norm else ():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
-            module.eval()
-
-
 def memory_format(dimensions: int) -> torch.memory_format:
     """Return the order in memory in which CPUs convolve fastest: channels last."""
     return torch.channels_last_3d if dimensions == 3 else torch.channels_last

@@ -84,10 +84,10 @@ def sample_patch(
     wide = np.array(warp.size) if warp.is_straight else (2 * np.ceil(reach)).astype(int) + 2
     wide = np.where(np.array(warp.size) == 1, 1, wide)
     start = centre.astype(int) - wide // 2
-    room = np.array(label.shape) - wide  # stay near the brain; all of it goes into a patch that is larger
-    margin = np.where(room > 0, np.minimum(_MARGIN, wide // 8), 0)
-    near = np.clip(start, np.minimum(0, room) - margin, np.maximum(0, room) + margin)
-    start = np.where(warp.is_straight | (np.array(warp.size) >= label.shape), near, start)
+    if warp.is_straight:  # stay near the brain where it is large enough
+        room = np.array(label.shape) - wide
+        margin = np.where(room > 0, np.minimum(_MARGIN, wide // 8), 0)
+        start = np.clip(start, np.minimum(0, room) - margin, np.maximum(0, room) + margin)
     crop = torch.from_numpy(_crop(image, start, wide))
     mask = torch.from_numpy(_crop(label[None], start, wide)[0])
     if warp.is_straight:

@@ -29,7 +29,7 @@ from gliomaseg.learning.cache import PreparedCase, prepare_cases
 from gliomaseg.learning.curves import write_curves
 from gliomaseg.learning.dataset import PatchDataset
 from gliomaseg.learning.loss import Loss, build_loss
-from gliomaseg.learning.network import memory_format, prepare_to_train
+from gliomaseg.learning.network import memory_format
 from gliomaseg.learning.patch_sheet import write_patch_sheet
 from gliomaseg.learning.plan import Plan, check_patch, make_plan
 from gliomaseg.learning.process import (
@@ -131,7 +131,6 @@ def _prepare(
     progress: Progress,
     accelerator: Accelerator,
 ) -> tuple[Run, PatchDataset, list[PreparedCase]]:
-    _check_norm(settings)
     check_split(cases, settings.training)
     check_patch(cases, settings)
     with accelerator.main_process_first():
@@ -144,23 +143,13 @@ def _prepare(
     return run, PatchDataset([case for case in prepared if case.id in split.train], settings), held_out
 
 
-def _check_norm(settings: Settings) -> None:
-    if settings.training.freeze_norm and not settings.training.init_from:
-        raise SettingsError(
-            "E-SETTING",
-            "training.freeze_norm keeps the statistics of batch norm, of which a fresh network has none",
-            expected="the weights of an earlier training",
-            remedy="use --init-from RUN, or --set training.freeze_norm=false",
-        )
-
-
 def _loop(
     run: Run, state: State, patches: PatchDataset, held_out: Sequence[PreparedCase], progress: Progress
 ) -> None:
     settings = run.settings.training
     loss_of = build_loss(run.settings)
     saved = validated = state.seconds
-    prepare_to_train(state.network, freeze_norm=settings.freeze_norm)
+    state.network.train()
     with closing(_batches(patches, state)) as batches, stop_on_signal() as stop:
         while _goes_on(state, stop):
             _step(state, next(batches), loss_of, patches)
