@@ -133,6 +133,19 @@ def test_every_real_case_is_found(real_cases: list[Case]) -> None:
     assert len({case.patient for case in real_cases}) == 51
 
 
+@pytest.mark.parametrize(("quality", "looks"), [("fast", 1), ("standard", 2), ("best", 9)])
+def test_a_better_quality_looks_again_around_the_tumour(
+    phantom_case: Case, monkeypatch: pytest.MonkeyPatch, quality: str, looks: int
+) -> None:
+    segmenter = Segmenter.load(quality=quality)
+    run, shapes = segmenter.engine.run, []
+    monkeypatch.setattr(segmenter.engine, "run", lambda w: (shapes.append(w.shape[2:]), run(w))[1])
+    result = segmenter.segment(find_cases(_folder(phantom_case))[0])
+    assert len(shapes) == looks
+    assert all(part <= whole for shape in shapes for part, whole in zip(shape, shapes[0], strict=True))
+    assert result.volumes_ml()["wt"] > 1
+
+
 def test_python_path(phantom_case: Case, tmp_path: Path) -> None:
     case = find_cases(_folder(phantom_case))[0]
     result = Segmenter.load().segment(case)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
-from gliomaseg.results.segment import label_regions, shift_core
+from gliomaseg.results.segment import label_regions, outline, shift_core
 from gliomaseg.settings import load_settings
 
 PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
@@ -219,3 +219,21 @@ class TestCoreByWhatEnhances:
         assert ((after >= 0) & (after <= 1)).all()
         order = np.argsort(probabilities[1], axis=None)
         assert (np.diff(after[1].ravel()[order]) >= -1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("regions", "part", "expected"),
+    [
+        ("wt, tc, et", 0.0, "0101110001"),
+        ("wt, tc, et", 0.5, "0001110000"),
+        ("et, wt, tc", 0.0, "0000000010"),  # of rows in another order, that of WT counts: here the second
+    ],
+)
+def test_the_outline_is_that_of_the_outermost_region(regions: str, part: float, expected: str) -> None:
+    given = line("0907860006", "0000000070", "9999999999")
+    assert "".join(map(str, outline(given, settings(regions, part=part)).astype(int).ravel())) == expected
+
+
+def test_the_outline_goes_by_the_threshold_of_its_region() -> None:
+    found = outline(line("678", "999", "999"), settings(thresholds="0.65, 0.1, 0.1"))
+    assert found.ravel().tolist() == [False, True, True]
