@@ -34,6 +34,7 @@ from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.learning.cache import STORED, PreparedCase, prepare_cases
 from gliomaseg.learning.process import keep_freed_memory
 from gliomaseg.learning.run import load_run
+from gliomaseg.learning.validation import with_room
 from gliomaseg.results.segment import label_regions
 from gliomaseg.settings import load_settings
 
@@ -141,9 +142,10 @@ def draw(case: PreparedCase, crop: int, rng: np.random.Generator) -> tuple[torch
 def score(network: SegResNet, case: PreparedCase) -> dict[str, float]:
     """Return the Dice of each region of the whole brain in one pass."""
     network.eval()
-    image = torch.from_numpy(np.asarray(case.image, np.float32))[None]
+    room, valid = with_room(case.image, SETTINGS)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        found = torch.sigmoid(network(image).float())[0].numpy()
+        found = torch.sigmoid(network(torch.from_numpy(room)[None]).float())[0].numpy()
+    found = found[(slice(None), *valid)]
     truth = {region: STORED.mask(np.asarray(case.label), region) for region in Region}
     dice = scores(label_regions(found, SETTINGS, BRATS2021), truth)
     sys.stdout.write(f"{case.id} {dice}\n")
