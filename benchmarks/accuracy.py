@@ -90,7 +90,7 @@ def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, di
     head = [
         "# Accuracy",
         "",
-        f"Of the shipped model's recipe (`{record['model']['name']}`), on **{summary['n']} cases, each "
+        f"Of the shipped model's recipe (`{record['model']['name'].split('-fold')[0]}`), on **{summary['n']} cases, each "
         f"segmented by a network that had not seen it** (split by patient, before training). {shipped()} "
         "Rules: BraTS 2020 (both empty counts 1, one empty 0).",
         "",
