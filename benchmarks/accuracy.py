@@ -87,11 +87,12 @@ def compare(summaries: dict[str, dict[str, Any]]) -> list[str]:
 def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, dict[str, str]]) -> list[str]:
     """Return the page's lines."""
     mean, median, ends = summary["mean"], summary["median"], summary["interval_95"]
+    recipe = record["model"]["name"].split("-fold")[0]
     head = [
         "# Accuracy",
         "",
-        f"Of the shipped model's recipe (`{record['model']['name'].split('-fold')[0]}`), on **{summary['n']} cases, each "
-        f"segmented by a network that had not seen it** (split by patient, before training). {shipped()} "
+        f"Of the shipped model's recipe (`{recipe}`), on **{summary['n']} cases, each segmented by a network "
+        f"that had not seen it** (split by patient, before training). {shipped()} "
         "Rules: BraTS 2020 (both empty counts 1, one empty 0).",
         "",
         "    python benchmarks/accuracy.py ../shared/data/brats --models FOLD... --write docs/accuracy.md",
