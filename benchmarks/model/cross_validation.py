@@ -6,6 +6,7 @@ Each run is exported and segments the cases that it held out, by the product's o
 for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality, with --processing,
 the shipped model's if not given; and of all sequences what calibration, post-processing, volume intervals
 and the prediction of Dice are chosen by (summary.py). With --quick without post-processing.
+A+B is one network with the mean of the weights of runs A and B (``gliomaseg export --average-weights``).
 Runs that FILE.json has already are kept as they are: the same command again goes on with the others.
 """
 
@@ -84,7 +85,7 @@ def main() -> None:
     """Export, segment, measure; write what was found after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("runs", nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument(
         "--quick", action="store_true", help="Only the Dice with all sequences, without int8."
@@ -96,22 +97,29 @@ def main() -> None:
     record: dict[str, Any] = {"processing": options.processing, "runs": {}, "cases": {}}
     if options.write.exists():
         record = json.loads(options.write.read_text(encoding="utf-8"))
-    for folder in options.runs:
-        if folder.name in record["runs"]:
+    for folders in options.runs:
+        runs = [load_run(Path(folder)) for folder in folders.split("+")]
+        run, name = runs[0], "+".join(run.folder.name for run in runs)
+        if name in record["runs"]:
             continue
-        run = load_run(folder)
         prepare_cases(list(cases.values()), run.settings, options.cache, lambda _f, _t: None)
         with tempfile.TemporaryDirectory() as temporary:
-            bundle = export(run, Path(temporary) / "model", int8=not options.quick, cache=options.cache)
+            bundle = export(
+                runs,
+                Path(temporary) / "model",
+                average_weights=True,
+                int8=not options.quick,
+                cache=options.cache,
+            )
             precisions = ("fp32",) if options.quick else ("fp32", "int8")
             segmenters = {p: Segmenter.load(bundle.folder, precision=p) for p in precisions}
-            record["runs"][folder.name] = about(run, segmenters["fp32"])
-            for name in run.read_split().validation:
-                record["cases"][name] = {
-                    "run": folder.name,
-                    **measure(cases[name], segmenters, record["processing"]),
+            record["runs"][name] = about(run, segmenters["fp32"])
+            for case in bundle.about["held_out"]["cases"]:
+                record["cases"][case] = {
+                    "run": name,
+                    **measure(cases[case], segmenters, record["processing"]),
                 }
-                sys.stdout.write(f"{name} {next(iter(record['cases'][name]['dice'].values()))}\n")
+                sys.stdout.write(f"{case} {next(iter(record['cases'][case]['dice'].values()))}\n")
                 sys.stdout.flush()
         options.write.write_text(json.dumps(record) + "\n", encoding="utf-8")
 

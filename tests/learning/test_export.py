@@ -273,6 +273,28 @@ class TestEnsemble:
         with pytest.raises(TrainingError, match=r"E-RUN.*other inputs"):
             export([two[0], other], tmp_path / "model")
 
+    def test_the_mean_of_weights_is_one_network(self, two: list[Run], tmp_path: Path) -> None:
+        bundle = export(two, tmp_path / "model", average_weights=True)
+        one, other, found = *map(averaged_weights, two), read_weights(bundle)[0]
+        floats = [name for name, tensor in one.items() if tensor.is_floating_point()]
+        assert all(is_near(found[name], (one[name] + other[name]) / 2) for name in floats)
+        assert any(not is_near(found[name], one[name]) for name in floats)
+        assert all(torch.equal(found[name], one[name]) for name in one.keys() - set(floats))
+        image = np.random.default_rng(0).normal(size=(1, 4, 32, 32, 16)).astype(np.float32)
+        (network,) = load_networks(bundle)
+        with torch.no_grad():
+            expected = probabilities(network(torch.from_numpy(image))[0], two[0].settings).numpy()
+        mean = Engine(bundle, InferenceSettings(precision="fp32")).run(image)
+        assert np.abs(mean - expected).max() < 0.02
+        about = bundle.about
+        assert (about["networks"], about["steps"], about["trained_on"]) == (1, 18, ["a", "b", "c"])
+        assert about["parameters"] == count_parameters(network)
+
+    def test_different_networks_have_no_mean_of_weights(self, two: list[Run], tmp_path: Path, tiny) -> None:
+        wider = make_run(tmp_path / "wider", tiny("network.filters=[16, 16, 16]"))
+        with pytest.raises(TrainingError, match=r"E-RUN.*no mean"):
+            export([two[0], wider], tmp_path / "model", average_weights=True)
+
 
 def is_near(found: torch.Tensor, expected: torch.Tensor) -> bool:
     """Return whether no number is off by more than half of one of 127 steps."""

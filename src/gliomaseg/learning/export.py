@@ -1,6 +1,7 @@
 """From trained runs to a bundle: OpenVINO IR, proven to agree with PyTorch.
 
-Several runs, such as the folds of one, become one network that puts out the mean of their probabilities.
+Several runs, such as the folds of one, become one network that puts out the mean of their probabilities, or
+has the mean of their weights.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Options(TypedDict, total=False):
     """A model card, instead of a short one."""
     best: bool
     """Take the weights of the best validation, not the last."""
+    average_weights: bool
+    """Of several runs take the mean of their weights: one network."""
     onnx: bool
     """Write the network as ONNX too."""
     int8: bool
@@ -67,7 +70,9 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
     """
     _require_new(folder)
     members = [runs] if isinstance(runs, Run) else list(runs)
-    trained = load_trained(members, best=options.get("best", False))
+    trained = load_trained(
+        members, best=options.get("best", False), average_weights=options.get("average_weights", False)
+    )
     measured = options.get("measured", {})
     tree = trained.settings.model_dump(mode="json")
     trained.settings = parse_settings(tree | {"segment": tree["segment"] | measured.get("segment", {})})
@@ -242,7 +247,7 @@ def _about(trained: Trained, name: str) -> dict[str, Any]:
         "gliomaseg": __version__,
         "created": datetime.now(UTC).date().isoformat(),
         "parameters": count_parameters(trained),
-        "networks": len(rows),
+        "networks": len(trained.networks),
         "trained_on": list(trained.split.train),
         "steps": sum(history[-1].step for history in rows if history),
         "hours": round(sum(history[-1].minutes for history in rows if history) / 60, 2),

@@ -33,7 +33,10 @@ _STEP = ".step"
 
 
 class Trained(nn.Module):
-    """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space)."""
+    """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space).
+
+    There is one network for each run, or one for all.
+    """
 
     def __init__(self, runs: Sequence[Run], networks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -47,13 +50,18 @@ class Trained(nn.Module):
         """Return probabilities of a prepared image (batch, modality, *space)."""
         each = [
             probabilities(network(image)[0], run.settings)
-            for network, run in zip(self.networks, self.runs, strict=True)
+            for network, run in zip(self.networks, self.runs, strict=False)
         ]
         return each[0] if len(each) == 1 else torch.stack(each).mean(0)
 
 
-def load_trained(runs: Sequence[Run], *, best: bool = False) -> Trained:
-    """Return the averaged networks of runs; raises TrainingError (E-RUN) if they differ in what they see."""
+def load_trained(runs: Sequence[Run], *, best: bool = False, average_weights: bool = False) -> Trained:
+    """Return the averaged networks of runs; raises TrainingError (E-RUN) if they differ in what they see.
+
+    With ``average_weights`` it is one network, with the mean of their weights: of runs that began with one
+    another's weights that is often better than any of them, and costs no more (Wortsman et al. 2022, "Model
+    soups"). Raises TrainingError (E-RUN) when their networks differ.
+    """
     first = runs[0].settings
     for run in runs[1:]:
         mine, other = (
@@ -67,12 +75,33 @@ def load_trained(runs: Sequence[Run], *, best: bool = False) -> Trained:
                 expected="runs of the same prepare settings, modalities, regions and dimensions",
                 remedy="export them one by one",
             )
+    each = [averaged_weights(run, best=best) for run in runs]
+    if average_weights:
+        each = [_mean(each)]
     networks = []
-    for run in runs:
+    for run, tensors in zip(runs, each, strict=False):
         network = build_network(run.settings.network, channel_count(run.settings))
-        load_weights(network, averaged_weights(run, best=best))
+        load_weights(network, tensors)
         networks.append(network.eval())
     return Trained(runs, networks)
+
+
+def _mean(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of tensors by name; whole numbers, which count batches, are the first's."""
+    first = each[0]
+    if any({k: v.shape for k, v in e.items()} != {k: v.shape for k, v in first.items()} for e in each):
+        raise TrainingError(
+            "E-RUN",
+            "weights of different networks have no mean",
+            expected="runs of the same network settings, one begun with the weights of the other",
+            remedy="leave out --average-weights: the mean of their probabilities is always possible",
+        )
+    return {
+        name: torch.stack([tensors[name] for tensors in each]).mean(0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in first.items()
+    }
 
 
 def _joined(splits: Sequence[Split], before: Sequence[tuple[str, ...]]) -> Split:
@@ -91,7 +120,7 @@ def write_weights(trained: Trained, path: Path) -> dict[str, Any]:
     unlike the first, which the settings of the bundle don't describe.
     """
     kinds = [(run.settings.network, run.settings.training.target) for run in trained.runs]
-    alike = [net for net, kind in zip(trained.networks, kinds, strict=True) if kind == kinds[0]]
+    alike = [net for net, kind in zip(trained.networks, kinds, strict=False) if kind == kinds[0]]
     tensors: dict[str, Tensor] = {}
     for number, network in enumerate(alike):
         for name, tensor in weights(network).items():
