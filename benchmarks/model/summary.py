@@ -125,6 +125,9 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         "",
         *quality_table(cases, measured),
         "",
+        "`standard` looks again at the part around what was found, `best` at eight mirror images of it; how "
+        "large that part should be was compared on the same cases ([looks](model/looks.md)).",
+        "",
         "## How sure it is",
         "",
         *certainty_table(measured),

@@ -2,9 +2,6 @@
 
 Networks learn from patches, most of them centred on a tumour. A part of the brain that is cut out around
 what a first look found is more like these than the whole brain is. Ignorant of labels.
-
-Mirror images of the whole brain, looks at another voxel size and looks through some of the sequences alone
-were tried, too: over 51 cases of cross-validation they gained less, or nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +15,9 @@ from gliomaseg.config import Settings
 from gliomaseg.imaging.volume import Box, filled_box
 from gliomaseg.inference.window import Array, Runs, infer
 
-#: Voxels that are looked at around what was found, and the least size of the part, along each axis. Over 51
-#: cases 16 and 112 gained more than 8 or 24 voxels around it, and than at least 80, 96, 128 or 144.
-_MARGIN, _LEAST = 16, 112
+#: Voxels that are looked at around what was found, and the least size of the part, along each axis: the best
+#: of nine pairs over 51 cases, by little (docs/model/looks.md; benchmarks/model/looks.py compares them).
+MARGIN, LEAST = 16, 112
 #: Along which axes (x: left-right, y: back-front, z: down-up) the part is mirrored, in every combination.
 _AXES = {"standard": (), "best": (1, 2, 3)}
 
@@ -49,7 +46,7 @@ def _widened(box: Box, shape: tuple[int, ...], multiple: int) -> Box:
     """Return a box around ``box`` whose sides are multiples of ``multiple``, as those of ``shape`` are."""
     spans = []
     for side, size in zip(box, shape, strict=True):
-        wanted = max(_LEAST, side.stop - side.start + 2 * _MARGIN)
+        wanted = max(LEAST, side.stop - side.start + 2 * MARGIN)
         width = min(size, -(-wanted // multiple) * multiple)
         start = min(max(0, (side.start + side.stop - width) // 2), size - width)
         spans.append(slice(start, start + width))

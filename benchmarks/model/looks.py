@@ -1,0 +1,87 @@
+"""How large the part should be that is looked at again: the sizes in gliomaseg.inference.looks.
+
+    python benchmarks/model/looks.py ../shared/data/brats FOLD0 FOLD1 ... --write docs/model/looks.md
+
+FOLD0 and FOLD1 are bundles (``gliomaseg export``) of folds of one recipe: each segments the cases that it
+has not seen, with its own post-processing, by int8. Writes the mean Dice of one look, and of two by the least
+size of the part and by the margin around what was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from cross_validation import scores
+
+from gliomaseg import Segmenter, find_cases
+from gliomaseg.config import Settings
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.inference import looks
+from gliomaseg.inference.window import Array, infer
+from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.results.segment import label_regions, outline, shift_core
+
+#: Least size and margin in voxels.
+SIZES = ((80, 16), (96, 8), (96, 16), (96, 24), (112, 8), (112, 16), (112, 24), (128, 16), (144, 16))
+
+
+def main() -> None:
+    """Segment the held-out cases of every bundle in every way, write the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("bundles", type=Path, nargs="+")
+    parser.add_argument("--write", type=Path, required=True)
+    options = parser.parse_args()
+    cases, found = find_cases(options.data), []
+    for bundle in options.bundles:
+        segmenter = Segmenter.load(bundle, precision="int8", quality="standard")
+        found += [measure(case, segmenter) for case in segmenter.held_out(cases)]
+    options.write.write_text("\n".join(table(found)) + "\n", encoding="utf-8")
+
+
+def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
+    """Return the Dice of each region after one look, then after two by each of SIZES."""
+    opened, settings = segmenter.open(case), segmenter.settings
+    image, valid = opened.prepared.image, opened.prepared.valid
+    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
+    truth = {region: BRATS2021.mask(reference, region) for region in Region}
+    first = infer(image, segmenter.engine, settings)
+    around = outline(first, settings)
+
+    def judged(probabilities: Array, settings: Settings) -> list[float]:
+        inside = probabilities[(slice(None), *valid)].copy()
+        shift_core(inside, settings)
+        return list(scores(label_regions(inside, settings, BRATS2021), truth).values())
+
+    found = [judged(first, settings)]
+    for least, margin in SIZES:
+        second = first.copy()
+        with patch.multiple(looks, LEAST=least, MARGIN=margin):
+            looks.look_again(second, around, image, segmenter.engine, settings)
+        found.append(judged(second, settings))
+    return found
+
+
+def table(found: list[list[list[float]]]) -> list[str]:
+    """Return the means over cases as lines of Markdown."""
+    names = ["one look", *(f"two: at least {least} voxels, {margin} around" for least, margin in SIZES)]
+    lines = ["| looks | WT | TC | ET | mean |", "|---|---|---|---|---|"]
+    for name, means in zip(names, np.mean(found, axis=0), strict=True):
+        lines.append(f"| {name} | " + " | ".join(f"{v:.4f}" for v in (*means, means.mean())) + " |")
+    return [
+        "# How large the part is that is looked at again",
+        "",
+        *lines,
+        "",
+        f"Mean Dice of {len(found)} held-out cases by BraTS 2020's rule, int8. The intervals are about "
+        "0.025 (WT), 0.05 (TC) and 0.06 (ET) each way; the cases are those that chose; the order is "
+        "a hint. Written by `python benchmarks/model/looks.py DATA FOLD... --write docs/model/looks.md`.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
