@@ -35,13 +35,14 @@ _STEP = ".step"
 class Trained(nn.Module):
     """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space).
 
-    There is one network for each run, or one for all.
+    There is one network for each of the runs, or one for all, of the first one's kind.
     """
 
     def __init__(self, runs: Sequence[Run], networks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.runs = list(runs)
         self.networks = nn.ModuleList(networks)
+        self.kinds = [run.settings for run in runs[: len(networks)]]
         self.settings = runs[0].settings
         self.dimensions = self.settings.network.dimensions
         self.split = _joined([run.read_split() for run in runs], [trained_before(run) for run in runs])
@@ -49,8 +50,8 @@ class Trained(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return probabilities of a prepared image (batch, modality, *space)."""
         each = [
-            probabilities(network(image)[0], run.settings)
-            for network, run in zip(self.networks, self.runs, strict=False)
+            probabilities(network(image)[0], settings)
+            for network, settings in zip(self.networks, self.kinds, strict=True)
         ]
         return each[0] if len(each) == 1 else torch.stack(each).mean(0)
 
@@ -79,7 +80,7 @@ def load_trained(runs: Sequence[Run], *, best: bool = False, average_weights: bo
     if average_weights:
         each = [_mean(each)]
     networks = []
-    for run, tensors in zip(runs, each, strict=False):
+    for run, tensors in zip(runs[: len(each)], each, strict=True):
         network = build_network(run.settings.network, channel_count(run.settings))
         load_weights(network, tensors)
         networks.append(network.eval())
@@ -119,8 +120,8 @@ def write_weights(trained: Trained, path: Path) -> dict[str, Any]:
     Each channel is rounded to 255 steps of its largest weight: half the room of fp16. Left out are networks
     unlike the first, which the settings of the bundle don't describe.
     """
-    kinds = [(run.settings.network, run.settings.training.target) for run in trained.runs]
-    alike = [net for net, kind in zip(trained.networks, kinds, strict=False) if kind == kinds[0]]
+    kinds = [(settings.network, settings.training.target) for settings in trained.kinds]
+    alike = [net for net, kind in zip(trained.networks, kinds, strict=True) if kind == kinds[0]]
     tensors: dict[str, Tensor] = {}
     for number, network in enumerate(alike):
         for name, tensor in weights(network).items():
