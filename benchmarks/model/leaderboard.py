@@ -3,7 +3,7 @@
     python benchmarks/model/leaderboard.py
 
 Each record in docs/model/ is a row, and docs/model/NAME.txt a sentence about it. Rows of fewer folds are of
-fewer patients: the second table compares each recipe with the first on the patients that both were tried on.
+fewer patients: the second table compares each with the shipped model's recipe on the patients of both.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from cross_validation import NONE
 
 from gliomaseg.evaluation.statistics import bootstrap_interval
+from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import Region
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def page(records: dict[str, Record]) -> list[str]:
         note = RECORDS / f"{name}.txt"
         if note.exists():
             lines.append(f"- **{name}**: {note.read_text(encoding='utf-8').strip()}")
-    return [*lines, "", *against_first(records)]
+    return [*lines, "", *against_shipped(records)]
 
 
 def row(name: str, record: Record) -> str:
@@ -96,24 +97,23 @@ def row(name: str, record: Record) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def against_first(records: dict[str, Record]) -> list[str]:
-    """Return a table of differences, patient by patient, from the first recipe."""
-    (first, best), *others = records.items()
-    if not others:
-        return []
+def against_shipped(records: dict[str, Record]) -> list[str]:
+    """Return a table of differences, patient by patient, from the shipped model's recipe."""
+    shipped = Bundle.load().name
+    ours = records[shipped]
     lines = [
-        f"## On the same patients as {first}",
+        f"## On the same patients as {shipped}",
         "",
-        f"Mean difference in Dice, {first} minus the other, with 95 % intervals.",
+        f"Mean difference in Dice, {shipped} minus the other, with 95 % intervals.",
         "",
         "| other | patients | WT | TC | ET |",
         "|---|---|---|---|---|",
     ]
-    for name, record in others:
-        common = sorted(set(best["cases"]) & set(record["cases"]))
-        if not common:
+    for name, record in records.items():
+        common = sorted(set(ours["cases"]) & set(record["cases"]))
+        if name == shipped or not common:
             continue
-        gain = dice(best, common) - dice(record, common)
+        gain = dice(ours, common) - dice(record, common)
         low, high = bootstrap_interval(gain)
         cells = [f"{v:+.3f} ({a:+.3f} to {b:+.3f})" for v, a, b in zip(gain.mean(0), low, high, strict=True)]
         lines.append(f"| {name} | {len(common)} | {' | '.join(cells)} |")
