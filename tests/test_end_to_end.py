@@ -16,6 +16,7 @@ from gliomaseg.evaluation.scores import Column
 from gliomaseg.evaluation.scoring import score_case
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import BRATS2021
 
 #: Segments in a process that may open no socket, load no torch, and write nowhere else.
@@ -94,7 +95,18 @@ def test_train_export_segment_evaluate(phantom_folder: Path, tmp_path: Path) -> 
     changes = [a for name, value in small.items() for a in ("--set", f"{name}={json.dumps(value)}")]
     steps = (
         ["train", phantom_folder, "-o", tmp_path / "run", "--fold", "0", *changes],
-        ["export", tmp_path / "run", "-o", tmp_path / "model"],
+        [
+            "train",
+            phantom_folder,
+            "-o",
+            tmp_path / "on",
+            "--init-from",
+            tmp_path / "run",
+            "--fold",
+            "0",
+            *changes,
+        ],
+        ["export", tmp_path / "on", tmp_path / "run", "--average-weights", "-o", tmp_path / "model"],
         ["segment", phantom_folder, "--model", tmp_path / "model", "--held-out", "-o", tmp_path / "out"],
         ["evaluate", tmp_path / "out", phantom_folder, "--predicted-only", "-o", tmp_path / "scores"],
     )
@@ -102,6 +114,8 @@ def test_train_export_segment_evaluate(phantom_folder: Path, tmp_path: Path) -> 
         command = [sys.executable, "-m", "gliomaseg", *map(str, step)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{step[0]}: {done.stderr}"
+    about = Bundle.load(tmp_path / "model").about
+    assert (about["networks"], about["steps"]) == (1, 12)
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     scores = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert sorted(scores["cases"]) == sorted(split["validation"])
