@@ -1,0 +1,102 @@
+"""Where the error lies that more training does not take away: the shipped model on its own training cases.
+
+    python benchmarks/model/limits.py ../shared/data/brats --write docs/model/limits.md
+
+No accuracy: the model has seen these cases. What it can't fit there, it can't be expected to know elsewhere.
+One look, without post-processing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from gliomaseg import Segmenter, find_cases
+from gliomaseg.evaluation.metrics import dice
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.inference.window import infer
+from gliomaseg.labels import BRATS2021, Region
+
+Mask = npt.NDArray[np.bool_]
+
+#: Probabilities at which a region may be cut, and how near to the experts' border, in voxels of 1 mm.
+CUTS = np.linspace(0.05, 0.95, 19)
+NEAR = 2
+COLUMNS = ("seen cases", "cut where each is best", f"error within {NEAR} voxels", "one voxel wider")
+
+
+def main() -> None:
+    """Segment every case that the model was trained on, write the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="shipped")
+    parser.add_argument("--write", type=Path, required=True)
+    options = parser.parse_args()
+    segmenter = Segmenter.load(options.model, quality="fast")
+    seen = set(segmenter.bundle.about["trained_on"])
+    cases = [case for case in find_cases(options.data) if case.id in seen]
+    found = np.array([measure(case, segmenter) for case in cases])
+    options.write.write_text("\n".join(page(found, segmenter.bundle.name)) + "\n", encoding="utf-8")
+
+
+def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
+    """Return a row of COLUMNS for each region; NaN where an expert drew nothing."""
+    opened = segmenter.open(case)
+    valid = opened.prepared.valid
+    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
+    probabilities = infer(opened.prepared.image, segmenter.engine, segmenter.settings)[(slice(None), *valid)]
+    return [
+        compare(probability, BRATS2021.mask(reference, region))
+        for probability, region in zip(probabilities, Region, strict=True)
+    ]
+
+
+def compare(probability: npt.NDArray[np.float32], truth: Mask) -> list[float]:
+    """Return COLUMNS: the widened outline reaches the 6 neighbours."""
+    if not truth.any():
+        return [np.nan] * len(COLUMNS)
+    wrong = (probability > 0.5) != truth
+    near = ndimage.distance_transform_edt(truth) + ndimage.distance_transform_edt(~truth) <= NEAR
+    return [
+        dice(probability > 0.5, truth),
+        max(dice(probability > cut, truth) for cut in CUTS),
+        np.count_nonzero(wrong & near) / max(1, np.count_nonzero(wrong)),
+        dice(ndimage.binary_dilation(truth), truth),
+    ]
+
+
+def page(found: npt.NDArray[np.float64], name: str) -> list[str]:
+    """Return the means over cases as lines of Markdown."""
+    lines = ["| region | cases | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for index, region in enumerate(Region):
+        rows = found[:, index]
+        rows = rows[~np.isnan(rows[:, 0])]
+        values = " | ".join(f"{value:.3f}" for value in rows.mean(axis=0))
+        lines.append(f"| {region.name} | {len(rows)} | {values} |")
+    return [
+        "# What more training does not take away",
+        "",
+        f"{name} on the cases that it was **trained on**, so that nothing here is an accuracy: one look, no "
+        "post-processing, means over the cases in which experts drew the region.",
+        "",
+        *lines,
+        "",
+        "- **seen cases**: Dice at a probability of 0.5. Cases that the model never saw are in "
+        "[cross-validation](../cross-validation.md).",
+        "- **cut where each is best**: the same with the threshold that is best for each case, known from "
+        "its answer: some experts draw generously, some strictly.",
+        f"- **error within {NEAR} voxels**: the share of wrong voxels that lie at most {NEAR} voxels from "
+        "the experts' border.",
+        "- **one voxel wider**: Dice of the experts' own outline, one voxel wider, with itself.",
+        "",
+        "Written by `python benchmarks/model/limits.py DATA --write docs/model/limits.md`.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
