@@ -93,7 +93,10 @@ def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, di
         "",
         f"Of the shipped model's recipe (`{recipe}`), on **{summary['n']} cases, each segmented by a network "
         f"that had not seen it** (split by patient, before training). {shipped()} "
-        "Rules: BraTS 2020 (both empty counts 1, one empty 0).",
+        "Rules: BraTS 2020 (both empty counts 1, one empty 0). "
+        "Each network is in the precision of its bundle ([below](#precisions)); int8 throughout is in "
+        "[cross-validation](cross-validation.md), where post-processing is chosen without the case that is "
+        "judged.",
         "",
         "    python benchmarks/accuracy.py ../shared/data/brats --models FOLD... --write docs/accuracy.md",
         "",

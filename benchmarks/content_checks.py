@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[1]
 ASSET = ROOT / "src" / "gliomaseg" / "assets" / "appearance.json"
 PAGE = ROOT / "docs" / "content-checks.md"
 RNG = np.random.default_rng(0)
+#: The case before, if there was one.
+STRANGER: list[Volume] = []
 #: Said of real cases with a sequence that does end within the brain.
 COVER = ": W-COVER"
 
@@ -121,6 +123,11 @@ def spoilt(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
         copy = with_array(volume, volume.array.astype(np.float32))
         copy.array[index] = other * 0.7 + 3 * (other != 0)
         yield "a sequence given twice, once rescaled", "E-DUPLICATE", copy
+        noisy = one_changed(copy, index, lambda image: image * RNG.normal(1, 0.15, image.shape))
+        yield "a sequence given twice, once with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy
+        few = with_array(volume, copy.array[[index, (index + 1) % 4]])
+        few = replace(few, channels=(modality, list(Modality)[(index + 1) % 4]))
+        yield "the same of only two sequences", "E-DUPLICATE", few
         for name, value in (("0", 0), ("one dark number", 1)):
             ended = one_changed(volume, index, lambda image, value=value: ending(image, value))
             yield f"a sequence ends within the brain, then {name} ({modality})", "W-COVER", ended
@@ -137,6 +144,18 @@ def spoilt(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
         with_array(volume, np.where(QUARTER(volume), volume.array, 0)),
     )
     yield "cut off at the top", "W-EDGE", Volume(volume.array[..., :100], volume.grid, volume.channels)
+    top = np.arange(volume.array.shape[3]) < 100
+    yield "cut off at the top and filled up with 0", "W-EDGE", with_array(volume, volume.array * top)
+    binary = one_changed(volume, 3, lambda image: (image != 0) + (image > np.median(image[image != 0])))
+    yield "two numbers in place of FLAIR", "E-NOTBRAIN", binary
+    for one, other in itertools.combinations(range(4), 2):
+        pair = np.stack([volume.array[one], np.roll(volume.array[other], 6, 0)])
+        names = (list(Modality)[one], list(Modality)[other])
+        yield "one of only two moved by 6 mm", "W-ALIGN", replace(volume, array=pair, channels=names)
+    if STRANGER:
+        mixed = np.concatenate([volume.array[:2], STRANGER[0].array[2:]])
+        yield "T2 and FLAIR of another patient", "W-ALIGN", with_array(volume, mixed)
+    STRANGER[:] = [volume]
 
 
 MOVES: dict[str, Callable[[Array], Array]] = {
@@ -207,8 +226,14 @@ def measure(case: object, hits: dict, false: list, seconds: list, ranges: dict) 
     found = appearance.likeness(pairs)
     ranges["distance from the other cases, as given"].append(found.as_given)
     ranges["the same minus that in the best order"].append(found.as_given - found.best)
-    ranges["rank correlation of T1 and T1c"].append(float(np.tanh(pairs[0, 0, 1])))
-    ranges["alignment ratio, worst sequence"].append(min(content.alignment(look.channels, look.grid)))
+    alike = content.similarity(volume.array, volume.grid.spacing)
+    ranges["similarity of T1 and T1c"].append(alike[0, 1])
+    ranges["similarity of other sequences, most"].append(
+        max(alike[0, 2:].max(), alike[1, 2:].max(), alike[2, 3])
+    )
+    ratios = content.alignment(look.channels, look.grid)
+    ranges["alignment ratio, weakest link"].append(weakest(ratios))
+    ranges["alignment ratio of any two"] += ratios[np.triu_indices(4, 1)].tolist()
     ranges["ml that are not 0"].append(np.count_nonzero(look.brain) * look.grid.voxel_ml)
     for name, wanted, copy in spoilt(volume):
         hits[name, wanted].append(bool(codes_of(copy) & set(wanted.split(" or "))))
@@ -217,6 +242,11 @@ def measure(case: object, hits: dict, false: list, seconds: list, ranges: dict) 
         hits[f"reference mirrored {name}", "E-FLIP"].append("E-FLIP" in reference_codes(volume, mirrored))
     moved = replace(reference, labels=np.roll(reference.labels, 100, 0))
     hits["reference moved by 100 voxels", "W-OUTSIDE or E-FLIP"].append(bool(reference_codes(volume, moved)))
+
+
+def weakest(ratios: Array) -> float:
+    """Return the largest ratio by which all sequences hang together."""
+    return max(ratio for ratio in ratios[np.triu_indices(4, 1)] if len(content.groups(ratios, ratio)) == 1)
 
 
 def reference_codes(volume: Volume, reference: Segmentation) -> set[str]:

@@ -473,7 +473,7 @@ def twice(exam: Exam) -> None:
     shutil.copy(exam.file("t1"), exam.file("t1ce"))
 
 
-@row(39, "E-DUPLICATE", "the same image, scaled")
+@row(39, "E-DUPLICATE", "the same image, but for scale or noise")
 def twice_scaled(exam: Exam) -> None:
     array, affine = exam.image("t1")
     exam.save(array * 2, affine, "t1ce")

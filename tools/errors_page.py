@@ -18,8 +18,7 @@ def text() -> str:
         "",
         "Each error says what was given, what was expected and what to do next. Its code never changes its",
         "meaning; `--json` gives all four. One bad case of a folder does not stop the others.",
-        "`gliomaseg explain CODE` says what leads to it, [bad inputs](bad-inputs.md) what each gets. "
-        "Tracebacks are",
+        "`gliomaseg explain CODE` says what leads to it, [bad inputs](bad-inputs.md) what each gets.",
         "Tracebacks are shown by `gliomaseg --debug ...` and kept by `gliomaseg --log FILE ...`.",
         "",
         "| code | meaning |",

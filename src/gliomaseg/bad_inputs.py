@@ -94,14 +94,16 @@ ROWS: tuple[Row, ...] = (
         "resampled where the brains then agree",
     ),
     Row(36, "sequences of one shape in different places", "refused", "E-GRID W-GRID", "resampled as in 35"),
-    Row(37, "sequences that are not registered", "warned", "W-ALIGN"),
+    Row(37, "sequences that are not registered, or of two patients", "warned", "W-ALIGN"),
     Row(38, "swapped sequences", "refused", "E-MODALITY-ORDER", "--force goes on"),
-    Row(39, "one image given twice", "refused", "E-DUPLICATE", "also when it is only rescaled"),
+    Row(39, "one image given twice", "refused", "E-DUPLICATE", "also when it is rescaled or noisy"),
     Row(40, "T1 in place of T1 with contrast", "warned", "W-CONTRAST"),
     Row(41, "a missing sequence", "warned", "W-MISSING", "E-MODALITY with a model that can't do without"),
     Row(42, "the skull left on", "refused", "E-SKULL", "no brain extraction yet; --force goes on"),
     Row(43, "already stripped, but asked to strip", "open", "", "there is no brain extraction yet"),
-    Row(44, "no brain: too small, or unlike its sequences", "refused", "E-NOTBRAIN", "--force goes on"),
+    Row(
+        44, "no brain: too small, labels, or unlike its sequences", "refused", "E-NOTBRAIN", "--force goes on"
+    ),
     Row(
         45,
         "an operated brain, a metastasis, a meningioma",
@@ -115,7 +117,7 @@ ROWS: tuple[Row, ...] = (
         "an image, or one sequence, that ends within the brain",
         "warned",
         "W-EDGE W-COVER",
-        "but below, where BraTS images end too; padding counts as missing",
+        "also where 0 follows; but below, where BraTS images end too; padding counts as missing",
     ),
     Row(48, "motion, low signal, strong bias", "open", "", "no quality score yet"),
     Row(49, "labels such as 2.9999", "works", "", "rounded within 0.01; evaluate notes it"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import CaseError
-from gliomaseg.imaging.align import alignment
+from gliomaseg.imaging.align import alignment, groups
 from gliomaseg.imaging.appearance import AS_GIVEN, features, fit, likeness, pair_features
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
@@ -82,10 +82,57 @@ def test_a_moved_sequence_is_named(phantom: Phantom, channel: int, axis: int, st
 def test_alignment_of_images_that_share_nothing(phantom: Phantom) -> None:
     array = np.zeros_like(phantom.images.array)
     array[0, :40], array[1, 40:] = 1, 1
-    assert alignment(array, phantom.images.grid)[:2] == [0.0, 0.0]
+    assert alignment(array, phantom.images.grid)[0, 1] == 0
 
 
-def test_only_the_head_is_looked_at_when_sequences_are_missing(phantom: Phantom) -> None:
+def test_sequences_of_two_patients_are_told(phantom: Phantom) -> None:
+    other = make_phantom("small", seed=3, tumour=TumourSpec(seed=3)).images.array
+    mixed = np.concatenate([phantom.images.array[:2], np.roll(other[2:], 3, axis=1)])
+    notes = [n for n in check_content(replace(phantom.images, array=mixed), "x").notes if n.code == "W-ALIGN"]
+    assert len(notes) == 1
+    assert "t2w and t2f seem not to lie on the other" in notes[0].what
+
+
+def test_groups_hang_together_by_any_chain() -> None:
+    ratios = np.array([[0, 2, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1.5], [0, 0, 1.5, 0]], float)
+    assert groups(ratios, 1.2) == [[0, 1], [2, 3]]
+    assert groups(ratios, 1.6) == [[0, 1], [2], [3]]
+    ratios[1, 2] = ratios[2, 1] = 1.3
+    assert groups(ratios, 1.2) == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("given", [(0, 1, 2, 3), (0, 3)])
+def test_a_noisy_copy_is_told(phantom: Phantom, given: tuple[int, ...]) -> None:
+    array = phantom.images.array.astype(np.float32)
+    noise = np.random.default_rng(0).normal(1, 0.15, array[0].shape)
+    array[3] = 0.8 * array[0] * noise
+    some = Volume(array[list(given)], phantom.images.grid, tuple(list(Modality)[k] for k in given))
+    assert codes(some) == ["E-DUPLICATE"]
+    array[1], array[3] = array[3], phantom.images.array[3]
+    assert "W-CONTRAST" in codes(replace(phantom.images, array=array))
+
+
+def test_labels_are_no_image(phantom: Phantom) -> None:
+    array = phantom.images.array.copy()
+    array[3] = phantom.reference.labels
+    assert codes(replace(phantom.images, array=array)) == ["E-NOTBRAIN"]
+    with pytest.raises(CaseError, match="t2f has only 3 different numbers"):
+        check_content(replace(phantom.images, array=array), "x")
+
+
+def test_what_was_never_measured_may_hold_0(phantom: Phantom) -> None:
+    """The phantom is stored z to the Superior: the upper part of what registration filled up with 0."""
+    array = phantom.images.array.copy()
+    array[..., array.shape[3] // 2 :] = 0
+    assert "W-EDGE" in codes(replace(phantom.images, array=array))
+
+
+def test_too_small_is_no_skull(phantom: Phantom) -> None:
+    small = replace(phantom.images, array=phantom.images.array[:, 20:24, 20:24, 20:24])
+    assert codes(small) == ["E-NOTBRAIN"]
+
+
+def test_the_order_is_not_told_when_sequences_are_missing(phantom: Phantom) -> None:
     some = Volume(phantom.images.array[[1, 0]], phantom.images.grid, ("t1c", "t2f"))
     assert codes(some) == []
     assert codes(replace(some, array=some.array + 1)) == ["E-SKULL"]

@@ -55,6 +55,16 @@ def test_maps_and_ranges() -> None:
     assert maps["unc_whole"].dtype == np.uint8
 
 
+def test_maps_are_calibrated_and_nested() -> None:
+    """A quarter has a logit of -log 3; half of it is 0.366, more than the 0.3 of the region around."""
+    given = np.float32([[0.3, 1], [0.25, 0.25], [0, 0.25]])[..., None, None]
+    maps = certainty_maps(given, load_settings("unet3d", ["segment.temperatures=[1, 2, 1]"]))
+    assert values(maps["probabilities_wt"]) == pytest.approx([0.3, 1])
+    assert values(maps["probabilities_tc"]) == pytest.approx([0.3, 0.366])
+    assert values(maps["probabilities_et"]) == pytest.approx([0, 0.25])
+    assert values(maps["unc_core"]) == [88, 95]  # -0.3 log2 0.3 - 0.7 log2 0.7; of 0.366
+
+
 def test_an_interval_is_the_models_range_widened_in_the_logarithm() -> None:
     """16 voxels: 2 above 0.9, 4 above 0.5, 8 above 0.1, so 4 * (2/4)**2 = 1 to 4 * (8/4)**2 = 16."""
     wt = np.repeat(np.float32([0.95, 0.8, 0.3, 0.05]), [2, 2, 4, 8])

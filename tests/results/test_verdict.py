@@ -37,6 +37,7 @@ def test_an_ordinary_tumour_is_ok() -> None:
 def test_every_rule_speaks() -> None:
     assert "No tumour" in reasons(np.zeros((60, 60, 60), np.uint8))
     assert "unusually small" in reasons(tumour(size=15))
+    assert "Next to no tumour was found: 0.73 ml" in reasons(tumour(size=9, core=5))
     assert "reaches the edge" in reasons(tumour(at=0))
     assert "Nothing enhances" in reasons(np.where(tumour() > 0, 2, 0).astype(np.uint8))
     # of 40 x 40 x 40 voxels 10 x 10 x 10 are 1.6 %, 11 x 11 x 11 are 2.1 %

@@ -10,26 +10,39 @@ import numpy.typing as npt
 
 from gliomaseg.imaging.volume import Grid
 
+Ratios = npt.NDArray[np.float64]
 _Levels = npt.NDArray[np.int32]
 
 #: Intensities are told apart at this many levels, each with as many voxels as the next.
 _LEVELS = 16
 
 
-def alignment(channels: npt.NDArray[np.generic], grid: Grid, shift_mm: float = 6.0) -> list[float]:
-    """Return for each channel (channel, x, y, z) how well it lies on the one that it fits best.
+def alignment(channels: npt.NDArray[np.generic], grid: Grid, shift_mm: float = 6.0) -> Ratios:
+    """Return (channel, channel) how well each of the channels (channel, x, y, z) lies on each other one.
 
-    That is its mutual information with it where they lie, over the largest when one of them is moved by
+    That is their mutual information where they lie, over the largest when one of them is moved by
     ``shift_mm`` along an axis: below 1, some other place would fit better. 0 where nothing is shared.
     """
     levels = [_levels(channel) for channel in channels]
     steps = [max(1, round(shift_mm / spacing)) for spacing in grid.spacing]
-    best = [0.0] * len(levels)
+    ratios = np.zeros((len(levels), len(levels)))
     for one, other in itertools.combinations(range(len(levels)), 2):
         moved = max(_moved(levels[one], levels[other], axis, steps[axis]) for axis in range(3))
         ratio = _information(levels[one], levels[other]) / max(moved, 1e-9)
-        best[one], best[other] = max(best[one], ratio), max(best[other], ratio)
-    return best
+        ratios[one, other] = ratios[other, one] = ratio
+    return ratios
+
+
+def groups(ratios: Ratios, least: float) -> list[list[int]]:
+    """Return which channels hang together by ratios of at least ``least``, the largest group first."""
+    left, found = set(range(len(ratios))), []
+    while left:
+        group = {min(left)}
+        while more := {b for b in left - group if any(ratios[a, b] >= least for a in group)}:
+            group |= more
+        found.append(sorted(group))
+        left -= group
+    return sorted(found, key=len, reverse=True)
 
 
 def _levels(image: npt.NDArray[np.generic]) -> _Levels:

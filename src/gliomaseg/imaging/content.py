@@ -7,7 +7,7 @@ on purpose: docs/content-checks.md has the ranges. Ignorant of files.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, GliomasegError, Note
-from gliomaseg.imaging.align import alignment
-from gliomaseg.imaging.appearance import AS_GIVEN, likeness, pair_features
+from gliomaseg.imaging.align import alignment, groups
+from gliomaseg.imaging.appearance import AS_GIVEN, likeness, pair_features, similarity
 from gliomaseg.imaging.coverage import cover
-from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume, filled_box
 from gliomaseg.labels import Modality, Region
 
 #: Images are looked at in steps of about this many mm.
@@ -27,15 +27,19 @@ _STEP_MM = 3.0
 #: 1747 and 0.38 to 0.49.
 _BRAIN_ML = (500.0, 2200.0)
 _LARGEST_FILL = 0.7
-#: Rank correlation of two sequences (as Fisher's z): real at most 1.4 (0.88).
-_SAME_Z, _NO_CONTRAST_Z = np.arctanh(0.985), np.arctanh(0.94)
+#: Images of one scale, and numbers per voxel: fewer than this look like labels. Real ones have 64 or more.
+_LEAST_LEVELS = 16
+#: ``similarity`` of two sequences: real at most 0.9 (T1 and T1c), else 0.75; 0.99 with 15 % of noise added.
+_SAME, _SAME_T1 = 0.95, 0.998
 #: Distance from real sequences (of each from the others: 0.2 to 1.84) beyond which a case is unlike them, and
 #: beyond which it is no brain; and by which another order must be nearer.
 _UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, 0.6
-#: Least ratio of ``alignment``: real at least 1.39.
-_LEAST_ALIGNED = 1.15
-#: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0.
-_EDGE_MM2 = 200.0
+#: Least ratio of ``alignment`` by which all four hang together: real at least 1.39. And with fewer, which
+#: have less to lean on: docs/content-checks.md has the pairs.
+_LEAST_ALIGNED, _LEAST_OF_FEW = 1.15, 0.95
+#: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0. And, where 0
+#: follows that was never measured, of the brain's own last plane, per mm that it is thick: real at most 396.
+_EDGE_MM2, _FLAT_MM2 = 200.0, 800.0
 #: Least part of a reference that lies in the brain: real at least 0.998.
 _LEAST_INSIDE = 0.9
 #: How much darker (in quartile distances) T2 and FLAIR are in a reference than in its mirror image before it
@@ -59,12 +63,15 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     """Return ``volume`` with what was noticed added to its notes, and padding within the brain taken out.
 
     Raises CaseError (E-SKULL, E-NOTBRAIN, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these become
-    notes. The sequences are compared with each other only if all four are there.
+    notes. Whether the sequences are in their places is told only if all four are there.
     """
     look, covered = _look(volume, case_id), cover(volume, case_id)
     notes = _forced(lambda: _check_head(look), force)
+    notes += _forced(lambda: _check_each(look, volume.channels), force)
+    notes += _forced(lambda: _check_copies(volume, case_id), force)
     if volume.channels == tuple(Modality):
         notes += _forced(lambda: _check_sequences(look), force)
+    notes += _forced(lambda: _check_places(look, volume.channels), force)
     return replace(covered, notes=(*covered.notes, *notes, *_edge_notes(volume, case_id)))
 
 
@@ -132,14 +139,6 @@ def _check_head(look: _Look) -> list[Note]:
     spans = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     box = math.prod(int(s[-1] - s[0]) + 1 if s.size else 0 for s in spans)
     fill = int(np.count_nonzero(brain)) / max(1, box)
-    if ml > _BRAIN_ML[1] or fill > _LARGEST_FILL:
-        raise CaseError(
-            "E-SKULL",
-            f"case {look.case_id} shows {ml:,.0f} ml that are not 0, {fill:.0%} of their box",
-            expected=f"a skull-stripped brain on a background of 0: at most {_BRAIN_ML[1]:,.0f} ml, "
-            f"{_LARGEST_FILL:.0%} of its box",
-            remedy="remove the skull first, for example with HD-BET or SynthStrip, or go on with --force",
-        )
     if ml < _BRAIN_ML[0]:
         raise CaseError(
             "E-NOTBRAIN",
@@ -147,22 +146,51 @@ def _check_head(look: _Look) -> list[Note]:
             expected=f"a human brain of at least {_BRAIN_ML[0]:,.0f} ml, whole",
             remedy="check which files were given and their voxel size, or go on with --force",
         )
+    if ml > _BRAIN_ML[1] or fill > _LARGEST_FILL:
+        raise CaseError(
+            "E-SKULL",
+            f"case {look.case_id} shows {ml:,.0f} ml that are not 0, {fill:.0%} of their box",
+            expected=f"a skull-stripped brain on a background of 0: at most {_BRAIN_ML[1]:,.0f} ml, "
+            f"{_LARGEST_FILL:.0%} of its box",
+            remedy="remove the skull first, for example with HD-BET or SynthStrip; if that is done, set what "
+            "is outside the brain to 0 and check the voxel size; or go on with --force",
+        )
+    return []
+
+
+def _check_each(look: _Look, names: Sequence[str]) -> list[Note]:
+    for name, channel in zip(names, look.channels, strict=True):
+        count = len(np.unique(channel[channel != 0]))
+        if count < _LEAST_LEVELS:
+            raise CaseError(
+                "E-NOTBRAIN",
+                f"case {look.case_id}: {name} has only {count} different numbers, as labels have",
+                expected=f"an image with {_LEAST_LEVELS} or more",
+                remedy="check which files were given, or go on with --force",
+            )
+    return []
+
+
+def _check_copies(volume: Volume, case_id: str) -> list[Note]:
+    alike, names = similarity(volume.array, volume.grid.spacing), volume.channels
+    for one, other in zip(*np.triu_indices(len(names), 1), strict=True):
+        are_t1 = {names[one], names[other]} == {Modality.T1N, Modality.T1C}
+        if alike[one, other] > (_SAME_T1 if are_t1 else _SAME):
+            raise CaseError(
+                "E-DUPLICATE",
+                f"case {case_id}: {names[one]} and {names[other]} are the same image, but for scale or noise",
+                expected="a different sequence in each file",
+                remedy="check which files were given, or go on with --force",
+            )
+        if alike[one, other] > _SAME:
+            what = f"case {case_id}: t1c is nearly the image that t1n is"
+            return [Note("W-CONTRAST", what, "without contrast agent, enhancing tumour is not reliable")]
     return []
 
 
 def _check_sequences(look: _Look) -> list[Note]:
     pairs = pair_features(look.channels)
-    similar = pairs[0]
     names = list(Modality)
-    for one in range(4):
-        for other in range(one):
-            if similar[one, other] > _SAME_Z:
-                raise CaseError(
-                    "E-DUPLICATE",
-                    f"case {look.case_id}: {names[other]} and {names[one]} are the same image, scaled",
-                    expected="a different sequence in each file",
-                    remedy="check which files were given, or go on with --force",
-                )
     found = likeness(pairs)
     if found.best > _NO_BRAIN:
         raise CaseError(
@@ -179,7 +207,7 @@ def _check_sequences(look: _Look) -> list[Note]:
             expected="each sequence under its own name",
             remedy="rename the files or name them with --t1n --t1c --t2w --t2f, or go on with --force",
         )
-    return [*_unlike(look, found.best), *_weak_notes(look, float(similar[0, 1]))]
+    return _unlike(look, found.best)
 
 
 def _unlike(look: _Look, distance: float) -> list[Note]:
@@ -189,48 +217,48 @@ def _unlike(look: _Look, distance: float) -> list[Note]:
     return [Note("W-UNLIKE", what, "the model may not know such images: look at the result closely")]
 
 
-def _weak_notes(look: _Look, similar: float) -> list[Note]:
-    notes = []
+def _check_places(look: _Look, names: Sequence[str]) -> list[Note]:
     ratios = alignment(look.channels, look.grid)
-    if max(ratios) < _LEAST_ALIGNED:
+    together = groups(ratios, _LEAST_ALIGNED if len(names) == len(Modality) else _LEAST_OF_FEW)
+    if len(names) == len(Modality) == len(together):
         raise CaseError(
             "E-NOTBRAIN",
             f"case {look.case_id}: no two of its images have anything in common",
             expected="four sequences of one brain, registered to each other",
             remedy="check which files were given, or go on with --force",
         )
-    if similar > _NO_CONTRAST_Z:
-        what = f"case {look.case_id}: t1c is nearly the image that t1n is"
-        notes.append(Note("W-CONTRAST", what, "without contrast agent, enhancing tumour is not reliable"))
-    for modality, ratio in zip(Modality, ratios, strict=True):
-        if ratio < _LEAST_ALIGNED:
-            what = (
-                f"case {look.case_id}: {modality} seems not to lie on the other sequences (ratio {ratio:.2f})"
-            )
-            notes.append(Note("W-ALIGN", what, "look at it in a viewer, and register it if that is so"))
+    notes = []
+    for group in together[1:]:
+        others = [k for k in range(len(names)) if k not in group]
+        whole = " and ".join(names[k] for k in group) + (" seem" if len(group) > 1 else " seems")
+        ratio = ratios[np.ix_(group, others)].max()
+        what = f"case {look.case_id}: {whole} not to lie on the other sequences (ratio {ratio:.2f})"
+        notes.append(Note("W-ALIGN", what, "look at it in a viewer, and register it if that is so"))
     return notes
 
 
 def _edge_notes(volume: Volume, case_id: str) -> list[Note]:
-    """Return a note when the image ends within the brain, but below: many BraTS images end there."""
+    """Return a note when the brain ends in a plane, but below: many BraTS images end there."""
     faces = []
-    for axis in range(3):
+    for axis, whole in enumerate(filled_box(*volume.array) or ()):
         others = [a for a in range(3) if a != axis]
         area = volume.grid.spacing[others[0]] * volume.grid.spacing[others[1]]
+        flat = _FLAT_MM2 * max(1.0, volume.grid.spacing[axis])
         world = _world_axis(volume.grid, axis)
         upward = volume.grid.affine[world, axis] > 0
-        for place in (0, -1):
-            if world == 2 and (place == 0) == upward:
+        for place, end in ((whole.start, 0), (whole.stop - 1, volume.grid.shape[axis] - 1)):
+            is_upper = (place == whole.stop - 1) == upward
+            if world == 2 and not is_upper:
                 continue
             index = tuple(place if a == axis else slice(None) for a in range(3))
-            face = volume.array[(slice(None), *index)].any(axis=0)
-            if np.count_nonzero(face) * area > _EDGE_MM2:
+            plane = volume.array[(slice(None), *index)].any(axis=0)
+            if np.count_nonzero(plane) * area > (_EDGE_MM2 if place == end else flat):
                 side = (("left", "right"), ("back", "front"), ("bottom", "top"))[world]
-                faces.append(side[int((place == -1) == upward)])
+                faces.append(side[int(is_upper)])
     if not faces:
         return []
-    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of the image"
-    return [Note("W-EDGE", what, "what lies beyond is not measured")]
+    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of what was measured"
+    return [Note("W-EDGE", what, "what lies beyond is not known")]
 
 
 def _world_axis(grid: Grid, axis: int) -> int:

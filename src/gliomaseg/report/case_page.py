@@ -84,6 +84,7 @@ def _seen(about: Mapping[str, Any]) -> str:
 
 def _key_numbers(about: Mapping[str, Any]) -> str:
     sizes, cells = about["measurements"], []
+    kind = "mean Dice of unseen cases" if about["run"].get("missing") else "predicted Dice"
     for region in sizes["regions"]:
         low, high = region["volume_low_ml"], region["volume_high_ml"]
         span = (
@@ -92,7 +93,7 @@ def _key_numbers(about: Mapping[str, Any]) -> str:
             else f"{_count(region['lesions'], 'lesion')}"
         )
         dice = region["predicted_dice"]
-        sure = f"; predicted Dice {dice:.2f}" if dice is not None else ""
+        sure = f"; {kind} {dice:.2f}" if dice is not None else ""
         cells.append((region["title"], f"{millilitres(region['volume_ml'])} ml", span + sure))
     targets = [sizes["rano"]["lesions"][n - 1] for n in sizes["rano"]["targets"]]
     if targets:

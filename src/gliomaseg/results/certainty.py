@@ -90,18 +90,22 @@ def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> 
     2 sum(p in M) / (sum(p) + |M|). Errors are not independent, so that a line is fitted to it.
     """
     channel = settings.network.regions.index(region)
-    lines, temperatures = settings.segment.dice_lines, settings.segment.temperatures
+    lines = settings.segment.dice_lines
     line = lines[channel] if lines else None
     inside = probability > settings.segment.thresholds[channel]
     count = int(np.count_nonzero(inside))
     if line is None or count < (settings.segment.least_et_voxels if region is Region.ET else 1):
         return None
-    temperature = temperatures[channel] if temperatures else 1.0
     some = probability > _LEAST
-    calibrated = calibrate(probability[some], temperature)
+    calibrated = calibrate(probability[some], _temperature(region, settings))
     implied = 2 * float(calibrated[inside[some]].sum()) / (float(calibrated.sum()) + count)
     start, slope = line
     return min(1.0, max(0.0, start + slope * implied))
+
+
+def _temperature(region: Region, settings: Settings) -> float:
+    temperatures = settings.segment.temperatures
+    return temperatures[settings.network.regions.index(region)] if temperatures else 1.0
 
 
 def calibrate(probability: Floats, temperature: float) -> Floats:
@@ -111,13 +115,16 @@ def calibrate(probability: Floats, temperature: float) -> Floats:
 
 
 def certainty_maps(probabilities: Floats, settings: Settings) -> dict[str, npt.NDArray[np.generic]]:
-    """Return maps (x, y, z) by name: each region's probability, 0 to 1, and its entropy, 0 to 100.
+    """Return maps (x, y, z) by name: each region's calibrated probability, 0 to 1, and its entropy, 0 to 100.
 
-    Entropy is that of one yes or no, in hundredths of a bit: 100 where the probability is a half. Both are
+    A voxel is no more probable to be of a region than of the one around it. Entropy is that of one yes or
+    no, in hundredths of a bit: 100 where the probability is a half. Both are
     what ``gliomaseg evaluate`` scores with --probabilities and --uncertainty.
     """
     maps: dict[str, npt.NDArray[np.generic]] = {}
-    for region, probability in nested(probabilities, settings):
+    outer = np.ones(probabilities.shape[1:], np.float32)
+    for region, raw in nested(probabilities, settings):
+        outer = probability = np.minimum(outer, calibrate(raw, _temperature(region, settings)))
         maps[PROBABILITY_NAMES[region]] = (probability * _STEPS).round() / np.float32(_STEPS)
         maps[UNCERTAINTY_NAMES[region]] = (100 * entropy(probability)).round().astype(np.uint8)
     return maps

@@ -18,6 +18,8 @@ from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 #: Whole tumour in ml (14.8 to 263.8) and its lesions of 0.05 ml or more, in the 51 expert label maps.
 EXPERT_WT_ML = (14, 264)
 EXPERT_LESIONS = 3
+#: Less whole tumour than this may well be none: brains made of their healthy half, mirrored, had 0 to 4 ml.
+NEXT_TO_NOTHING_ML = 1
 #: Of 51 expert label maps, 10 have less enhancing tumour than this share of the whole one; the core is 30 to
 #: 83 % of the tumour in eight of them, 2 % in two.
 LITTLE_ENHANCING = 0.02
@@ -63,13 +65,16 @@ def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note]
         found = ["No tumour was found. The model was made for scans that show one."]
     else:
         found = [*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes)]
-    poor, said = _poor(sizes), [f"{note.what}; {note.remedy}." for note in notes]
+    is_mean = any(note.code == "W-MISSING" for note in notes)
+    poor, said = _poor(sizes, is_mean=is_mean), [f"{note.what}; {note.remedy}." for note in notes]
     doubtful = volume == 0 or bool(poor) or any(note.code in DOUBTS for note in notes)
     return Verdict((*found, *poor, *_grid(segmentation), *said), doubtful)
 
 
 def _volume(volume: float) -> list[str]:
     low, high = EXPERT_WT_ML
+    if volume < NEXT_TO_NOTHING_ML:
+        return [f"Next to no tumour was found: {volume:.2g} ml. The model was made for scans that show one."]
     if low <= volume <= high:
         return []
     size = "small" if volume < low else "large"
@@ -118,10 +123,15 @@ def _ranges(sizes: Measurements) -> list[str]:
     return reasons
 
 
-def _poor(sizes: Measurements) -> list[str]:
+def _poor(sizes: Measurements, *, is_mean: bool) -> list[str]:
     predicted = {size.region: size.predicted_dice for size in sizes.regions}
+    said = (
+        "With these sequences the model is often wrong about {}: its mean Dice on unseen cases was {:.2f}."
+        if is_mean
+        else "The model expects to be wrong about {}: it predicts a Dice of {:.2f}."
+    )
     return [
-        f"The model expects to be wrong about {region.upper()}: it predicts a Dice of {dice:.2f}."
+        said.format(region.upper(), dice)
         for region, dice in predicted.items()
         if dice is not None and dice < LEAST_DICE
     ]
