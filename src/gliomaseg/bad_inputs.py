@@ -159,6 +159,16 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(84, "a plain terminal, another locale", "works"),
     Row(85, "no case found", "refused", "E-NOCASE", "exit 1, as every problem of data"),
+    Row(
+        86,
+        "a header that turns the patient front to back or upside down",
+        "open",
+        "",
+        "see the picture's letters",
+    ),
+    Row(
+        87, "a CT, or another sequence, in the place of one", "open", "", "told where it is unlike the others"
+    ),
 )
 
 
