@@ -118,21 +118,6 @@ def spoilt(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
                 "E-MODALITY-ORDER",
                 with_array(volume, volume.array[list(order)]),
             )
-    for index, modality in enumerate(Modality):
-        other = volume.array[(index + 1) % 4].astype(np.float32)
-        copy = with_array(volume, volume.array.astype(np.float32))
-        copy.array[index] = other * 0.7 + 3 * (other != 0)
-        yield "a sequence given twice, once rescaled", "E-DUPLICATE", copy
-        noisy = one_changed(copy, index, lambda image: image * RNG.normal(1, 0.15, image.shape))
-        yield "a sequence given twice, once with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy
-        few = with_array(volume, copy.array[[index, (index + 1) % 4]])
-        few = replace(few, channels=(modality, list(Modality)[(index + 1) % 4]))
-        yield "the same of only two sequences", "E-DUPLICATE", few
-        for name, value in (("0", 0), ("one dark number", 1)):
-            ended = one_changed(volume, index, lambda image, value=value: ending(image, value))
-            yield f"a sequence ends within the brain, then {name} ({modality})", "W-COVER", ended
-        for name, change in MOVES.items():
-            yield f"{name} ({modality})", "W-ALIGN", one_changed(volume, index, change)
     yield "T1c is the T1 again, with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy_copy(volume)
     yield "skull left on, noisy background", "E-SKULL", scalp(volume, True)
     yield "skull left on, background 0", "E-SKULL", scalp(volume, False)
@@ -148,14 +133,52 @@ def spoilt(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
     yield "cut off at the top and filled up with 0", "W-EDGE", with_array(volume, volume.array * top)
     binary = one_changed(volume, 3, lambda image: (image != 0) + (image > np.median(image[image != 0])))
     yield "two numbers in place of FLAIR", "E-NOTBRAIN", binary
-    for one, other in itertools.combinations(range(4), 2):
-        pair = np.stack([volume.array[one], np.roll(volume.array[other], 6, 0)])
-        names = (list(Modality)[one], list(Modality)[other])
-        yield "one of only two moved by 6 mm", "W-ALIGN", replace(volume, array=pair, channels=names)
     if STRANGER:
         mixed = np.concatenate([volume.array[:2], STRANGER[0].array[2:]])
         yield "T2 and FLAIR of another patient", "W-ALIGN", with_array(volume, mixed)
     STRANGER[:] = [volume]
+
+
+def spoilt_one(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
+    """Yield the same, each of the four sequences in turn."""
+    for index, modality in enumerate(Modality):
+        other = volume.array[(index + 1) % 4].astype(np.float32)
+        copy = with_array(volume, volume.array.astype(np.float32))
+        copy.array[index] = other * 0.7 + 3 * (other != 0)
+        yield "a sequence given twice, once rescaled", "E-DUPLICATE", copy
+        noisy = one_changed(copy, index, lambda image: image * RNG.normal(1, 0.15, image.shape))
+        yield "a sequence given twice, once with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy
+        for name, value in (("0", 0), ("one dark number", 1)):
+            ended = one_changed(volume, index, lambda image, value=value: ending(image, value))
+            yield f"a sequence ends within the brain, then {name} ({modality})", "W-COVER", ended
+        for name, change in MOVES.items():
+            yield f"{name} ({modality})", "W-ALIGN", one_changed(volume, index, change)
+
+
+def spoilt_few(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
+    """Yield the same of two or three of the sequences."""
+    for few in some(volume):
+        count, said = len(few.channels), " and ".join(few.channels)
+        for order in list(itertools.permutations(range(count)))[1:]:
+            yield f"another order of {said}", "E-MODALITY-ORDER", with_array(few, few.array[list(order)])
+        if count == 2:
+            first = few.array[0].astype(np.float32)
+            moved = np.stack([first, np.roll(few.array[1], 6, 0)])
+            yield "one of two moved by 6 mm", "W-ALIGN", with_array(few, moved)
+            twice = np.stack([first, first * RNG.normal(0.8, 0.1, first.shape)])
+            yield (
+                "one of two given twice, once with noise",
+                "W-CONTRAST or E-DUPLICATE",
+                with_array(few, twice),
+            )
+
+
+def some(volume: Volume) -> Iterator[Volume]:
+    """Yield a case with two or three of its four sequences."""
+    for count in (2, 3):
+        for places in itertools.combinations(range(4), count):
+            names = tuple(volume.channels[k] for k in places)
+            yield replace(volume, array=volume.array[list(places)], channels=names)
 
 
 MOVES: dict[str, Callable[[Array], Array]] = {
@@ -235,7 +258,9 @@ def measure(case: object, hits: dict, false: list, seconds: list, ranges: dict) 
     ranges["alignment ratio, weakest link"].append(weakest(ratios))
     ranges["alignment ratio of any two"] += ratios[np.triu_indices(4, 1)].tolist()
     ranges["ml that are not 0"].append(np.count_nonzero(look.brain) * look.grid.voxel_ml)
-    for name, wanted, copy in spoilt(volume):
+    for few in some(volume):
+        hits["two or three of the sequences as they are", "nothing"].append(not codes_of(few) - {"W-COVER"})
+    for name, wanted, copy in itertools.chain(spoilt(volume), spoilt_one(volume), spoilt_few(volume)):
         hits[name, wanted].append(bool(codes_of(copy) & set(wanted.split(" or "))))
     for axis, name in enumerate(("left-right", "front-back", "top-bottom")):
         mirrored = replace(reference, labels=np.flip(reference.labels, axis))

@@ -9,7 +9,7 @@ import pytest
 
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.align import alignment, groups
-from gliomaseg.imaging.appearance import AS_GIVEN, features, fit, likeness, pair_features
+from gliomaseg.imaging.appearance import ALL, features, fit, likeness, pair_features
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.content import check_content, check_reference_content
@@ -55,8 +55,8 @@ def test_likeness_is_the_same_in_any_order(phantom: Phantom) -> None:
     array = phantom.images.array
     given = likeness(pair_features(array))
     turned = likeness(pair_features(array[[2, 0, 3, 1]]))
-    assert given.order == AS_GIVEN
-    assert [(2, 0, 3, 1)[place] for place in turned.order] == list(AS_GIVEN)
+    assert given.order == ALL
+    assert [(2, 0, 3, 1)[place] for place in turned.order] == list(ALL)
     assert turned.best == pytest.approx(given.best, abs=0.05)
 
 
@@ -132,8 +132,20 @@ def test_too_small_is_no_skull(phantom: Phantom) -> None:
     assert codes(small) == ["E-NOTBRAIN"]
 
 
-def test_the_order_is_not_told_when_sequences_are_missing(phantom: Phantom) -> None:
-    some = Volume(phantom.images.array[[1, 0]], phantom.images.grid, ("t1c", "t2f"))
+@pytest.mark.parametrize(
+    "names", [("t1n", "t2w"), ("t2w", "t2f"), ("t1n", "t1c", "t2f"), ("t1c", "t2w", "t2f")]
+)
+def test_a_swap_is_told_when_sequences_are_missing(phantom: Phantom, names: tuple[str, ...]) -> None:
+    places = [list(Modality).index(Modality(name)) for name in names]
+    some = Volume(phantom.images.array[places], phantom.images.grid, names)
+    assert codes(some) == []
+    swapped = replace(some, array=some.array[[1, 0, *range(2, len(names))]])
+    with pytest.raises(CaseError, match=f"E-MODALITY-ORDER.*{names[1]} looks like {names[0]}"):
+        check_content(swapped, "x")
+
+
+def test_the_head_is_looked_at_when_sequences_are_missing(phantom: Phantom) -> None:
+    some = Volume(phantom.images.array[[0]], phantom.images.grid, ("t2f",))
     assert codes(some) == []
     assert codes(replace(some, array=some.array + 1)) == ["E-SKULL"]
     assert codes(replace(some, array=np.zeros_like(some.array))) == ["E-NOTBRAIN"]

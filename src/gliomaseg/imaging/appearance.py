@@ -1,4 +1,4 @@
-"""How alike the four sequences of a case are to those of real ones, in the order given and in any other.
+"""How alike the sequences of a case are to those of real ones, in the order given and in any other.
 
 Three numbers are taken of each pair of sequences: how the ranks of their intensities go together, and how
 lopsided their difference is, far out and less so (what is bright in one only: CSF in T2, vessels after
@@ -25,16 +25,18 @@ _Array = npt.NDArray[np.floating]
 _BLOCK_MM, _FEWEST_BLOCKS = 6.0, 30
 #: At most this many voxels are looked at.
 _VOXELS = 20_000
-_PAIRS = np.triu_indices(4, 1)
 #: The percentiles of a difference between which lopsidedness is measured.
 _TAILS = (0.2, 2.0, 50.0, 98.0, 99.8)
 
-Order = tuple[int, int, int, int]
-AS_GIVEN: Order = (0, 1, 2, 3)
+Order = tuple[int, ...]
+ALL: Order = (0, 1, 2, 3)
 
 
 class Likeness(NamedTuple):
-    """Distance from real cases as given and in the best order; ``order[k]`` is what looks like number k."""
+    """Distance from real cases as given and in the best order; ``order[k]`` is what looks like number k.
+
+    Numbers count the sequences that there are.
+    """
 
     as_given: float
     best: float
@@ -48,19 +50,35 @@ class Model(NamedTuple):
     precision: _Array
 
 
-def likeness(pairs: _Array) -> Likeness:
-    """Return how alike sequences with these ``pair_features`` are to real ones; 1 is ordinary."""
-    mean, precision = _shipped()
+def likeness(pairs: _Array, places: Order = ALL) -> Likeness:
+    """Return how alike sequences with these ``pair_features`` are to real ones; 1 is ordinary.
+
+    ``places`` are those of the sequences among t1n, t1c, t2w, t2f.
+    """
+    mean, precision = _shipped() if places == ALL else _marginal(_shipped(), places)
     found: dict[Order, float] = {}
-    for a, b, c, d in itertools.permutations(range(4)):
-        away = features(pairs, (a, b, c, d)) - mean
-        found[a, b, c, d] = float(away @ precision @ away) / len(mean)
+    for order in itertools.permutations(range(len(places))):
+        away = features(pairs, order) - mean
+        found[order] = float(away @ precision @ away) / len(mean)
     best = min(found, key=lambda order: found[order])
-    return Likeness(found[AS_GIVEN], found[best], best)
+    return Likeness(found[tuple(range(len(places)))], found[best], best)
+
+
+def _marginal(model: Model, places: Order) -> Model:
+    """Return the model of the features of some of the sequences."""
+    pairs = zip(*_pairs(len(ALL)), strict=True)
+    known = np.array([one in places and other in places for one, other in pairs])
+    keep = np.tile(known, 3)
+    covariance = np.linalg.inv(model.precision)
+    return Model(model.mean[keep], np.linalg.inv(covariance[np.ix_(keep, keep)]))
+
+
+def _pairs(count: int) -> tuple[npt.NDArray[np.intp], ...]:
+    return np.triu_indices(count, 1)
 
 
 def pair_features(channels: npt.NDArray[np.generic]) -> _Array:
-    """Return (3, 4, 4) of t1n, t1c, t2w, t2f (channel, x, y, z).
+    """Return (3, n, n) of n sequences (channel, x, y, z), two at least.
 
     They are the rank correlation (Fisher's z), and the lopsidedness of each difference far out and less far.
     """
@@ -70,10 +88,10 @@ def pair_features(channels: npt.NDArray[np.generic]) -> _Array:
     low, middle, high = np.percentile(values, (25, 50, 75), axis=1)[..., None]
     scaled = np.clip((values - middle) / (high - low + 1e-6), -6, 6)
     ranks = values.argsort(axis=1, kind="stable").argsort(axis=1).astype(np.float32)
-    result = np.zeros((3, 4, 4))
+    result = np.zeros((3, len(channels), len(channels)))
     with np.errstate(invalid="ignore"):
         result[0] = np.arctanh(np.clip(np.nan_to_num(np.corrcoef(ranks)), -0.99, 0.99))
-    for one, other in zip(*_PAIRS, strict=True):
+    for one, other in zip(*_pairs(len(channels)), strict=True):
         p = np.percentile(scaled[other] - scaled[one], _TAILS)
         far = np.log((p[4] - p[2] + 0.1) / (p[2] - p[0] + 0.1))
         near = np.log((p[3] - p[2] + 0.1) / (p[2] - p[1] + 0.1))
@@ -101,9 +119,9 @@ def similarity(channels: npt.NDArray[np.generic], spacing: Sequence[float]) -> _
     return np.atleast_2d(np.corrcoef(ranks))
 
 
-def features(pairs: _Array, order: Order = AS_GIVEN) -> _Array:
-    """Return the 18 numbers of ``pair_features`` with the sequences in another order."""
-    return np.concatenate([part[np.ix_(order, order)][_PAIRS] for part in pairs])
+def features(pairs: _Array, order: Order = ALL) -> _Array:
+    """Return the numbers of ``pair_features``, 18 of four sequences, with them in another order."""
+    return np.concatenate([part[np.ix_(order, order)][_pairs(len(order))] for part in pairs])
 
 
 def fit(rows: _Array) -> Model:

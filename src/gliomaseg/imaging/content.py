@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, GliomasegError, Note
 from gliomaseg.imaging.align import alignment, groups
-from gliomaseg.imaging.appearance import AS_GIVEN, likeness, pair_features, similarity
+from gliomaseg.imaging.appearance import likeness, pair_features, similarity
 from gliomaseg.imaging.coverage import cover
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume, filled_box
 from gliomaseg.labels import Modality, Region
@@ -32,8 +32,8 @@ _LEAST_LEVELS = 16
 #: ``similarity`` of two sequences: real at most 0.9 (T1 and T1c), else 0.75; 0.99 with 15 % of noise added.
 _SAME, _SAME_T1 = 0.95, 0.998
 #: Distance from real sequences (of each from the others: 0.2 to 1.84) beyond which a case is unlike them, and
-#: beyond which it is no brain; and by which another order must be nearer.
-_UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, 0.6
+#: beyond which it is no brain; and by which another order of so many must be nearer.
+_UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, {4: 0.6, 3: 1.0, 2: 2.0}
 #: Least ratio of ``alignment`` by which all four hang together: real at least 1.39. And with fewer, which
 #: have less to lean on: docs/content-checks.md has the pairs.
 _LEAST_ALIGNED, _LEAST_OF_FEW = 1.15, 0.95
@@ -63,15 +63,15 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     """Return ``volume`` with what was noticed added to its notes, and padding within the brain taken out.
 
     Raises CaseError (E-SKULL, E-NOTBRAIN, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these become
-    notes. Whether the sequences are in their places is told only if all four are there.
+    notes. The fewer sequences there are, the less can be told.
     """
     look, covered = _look(volume, case_id), cover(volume, case_id)
     notes = _forced(lambda: _check_head(look), force)
     notes += _forced(lambda: _check_each(look, volume.channels), force)
     notes += _forced(lambda: _check_copies(volume, case_id), force)
-    if volume.channels == tuple(Modality):
-        notes += _forced(lambda: _check_sequences(look), force)
-    notes += _forced(lambda: _check_places(look, volume.channels), force)
+    if len(volume.channels) > 1:
+        notes += _forced(lambda: _check_order(look, volume.channels), force)
+        notes += _forced(lambda: _check_places(look, volume.channels), force)
     return replace(covered, notes=(*covered.notes, *notes, *_edge_notes(volume, case_id)))
 
 
@@ -188,18 +188,17 @@ def _check_copies(volume: Volume, case_id: str) -> list[Note]:
     return []
 
 
-def _check_sequences(look: _Look) -> list[Note]:
-    pairs = pair_features(look.channels)
-    names = list(Modality)
-    found = likeness(pairs)
-    if found.best > _NO_BRAIN:
+def _check_order(look: _Look, names: Sequence[str]) -> list[Note]:
+    known = list(Modality)
+    found = likeness(pair_features(look.channels), tuple(known.index(Modality(name)) for name in names))
+    if len(names) == len(known) and found.best > _NO_BRAIN:
         raise CaseError(
             "E-NOTBRAIN",
             f"case {look.case_id} is unlike a brain's sequences: distance {found.best:.1f}, real cases 1",
             expected=f"T1, T1 with contrast, T2 and FLAIR of a brain (distance at most {_NO_BRAIN:g})",
             remedy="check which files were given, or go on with --force",
         )
-    if found.order != AS_GIVEN and found.as_given - found.best > _BETTER_ORDER:
+    if found.as_given - found.best > _BETTER_ORDER[len(names)]:
         swaps = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
         raise CaseError(
             "E-MODALITY-ORDER",
@@ -207,7 +206,7 @@ def _check_sequences(look: _Look) -> list[Note]:
             expected="each sequence under its own name",
             remedy="rename the files or name them with --t1n --t1c --t2w --t2f, or go on with --force",
         )
-    return _unlike(look, found.best)
+    return _unlike(look, found.best) if len(names) == len(known) else []
 
 
 def _unlike(look: _Look, distance: float) -> list[Note]:
