@@ -112,6 +112,17 @@ def test_a_noisy_copy_is_told(phantom: Phantom, given: tuple[int, ...]) -> None:
     assert "W-CONTRAST" in codes(replace(phantom.images, array=array))
 
 
+@pytest.mark.parametrize("places", [(0, 3), (0, 1, 3), (0, 1, 2, 3)])
+def test_sequences_that_share_no_voxel_are_told(phantom: Phantom, places: tuple[int, ...]) -> None:
+    array = phantom.images.array[list(places)].copy()
+    half = array.shape[1] // 2
+    array[0, :half], array[1:, half:] = 0, 0
+    apart = Volume(array, phantom.images.grid, tuple(list(Modality)[k] for k in places))
+    with pytest.raises(CaseError, match=r"E-NOTBRAIN.*share no voxel"):
+        check_content(apart, "x")
+    assert "W-FORCED" in codes(apart, force=True)
+
+
 def test_labels_are_no_image(phantom: Phantom) -> None:
     array = phantom.images.array.copy()
     array[3] = phantom.reference.labels

@@ -27,7 +27,7 @@ _STEP_MM = 3.0
 #: 1747 and 0.38 to 0.49.
 _BRAIN_ML = (500.0, 2200.0)
 _LARGEST_FILL = 0.7
-#: Images of one scale, and numbers per voxel: fewer than this look like labels. Real ones have 64 or more.
+#: A sequence with fewer different numbers than this looks like labels. Real ones have 64 or more.
 _LEAST_LEVELS = 16
 #: ``similarity`` of two sequences: real at most 0.956 (T1 and T1c), else 0.743; 0.996 with 15 % of noise.
 _SAME, _SAME_T1 = 0.975, 0.998
@@ -189,6 +189,13 @@ def _check_copies(volume: Volume, case_id: str) -> list[Note]:
 
 
 def _check_order(look: _Look, names: Sequence[str]) -> list[Note]:
+    if not np.all(look.channels != 0, axis=0).any():
+        raise CaseError(
+            "E-NOTBRAIN",
+            f"case {look.case_id}: its images share no voxel that is not 0",
+            expected="sequences of one brain, registered to each other",
+            remedy="check which files were given, or go on with --force",
+        )
     known = list(Modality)
     found = likeness(pair_features(look.channels), tuple(known.index(Modality(name)) for name in names))
     if len(names) == len(known) and found.best > _NO_BRAIN:

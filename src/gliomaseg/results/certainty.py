@@ -118,8 +118,8 @@ def certainty_maps(probabilities: Floats, settings: Settings) -> dict[str, npt.N
     """Return maps (x, y, z) by name: each region's calibrated probability, 0 to 1, and its entropy, 0 to 100.
 
     A voxel is no more probable to be of a region than of the one around it. Entropy is that of one yes or
-    no, in hundredths of a bit: 100 where the probability is a half. Both are
-    what ``gliomaseg evaluate`` scores with --probabilities and --uncertainty.
+    no, in hundredths of a bit: 100 where the probability is a half. Both are what ``gliomaseg evaluate``
+    scores with --probabilities and --uncertainty.
     """
     maps: dict[str, npt.NDArray[np.generic]] = {}
     outer = np.ones(probabilities.shape[1:], np.float32)

@@ -18,7 +18,7 @@ from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 #: Whole tumour in ml (14.8 to 263.8) and its lesions of 0.05 ml or more, in the 51 expert label maps.
 EXPERT_WT_ML = (14, 264)
 EXPERT_LESIONS = 3
-#: Less whole tumour than this may well be none: brains made of their healthy half, mirrored, had 0 to 4 ml.
+#: Less whole tumour than this may well be none: no expert outlined as little as fourteen times that.
 NEXT_TO_NOTHING_ML = 1
 #: Of 51 expert label maps, 10 have less enhancing tumour than this share of the whole one; the core is 30 to
 #: 83 % of the tumour in eight of them, 2 % in two.
