@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,174 +25,15 @@ from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import Modality
+from spoilt import some, spoilt, spoilt_few, spoilt_one
 
 ROOT = Path(__file__).parents[1]
 ASSET = ROOT / "src" / "gliomaseg" / "assets" / "appearance.json"
 PAGE = ROOT / "docs" / "content-checks.md"
-RNG = np.random.default_rng(0)
-#: The case before, if there was one.
-STRANGER: list[Volume] = []
 #: Said of real cases with a sequence that does end within the brain.
 COVER = ": W-COVER"
 
 Array = np.ndarray
-
-
-def with_array(volume: Volume, array: Array) -> Volume:
-    """Return the same case with other voxels."""
-    return replace(volume, array=array)
-
-
-def one_changed(volume: Volume, index: int, change: Callable[[Array], Array]) -> Volume:
-    """Return a copy with one sequence changed."""
-    array = volume.array.copy()
-    array[index] = change(array[index])
-    return with_array(volume, array)
-
-
-def rotated(image: Array, degrees: float) -> Array:
-    """Return ``image`` turned about its z axis, by nearest neighbour."""
-    from scipy.ndimage import rotate
-
-    return rotate(image, degrees, (0, 1), reshape=False, order=0)
-
-
-def ending(image: Array, value: int) -> Array:
-    """Return ``image`` with one number in place of the last tenth of its voxels that are not 0, along x."""
-    counts = np.cumsum((image != 0).sum(axis=(1, 2)))
-    beyond = (counts > 0.9 * counts[-1])[:, None, None] & (image != 0)
-    return np.where(beyond, value, image).astype(image.dtype)
-
-
-def noisy_copy(volume: Volume) -> Volume:
-    """Return a case whose T1 with contrast is the T1 once more: rescaled, bent, noisy."""
-    t1n = volume.array[0].astype(np.float32)
-    spread = np.subtract(*np.percentile(t1n[t1n > 0], (75, 25)))
-    copy = 1.3 * t1n**1.1 + RNG.normal(0, 0.15 * spread, t1n.shape)
-    return one_changed(volume, 1, lambda _: np.where(t1n > 0, np.clip(copy, 1, 32767), 0))
-
-
-def scalp(volume: Volume, background: bool) -> Volume:
-    """Return a case with a bright shell of 15 mm around the brain, on noise or on 0."""
-    from scipy.ndimage import binary_dilation
-
-    brain = volume.array.any(axis=0)
-    shell = binary_dilation(brain[::3, ::3, ::3], iterations=5).repeat(3, 0).repeat(3, 1).repeat(3, 2)
-    shell = shell[tuple(slice(0, n) for n in brain.shape)] & ~brain
-    array = volume.array.astype(np.int32)
-    for image in array:
-        image[shell] = RNG.normal(1.5, 0.3, np.count_nonzero(shell)) * np.median(image[brain])
-        if background:
-            outside = ~brain & ~shell
-            image[outside] = RNG.integers(1, 1 + np.median(image[brain]) // 10 + 1, np.count_nonzero(outside))
-    return with_array(volume, np.clip(array, 0, 32767).astype(np.int16))
-
-
-def shuffled(volume: Volume) -> Volume:
-    """Return a case whose brain holds the same intensities at random places, the same in all sequences."""
-    array = volume.array.copy()
-    brain = array.any(axis=0)
-    for image in array:
-        image[brain] = RNG.permutation(image[brain])
-    return with_array(volume, array)
-
-
-def inverted(volume: Volume) -> Volume:
-    """Return a case that is dark where it was bright, as a CT window or another kind of image might be."""
-    array = volume.array.copy()
-    for index in (1, 2):
-        brain = array[index] > 0
-        array[index][brain] = array[index].max() + 1 - array[index][brain]
-    return with_array(volume, array)
-
-
-def spoilt(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
-    """Yield (what was done, the code that should tell, the copy)."""
-    for order in itertools.permutations(range(4)):
-        if order != (0, 1, 2, 3):
-            name = "T1 and T1c swapped" if order == (1, 0, 2, 3) else "T2 and FLAIR swapped"
-            known = order in ((1, 0, 2, 3), (0, 1, 3, 2))
-            yield (
-                name if known else "another order",
-                "E-MODALITY-ORDER",
-                with_array(volume, volume.array[list(order)]),
-            )
-    yield "T1c is the T1 again, with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy_copy(volume)
-    yield "skull left on, noisy background", "E-SKULL", scalp(volume, True)
-    yield "skull left on, background 0", "E-SKULL", scalp(volume, False)
-    yield "intensities at random places", "E-NOTBRAIN", shuffled(volume)
-    yield "T1c and T2 inverted", "E-NOTBRAIN", inverted(volume)
-    yield (
-        "a quarter of the brain",
-        "E-NOTBRAIN",
-        with_array(volume, np.where(QUARTER(volume), volume.array, 0)),
-    )
-    yield "cut off at the top", "W-EDGE", Volume(volume.array[..., :100], volume.grid, volume.channels)
-    top = np.arange(volume.array.shape[3]) < 100
-    yield "cut off at the top and filled up with 0", "W-EDGE", with_array(volume, volume.array * top)
-    binary = one_changed(volume, 3, lambda image: (image != 0) + (image > np.median(image[image != 0])))
-    yield "two numbers in place of FLAIR", "E-NOTBRAIN", binary
-    if STRANGER:
-        mixed = np.concatenate([volume.array[:2], STRANGER[0].array[2:]])
-        yield "T2 and FLAIR of another patient", "W-ALIGN", with_array(volume, mixed)
-    STRANGER[:] = [volume]
-
-
-def spoilt_one(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
-    """Yield the same, each of the four sequences in turn."""
-    for index, modality in enumerate(Modality):
-        other = volume.array[(index + 1) % 4].astype(np.float32)
-        copy = with_array(volume, volume.array.astype(np.float32))
-        copy.array[index] = other * 0.7 + 3 * (other != 0)
-        yield "a sequence given twice, once rescaled", "E-DUPLICATE", copy
-        noisy = one_changed(copy, index, lambda image: image * RNG.normal(1, 0.15, image.shape))
-        yield "a sequence given twice, once with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy
-        for name, value in (("0", 0), ("one dark number", 1)):
-            ended = one_changed(volume, index, lambda image, value=value: ending(image, value))
-            yield f"a sequence ends within the brain, then {name} ({modality})", "W-COVER", ended
-        for name, change in MOVES.items():
-            yield f"{name} ({modality})", "W-ALIGN", one_changed(volume, index, change)
-
-
-def spoilt_few(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
-    """Yield the same of two or three of the sequences."""
-    for few in some(volume):
-        count, said = len(few.channels), " and ".join(few.channels)
-        for order in list(itertools.permutations(range(count)))[1:]:
-            yield f"another order of {said}", "E-MODALITY-ORDER", with_array(few, few.array[list(order)])
-        if count == 2:
-            first = few.array[0].astype(np.float32)
-            moved = np.stack([first, np.roll(few.array[1], 6, 0)])
-            yield "one of two moved by 6 mm", "W-ALIGN", with_array(few, moved)
-            twice = np.stack([first, first * RNG.normal(0.8, 0.1, first.shape)])
-            yield (
-                "one of two given twice, once with noise",
-                "W-CONTRAST or E-DUPLICATE",
-                with_array(few, twice),
-            )
-
-
-def some(volume: Volume) -> Iterator[Volume]:
-    """Yield a case with two or three of its four sequences."""
-    for count in (2, 3):
-        for places in itertools.combinations(range(4), count):
-            names = tuple(volume.channels[k] for k in places)
-            yield replace(volume, array=volume.array[list(places)], channels=names)
-
-
-MOVES: dict[str, Callable[[Array], Array]] = {
-    "moved by 4 mm": lambda image: np.roll(image, 4, 0),
-    "moved by 6 mm": lambda image: np.roll(image, 6, 1),
-    "moved by 10 mm": lambda image: np.roll(image, 10, 0),
-    "turned by 5 degrees": lambda image: rotated(image, 5),
-    "turned by 10 degrees": lambda image: rotated(image, 10),
-}
-
-
-def QUARTER(volume: Volume) -> Array:  # noqa: N802
-    """Return where the first quarter of the brain's voxels lies along x."""
-    counts = np.cumsum(volume.array.any(axis=0).sum(axis=(1, 2)))
-    return (counts < counts[-1] / 4)[:, None, None]
 
 
 def codes_of(volume: Volume) -> set[str]:
@@ -221,10 +61,11 @@ def main() -> None:
     false: list[str] = []
     seconds: list[float] = []
     ranges: dict[str, list[float]] = defaultdict(list)
+    before = None
     for number, case in enumerate(cases):
         without = appearance.fit(np.array(rows[:number] + rows[number + 1 :]))
         appearance._shipped = lambda without=without: without  # noqa: SLF001
-        measure(case, hits, false, seconds, ranges)
+        before = measure(case, before, hits, false, seconds, ranges)
         print(number + 1, case.id, false[-1:] or "", file=sys.stderr)
     PAGE.write_text(page(len(cases), hits, false, seconds, ranges), encoding="utf-8")
 
@@ -234,8 +75,10 @@ def look_at(case: object) -> object:
     return content._look(read_case(case, tuple(Modality)), "x")  # noqa: SLF001
 
 
-def measure(case: object, hits: dict, false: list, seconds: list, ranges: dict) -> None:
-    """Judge one case and its spoilt copies."""
+def measure(
+    case: object, before: Volume | None, hits: dict, false: list, seconds: list, ranges: dict
+) -> Volume:
+    """Judge one case and its spoilt copies, one with a part of the case ``before``; return its images."""
     volume = read_case(case, tuple(Modality))
     reference = read_labels(case.reference, case.scheme)
     started = time.perf_counter()
@@ -260,13 +103,14 @@ def measure(case: object, hits: dict, false: list, seconds: list, ranges: dict) 
     ranges["ml that are not 0"].append(np.count_nonzero(look.brain) * look.grid.voxel_ml)
     for few in some(volume):
         hits["two or three of the sequences as they are", "nothing"].append(not codes_of(few) - {"W-COVER"})
-    for name, wanted, copy in itertools.chain(spoilt(volume), spoilt_one(volume), spoilt_few(volume)):
+    for name, wanted, copy in itertools.chain(spoilt(volume, before), spoilt_one(volume), spoilt_few(volume)):
         hits[name, wanted].append(bool(codes_of(copy) & set(wanted.split(" or "))))
     for axis, name in enumerate(("left-right", "front-back", "top-bottom")):
         mirrored = replace(reference, labels=np.flip(reference.labels, axis))
         hits[f"reference mirrored {name}", "E-FLIP"].append("E-FLIP" in reference_codes(volume, mirrored))
     moved = replace(reference, labels=np.roll(reference.labels, 100, 0))
     hits["reference moved by 100 voxels", "W-OUTSIDE or E-FLIP"].append(bool(reference_codes(volume, moved)))
+    return volume
 
 
 def weakest(ratios: Array) -> float:
