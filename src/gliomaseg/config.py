@@ -134,10 +134,14 @@ class TrainingSettings(_Section):
     """Validations without a better mean Dice that count as a plateau."""
     early_stop: bool = False
     """End the training at a plateau (with the schedule plateau: at the fifth)."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """muon moves matrices (all weights of convolutions) its own way, the rest as adamw does."""
     learning_rate: float = Field(1.5e-3, gt=0)
     """Peak learning rate of AdamW."""
+    muon_times: float = Field(20.0, gt=0)
+    """The learning rate of what Muon moves, as a multiple of the other."""
     weight_decay: float = Field(1e-4, ge=0)
-    """Weight decay of AdamW."""
+    """Weight decay of either."""
     warmup_steps: int = Field(50, ge=0)
     """Steps over which the learning rate rises from 0."""
     clip_gradient: float = Field(12.0, gt=0)

@@ -39,18 +39,18 @@ class State:
 
     network: nn.Module = field(default_factory=lambda: nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2)))
     average: nn.Module = field(default_factory=lambda: nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2)))
-    optimizer: torch.optim.AdamW = field(init=False)
+    optimiser: torch.optim.AdamW = field(init=False)
     step: int = 0
     seconds: float = 0.0
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.1)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=0.1)
 
     def learn(self) -> None:
         self.network(torch.randn(2, 1, 4, 4, 4)).square().sum().backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
         self.step += 1
         self.seconds += 0.1
 
@@ -110,7 +110,7 @@ class TestCheckpoint:
         for name in ("network", "average"):
             old, new = weights(getattr(before, name)), weights(getattr(after, name))
             assert all(torch.equal(old[key], new[key]) for key in old)
-        old, new = (s.optimizer.state_dict() for s in (before, after))
+        old, new = (s.optimiser.state_dict() for s in (before, after))
         assert old["param_groups"] == new["param_groups"]
         for index, moments in old["state"].items():
             assert all(torch.equal(value, new["state"][index][key]) for key, value in moments.items())

@@ -31,7 +31,7 @@ class State(Protocol):
 
     network: nn.Module
     average: nn.Module
-    optimizer: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     step: int
     seconds: float
     history: History
@@ -105,7 +105,7 @@ class Run:
         """Write the log, then the checkpoint: a kill in between leaves rows that are cut on resuming."""
         tensors = {f"network.{k}": v for k, v in weights(state.network).items()}
         tensors |= {f"average.{k}": v for k, v in weights(state.average).items()}
-        for index, moments in state.optimizer.state_dict()["state"].items():
+        for index, moments in state.optimiser.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         about = {"step": str(state.step), "seconds": repr(state.seconds)}
@@ -127,8 +127,8 @@ class Run:
         for name, tensor in _part(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
             moments.setdefault(int(index), {})[key] = tensor
-        groups = state.optimizer.state_dict()["param_groups"]
-        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        groups = state.optimiser.state_dict()["param_groups"]
+        state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         state.step, state.seconds = int(about["step"]), float(about["seconds"])
         state.history = read_history(self.folder / "history.csv", up_to=state.step)
 

@@ -14,6 +14,7 @@ from gliomaseg import console
 from gliomaseg.config import Settings
 from gliomaseg.learning.history import History, Row
 from gliomaseg.learning.network import agrees_in_bf16, build_network, memory_format
+from gliomaseg.learning.optimiser import build_optimiser
 from gliomaseg.learning.run import Run, load_weights, weights
 from gliomaseg.learning.schedule import is_at_end
 from gliomaseg.learning.target import channel_count
@@ -31,7 +32,7 @@ class State:
     accelerator: Accelerator
     network: nn.Module
     average: nn.Module
-    optimizer: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
@@ -67,7 +68,7 @@ class State:
 
     def log(self) -> None:
         """Add the present line to the history, with the learning rate of the last step."""
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.optimiser.param_groups[0]["lr"]
         self.history.add(Row(self.step, self.seconds / 60, self.loss, rate))
 
 
@@ -83,12 +84,8 @@ def begin(run: Run, accelerator: Accelerator) -> State:
     for net in (network, average):
         net.to(accelerator.device)
     load_weights(average, weights(network))
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=settings.training.learning_rate,
-        weight_decay=settings.training.weight_decay,
-    )
-    state = State(settings, accelerator, network, average.requires_grad_(False), optimizer, bf16=bf16)
+    optimiser = build_optimiser(network, settings.training)
+    state = State(settings, accelerator, network, average.requires_grad_(False), optimiser, bf16=bf16)
     run.load(state)
     return state
 

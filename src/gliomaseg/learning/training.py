@@ -183,8 +183,9 @@ def _step(state: State, batch: Batch, loss_of: Loss, patches: PatchDataset) -> N
     training, accelerator = state.settings.training, state.accelerator
     torch.manual_seed(training.seed * 1_000_003 + state.step)  # of dropout: a resumed run draws the same
     image, target = (part.to(accelerator.device, torch.float32) for part in batch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(training, state.step, state.done, state.history)
+    rate = learning_rate(training, state.step, state.done, state.history)
+    for group in state.optimiser.param_groups:
+        group["lr"] = group["times"] * rate
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=state.bf16):
         outputs = state.trained(image.to(memory_format=memory_format(state.settings.network.dimensions)))
     loss = loss_of(outputs, target)
@@ -192,8 +193,8 @@ def _step(state: State, batch: Batch, loss_of: Loss, patches: PatchDataset) -> N
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), training.clip_gradient)
     if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
         raise _not_finite(state, patches, loss.item(), norm.item())
-    state.optimizer.step()
-    state.optimizer.zero_grad()
+    state.optimiser.step()
+    state.optimiser.zero_grad()
     state.losses.append(mean_of_all(accelerator, loss.item()))
     state.seconds = greatest_of_all(accelerator, state.seconds + time.monotonic() - started)
     state.step += 1
