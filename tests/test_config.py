@@ -27,15 +27,3 @@ def test_every_setting_says_what_it_is() -> None:
                     found += 1
                     assert isinstance(after, ast.Expr), ast.unparse(line)
     assert found > len(Settings.model_fields)
-
-
-def test_what_enhances_must_be_told_for_the_core_to_depend_on_it() -> None:
-    shifted = {"segment": {"core_shifts": [[0.02, 3.5]]}}
-    assert Settings.model_validate(shifted).segment.core_shifts == ((0.02, 3.5),)
-    two = {"network": {"regions": ["wt", "tc"]}, "training": {"region_weights": [1, 1]}}
-    halves = {"segment": shifted["segment"] | {"thresholds": [0.5, 0.5]}}
-    with pytest.raises(ValidationError, match=r"segment\.core_shifts needs all three regions"):
-        Settings.model_validate(two | halves)
-    falling = {"segment": {"core_shifts": [[0.02, 3.5], [0.02, 1]]}}
-    with pytest.raises(ValidationError, match=r"shares of segment\.core_shifts must rise"):
-        Settings.model_validate(falling)

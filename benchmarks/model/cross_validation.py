@@ -36,42 +36,22 @@ from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import Run, load_run
-from gliomaseg.results.segment import label_regions, shift_core
+from gliomaseg.results.segment import label_regions
 from gliomaseg.segmenter import predict
 from gliomaseg.settings import load_settings
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
-#: How the core's logits may depend on what share of the tumour enhances, by name.
-CORES: dict[str, tuple[tuple[float, float], ...]] = {
-    "core as it is": (),
-    **{f"core +{up} up to {low:.0%}": ((low, up), (0.04, 0.0)) for up in (3.5, 4.5) for low in (0.01, 0.02)},
-    **{
-        f"core +{up} up to {low:.0%}, -1.4 from 4% to 20%": (
-            (low, up),
-            (0.04, -1.4),
-            (0.2, -1.4),
-            (0.25, 0.0),
-        )
-        for up in (3.5, 4.5)
-        for low in (0.01, 0.02)
-    },
-}
 #: What may be done after the network, by name.
 CHANGES: dict[str, dict[str, Any]] = {
-    f"{core}, parts >= {part}, et >= {least}": {
-        "core_shifts": shifts,
-        "least_part": part,
-        "least_et_voxels": least,
-    }
-    for core, shifts in CORES.items()
+    f"parts >= {part}, et >= {least}": {"least_part": part, "least_et_voxels": least}
     for part in (0.0, 0.1)
     for least in (300, 100)  # of equals the first: 200 to 500 is usual in the field
 }
 #: Nothing chosen; and what the shipped model does.
-NONE = "core as it is, parts >= 0.0, et >= 100"
-SHIPPED = "core +4.5 up to 2%, -1.4 from 4% to 20%, parts >= 0.1, et >= 300"
+NONE = "parts >= 0.0, et >= 100"
+SHIPPED = "parts >= 0.1, et >= 300"
 QUALITIES = ("fast", "standard", "best")
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
@@ -160,7 +140,6 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
         return predict(given, engine, settings)[(slice(None), *valid)]
 
     def judged(probabilities: Floats, settings: Settings) -> dict[str, float]:
-        shift_core(probabilities, settings)
         return scores(label_regions(probabilities, settings, BRATS2021), truth)
 
     if len(segmenters) == 1:
@@ -172,9 +151,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
         part = np.ascontiguousarray(image * left[:, None, None, None])
         probabilities = look(part, segmenter.engine, settings)
         if left.all():
-            found["processed"] = {
-                name: judged(probabilities.copy(), changed(settings, name)) for name in CHANGES
-            }
+            found["processed"] = {name: judged(probabilities, changed(settings, name)) for name in CHANGES}
         found["dice"][" ".join(subset)] = judged(probabilities, settings)
         if left.all():
             found |= of_probabilities(probabilities, truth)

@@ -23,7 +23,7 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference import looks
 from gliomaseg.inference.window import Array, infer
 from gliomaseg.labels import BRATS2021, Region
-from gliomaseg.results.segment import label_regions, outline, shift_core
+from gliomaseg.results.segment import label_regions, outline
 
 #: Least size and margin in voxels.
 SIZES = ((80, 16), (96, 8), (96, 16), (96, 24), (112, 8), (112, 16), (112, 24), (128, 16), (144, 16))
@@ -53,8 +53,7 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     around = outline(first, settings)
 
     def judged(probabilities: Array, settings: Settings) -> list[float]:
-        inside = probabilities[(slice(None), *valid)].copy()
-        shift_core(inside, settings)
+        inside = probabilities[(slice(None), *valid)]
         return list(scores(label_regions(inside, settings, BRATS2021), truth).values())
 
     found = [judged(first, settings)]

@@ -198,9 +198,6 @@ class SegmentSettings(_Section):
     """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
     least_part: Fraction = 0.0
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
-    core_shifts: tuple[tuple[Fraction, float], ...] = ()
-    """Points (share, shift), shares rising: what is added to the logits of the core where that share of a
-    tumour enhances; a line between points, as at the nearest beyond (results/segment.py says why)."""
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
@@ -247,8 +244,3 @@ class Settings(_Section):
             raise ValueError("network.window and training.patch differ")
         if self.training.target == "classes" and set(self.network.regions) != set(Region):
             raise ValueError("training.target classes needs all three regions")
-        if self.segment.core_shifts and set(self.network.regions) != set(Region):
-            raise ValueError("segment.core_shifts needs all three regions")
-        shares = [share for share, _ in self.segment.core_shifts]
-        if shares != sorted(set(shares)):
-            raise ValueError("the shares of segment.core_shifts must rise")

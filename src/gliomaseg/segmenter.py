@@ -31,7 +31,7 @@ from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of
-from gliomaseg.results.segment import label_regions, outline, shift_core
+from gliomaseg.results.segment import label_regions, outline
 from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
@@ -172,7 +172,6 @@ class Segmenter:
         with _stage("infer", stage, seconds):
             probabilities = predict(prepared.image, self.engine, settings)
         with _stage("label", stage, seconds):
-            shift_core(probabilities, settings)
             labels = label_regions(probabilities, settings, opened.scheme)
             restored = prepared.restore(labels).astype(np.uint8, copy=False)
             certainty = self._certainty(probabilities[(slice(None), *prepared.valid)], opened)

@@ -55,16 +55,6 @@ def test_predictions_are_those_of_the_padded_image(tiny, preset: str, shape: tup
     assert torch.allclose(got, expected, atol=1e-5)
 
 
-def test_the_core_is_shifted_as_in_segment(tiny) -> None:
-    plain, shifted = tiny(), tiny("segment.core_shifts=[[0, 2]]")
-    engine = ModuleEngine(build_network(plain.network), plain, bf16=False)
-    image = np.random.default_rng(0).normal(size=(4, 16, 16, 16)).astype(np.float32)
-    before, after = predict(engine, image, plain), predict(engine, image, shifted)
-    np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
-    odds = [p[1] / (1 - p[1]) for p in (before, after)]
-    np.testing.assert_allclose(odds[1] / odds[0], np.exp(2), rtol=1e-3)
-
-
 @pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
 def test_a_perfect_network_scores_1(tiny, shown_case, preset: str) -> None:
     settings = tiny("segment.least_et_voxels=0", preset=preset)

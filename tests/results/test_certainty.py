@@ -108,19 +108,6 @@ def test_predicted_dice_by_pencil() -> None:
     assert found[TC].dice is not None
 
 
-def test_labels_maps_and_intervals_follow_the_shift_of_the_core(phantom_case: Case) -> None:
-    segmenter, found = Segmenter.load(maps=True), []
-    for shift in (-4.0, 0.0, 4.0):
-        segment = segmenter.settings.segment.model_copy(update={"core_shifts": ((0.0, shift),)})
-        segmenter.settings = segmenter.settings.model_copy(update={"segment": segment})
-        result = segmenter.segment(phantom_case)
-        voxels = result.certainty[TC].voxels
-        assert voxels
-        core = result.segmentation.mask(TC).sum(), result.maps["probabilities_tc"].sum(), voxels[0]
-        found.append([float(n) for n in core])
-    assert (np.diff(found, axis=0) > 0).all(), found
-
-
 def test_evaluate_scores_what_segment_writes(phantom_case: Case, tmp_path: Path) -> None:
     segmenter = Segmenter.load(maps=True)
     folder = segmenter.segment(phantom_case).save(tmp_path / "out")

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
-from gliomaseg.results.segment import label_regions, outline, shift_core
+from gliomaseg.results.segment import label_regions, outline
 from gliomaseg.settings import load_settings
 
 PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
@@ -168,57 +168,6 @@ def test_enhancing_tumour_in_a_small_part_does_not_count() -> None:
     found = label_regions(line(wt, core, core), settings(part=0.5, least=2), SCHEMES["brats2021"])
     assert words(found, SCHEMES["brats2021"]) == "nooo...."
     assert not label_regions(line("111", "111", "111"), settings(part=0.5), SCHEMES["brats2021"]).any()
-
-
-class TestCoreByWhatEnhances:
-    """Ten voxels of tumour; logits of 0.2 and 0.05 are -1.386 and -2.944."""
-
-    CORE = "9222222200"
-
-    def shifted(self, enhancing: str, *shifts: tuple[float, float], whole: str = "9999999999") -> list[float]:
-        """Return the core's probabilities after the shift."""
-        found = line(whole, self.CORE, enhancing)
-        chosen = settings().model_copy(deep=True)
-        segment = chosen.segment.model_copy(update={"core_shifts": shifts})
-        shift_core(found, chosen.model_copy(update={"segment": segment}))
-        assert found[0].ravel().tolist() == line(whole)[0].ravel().tolist()
-        assert found[2].ravel().tolist() == line(enhancing)[0].ravel().tolist()
-        return found[1].ravel().round(4).tolist()
-
-    def test_where_little_enhances_the_core_gains(self) -> None:
-        # odds of 0.9 and 0.2 are 9 and 0.25, eight times as great 72 and 2
-        gained = [round(72 / 73, 4), *[round(2 / 3, 4)] * 7, 0.0, 0.0]
-        assert self.shifted("1111111111", (0.05, np.log(8)), (0.1, 0)) == pytest.approx(gained)
-
-    def test_where_more_enhances_it_gains_less_or_loses(self) -> None:
-        tenth = "9111111111"  # one voxel of ten
-        plain = [int(c) / 10 for c in self.CORE]
-        assert self.shifted(tenth, (0.05, 3), (0.1, 0)) == pytest.approx(plain)
-        assert self.shifted(tenth, (0.05, 3), (0.08, -np.log(9)))[0] == 0.5  # beyond the points
-        halfway = self.shifted(tenth, (0.05, np.log(64)), (0.15, 0))  # log 8
-        assert halfway[1] == pytest.approx(2 / 3, abs=1e-4)
-
-    def test_only_what_enhances_within_the_core_and_the_whole_is_counted(self) -> None:
-        gained = pytest.approx(2 / 3, abs=1e-4)
-        assert self.shifted("1111111999", (0.05, np.log(8)), (0.1, 0))[1] == gained
-        assert self.shifted("9111111111", (0.05, np.log(8)), (0.1, 0), whole="1999999999")[1] == gained
-
-    def test_without_tumour_nothing_is_found(self) -> None:
-        nothing = np.zeros((3, 2, 2, 2), np.float32)
-        chosen = settings()
-        segment = chosen.segment.model_copy(update={"core_shifts": ((0.05, 3.0),)})
-        shift_core(nothing, chosen.model_copy(update={"segment": segment}))
-        assert not nothing.any()
-
-    @given(PROBABILITIES)
-    def test_probabilities_stay_probabilities_in_their_order(self, probabilities: np.ndarray) -> None:
-        chosen = settings()
-        segment = chosen.segment.model_copy(update={"core_shifts": ((0.2, 4.0), (0.8, -4.0))})
-        after = probabilities.copy()
-        shift_core(after, chosen.model_copy(update={"segment": segment}))
-        assert ((after >= 0) & (after <= 1)).all()
-        order = np.argsort(probabilities[1], axis=None)
-        assert (np.diff(after[1].ravel()[order]) >= -1e-6).all()
 
 
 @pytest.mark.parametrize(

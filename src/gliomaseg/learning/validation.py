@@ -18,7 +18,7 @@ from gliomaseg.labels import REGION_TISSUES, Region, Tissue
 from gliomaseg.learning.cache import STORED, PreparedCase
 from gliomaseg.learning.network import memory_format
 from gliomaseg.learning.target import probabilities
-from gliomaseg.results.segment import label_regions, shift_core
+from gliomaseg.results.segment import label_regions
 
 Scores = dict[str, float]
 Labels = npt.NDArray[np.uint8]
@@ -62,7 +62,6 @@ def predict(engine: Runs, image: npt.NDArray[np.floating], settings: Settings) -
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z), as in ``segment``."""
     room, valid = with_room(image, settings)
     found: Image = infer(room, engine, settings)[(slice(None), *valid)]
-    shift_core(found, settings)
     return found
 
 

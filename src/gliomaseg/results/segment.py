@@ -10,26 +10,6 @@ from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
 from gliomaseg.results.components import label_components
 
 
-def shift_core(probabilities: npt.NDArray[np.float32], settings: Settings) -> None:
-    """Shift, in place, the logits of the tumour core by how much of the tumour enhances.
-
-    Where hardly any does, experts call most of a tumour core; where some does, they call oedema what looks
-    much the same. A network that sees part of a brain at a time ends between the two. ``probabilities`` are
-    (region, x, y, z); ``segment.core_shifts`` was chosen by cross-validation.
-    """
-    shifts = settings.segment.core_shifts
-    if not shifts:
-        return
-    wt, tc, et = (settings.network.regions.index(region) for region in Region)
-    whole = probabilities[wt] > settings.segment.thresholds[wt]
-    core = whole & (probabilities[tc] > settings.segment.thresholds[tc])
-    enhancing = core & (probabilities[et] > settings.segment.thresholds[et])
-    share = float(enhancing.sum() / max(1, whole.sum()))
-    shares, added = zip(*shifts, strict=True)
-    p, odds = probabilities[tc], np.float32(np.exp(np.interp(share, shares, added)))
-    probabilities[tc] = p * odds / (p * odds + (1 - p))
-
-
 def outline(probabilities: npt.NDArray[np.float32], settings: Settings) -> npt.NDArray[np.bool_]:
     """Return the outermost region (x, y, z) of probabilities (region, x, y, z), without small parts.
 
