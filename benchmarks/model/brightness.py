@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from truth import truth_of
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.window import infer
-from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.labels import Region
 
 Table = npt.NDArray[np.float64]
 
@@ -46,13 +46,13 @@ def measure(case: Case, segmenter: Segmenter) -> Table:
     """Return the Dice (shift, region) of one case."""
     opened = segmenter.open(case)
     image, valid = opened.prepared.image, opened.prepared.valid
-    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
+    truth = truth_of(case, opened)
     found = []
     for shift in SHIFTS:
         shifted = np.where(image != 0, image + np.float32(shift), 0)
         probabilities = infer(shifted, segmenter.engine, segmenter.settings)[(slice(None), *valid)]
-        pairs = zip(probabilities, Region, strict=True)
-        found.append([dice(p > 0.5, BRATS2021.mask(reference, region)) for p, region in pairs])
+        pairs = zip(probabilities, truth.values(), strict=True)
+        found.append([dice(probability > 0.5, mask) for probability, mask in pairs])
     return np.array(found)
 
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from truth import Mask, truth_of
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.config import Settings
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.device import Runner
 from gliomaseg.inference.engine import Engine
 from gliomaseg.inference.floor import operations
@@ -41,7 +41,6 @@ from gliomaseg.segmenter import predict
 from gliomaseg.settings import load_settings
 
 Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
 #: What may be done after the network, by name.
 CHANGES: dict[str, dict[str, Any]] = {
@@ -132,8 +131,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
     opened = segmenter.open(case)
     image, valid = opened.prepared.image, opened.prepared.valid
     settings = changed(segmenter.settings, processing)
-    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
-    truth = {region: BRATS2021.mask(reference, region) for region in Region}
+    truth = truth_of(case, opened)
     found: dict[str, Any] = {"dice": {}, "quality": {}, "seconds": {}}
 
     def look(given: Floats, engine: Runner, settings: Settings) -> Floats:

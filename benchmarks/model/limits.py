@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from truth import Mask, truth_of
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.window import infer
-from gliomaseg.labels import BRATS2021, Region
-
-Mask = npt.NDArray[np.bool_]
+from gliomaseg.labels import Region
 
 #: Probabilities at which a region may be cut, and how near to the experts' border, in voxels of 1 mm.
 CUTS = np.linspace(0.05, 0.95, 19)
@@ -48,11 +46,10 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     """Return a row of COLUMNS for each region; NaN where an expert drew nothing."""
     opened = segmenter.open(case)
     valid = opened.prepared.valid
-    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
     probabilities = infer(opened.prepared.image, segmenter.engine, segmenter.settings)[(slice(None), *valid)]
     return [
-        compare(probability, BRATS2021.mask(reference, region))
-        for probability, region in zip(probabilities, Region, strict=True)
+        compare(probability, mask)
+        for probability, mask in zip(probabilities, truth_of(case, opened).values(), strict=True)
     ]
 
 

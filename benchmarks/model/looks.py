@@ -15,14 +15,14 @@ from unittest.mock import patch
 
 import numpy as np
 from cross_validation import scores
+from truth import truth_of
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.config import Settings
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference import looks
 from gliomaseg.inference.window import Array, infer
-from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.labels import BRATS2021
 from gliomaseg.results.segment import label_regions, outline
 
 #: Least size and margin in voxels.
@@ -47,8 +47,7 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     """Return the Dice of each region after one look, then after two by each of SIZES."""
     opened, settings = segmenter.open(case), segmenter.settings
     image, valid = opened.prepared.image, opened.prepared.valid
-    reference = opened.prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[valid]
-    truth = {region: BRATS2021.mask(reference, region) for region in Region}
+    truth = truth_of(case, opened)
     first = infer(image, segmenter.engine, settings)
     around = outline(first, settings)
 

@@ -1,0 +1,22 @@
+"""What experts drew of a case, in the box of the brain that a model works in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.segmenter import Opened
+
+Mask = npt.NDArray[np.bool_]
+
+
+def truth_of(case: Case, opened: Opened) -> dict[Region, Mask]:
+    """Return the mask (x, y, z) of each region within ``opened.prepared.valid``."""
+    prepared = opened.prepared
+    labels = prepared.forward(read_labels(Path(str(case.reference)), BRATS2021).labels)[prepared.valid]
+    return {region: BRATS2021.mask(labels, region) for region in Region}
