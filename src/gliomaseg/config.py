@@ -84,6 +84,8 @@ class AugmentSettings(_Section):
     """Chance of making a tumour paler, nearer to the brain around it in every sequence."""
     drop_modality: Fraction = 0.0
     """Chance of leaving out one or more sequences, so that the network learns to do without them."""
+    drop_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = None
+    """For each sequence, its chance to be among those left out, if not all or none are; null: 0.5 each."""
     cut: Fraction = 0.0
     """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
     intensity: Fraction = 0.5
@@ -220,6 +222,7 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
+        modalities = self.network.modalities
         lengths = {
             "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
             **{
@@ -227,6 +230,7 @@ class Settings(_Section):
                 for name in ("thresholds", "temperatures", "dice_lines", "volume_widths")
                 if (given := getattr(self.segment, name)) is not None
             },
+            "augment.drop_shares": (len(self.augment.drop_shares or modalities), len(modalities)),
             "training.patch": (len(self.training.patch), self.network.dimensions),
             "network.window": (len(self.network.window or self.training.patch), self.network.dimensions),
         }

@@ -289,6 +289,16 @@ class TestSequencesLeftOut:
             kept.add(tuple(channel.any().item() for channel in image))
         assert len(kept) == 14
 
+    def test_the_likelier_sequences_are_left_out_more_often(self) -> None:
+        settings = STILL.model_copy(update={"drop_modality": 1.0, "drop_shares": (0.7, 0.3, 0.7, 0.3)})
+        rng, pairs = np.random.default_rng(0), 0
+        for _ in range(1000):
+            image, _ = augment(torch.ones(4, 2, 2, 2), torch.zeros(2, 2, 2), settings, rng)
+            pairs += image.any(dim=(1, 2, 3)).tolist() == [False, True, False, True]
+        # 0.7^4 of all sets, without none and all, which have 0.7^2 * 0.3^2 each; 3 standard errors
+        share = 0.7**4 / (1 - 2 * 0.21**2)
+        assert abs(pairs / 1000 - share) < 3 * (share * (1 - share) / 1000) ** 0.5
+
     def test_one_sequence_is_never_left_out(self) -> None:
         settings = STILL.model_copy(update={"drop_modality": 1.0})
         image, _ = augment(torch.ones(1, 4, 4, 4), torch.zeros(4, 4, 4), settings, np.random.default_rng(0))

@@ -6,6 +6,8 @@ and stay 0 there.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
             channel.add_(noise[index])
         channel.numpy()[...] *= brain
     if rng.random() < settings.drop_modality:
-        image[_dropped(len(image), rng)] = 0
+        image[_dropped(settings.drop_shares or (0.5,) * len(image), rng)] = 0
     if rng.random() < settings.cut:
         _cut([channel for channel in image if channel.any()], rng)
     return image, label
@@ -87,12 +89,14 @@ def _cut(channels: list[Tensor], rng: Rng) -> None:
     channel.narrow(axis, start, stop - start).zero_()
 
 
-def _dropped(count: int, rng: Rng) -> list[int]:
-    """Return which channels are left out: any number but none and all, each set as likely as another."""
-    if count < 2:
+def _dropped(shares: tuple[float, ...], rng: Rng) -> list[int]:
+    """Return which channels are left out: any number but none and all, each by chance of its share."""
+    if len(shares) < 2:
         return []
-    chosen = int(rng.integers(1, 2**count - 1))
-    return [channel for channel in range(count) if chosen >> channel & 1]
+    sets = list(itertools.product([False, True], repeat=len(shares)))[1:-1]
+    chances = np.where(sets, shares, np.subtract(1, shares)).prod(axis=1)
+    chosen = sets[rng.choice(len(sets), p=chances / chances.sum())]
+    return list(np.flatnonzero(chosen))
 
 
 def _soften(channel: Tensor, rng: Rng) -> None:
