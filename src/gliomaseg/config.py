@@ -152,6 +152,8 @@ class TrainingSettings(_Section):
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
     centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
     """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
+    faint_times: Natural = 1
+    """How many times as many patches come from cases with at most 1000 voxels (1 ml) of enhancing tumour."""
     folds: int = Field(4, ge=2)
     """Number of folds into which the patients are split."""
     fold: int | None = 0

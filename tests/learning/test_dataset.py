@@ -83,6 +83,18 @@ class TestPatches:
         assert [sorted(r) for r in rounds] == [[1, 2, 3, 4, 5]] * 3
         assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
 
+    def test_cases_that_hardly_enhance_come_as_often_as_wanted(
+        self, tmp_path: Path, tiny, store: Store
+    ) -> None:
+        cases = []
+        for number, enhancing in enumerate((0, 1000, 1001)):
+            label = np.zeros((16, 16, 16))
+            label.flat[:enhancing] = 3
+            cases.append(store(tmp_path / str(number), np.full((4, 16, 16, 16), number + 1.0), label))
+        patches = PatchDataset(cases, tiny(*PLAIN, "training.patch=[4, 4, 4]", "training.faint_times=3"))
+        seen = [int(patches[number][0].max()) for number in range(14)]
+        assert [sorted(seen[:7]), sorted(seen[7:])] == [[1, 1, 1, 2, 2, 2, 3]] * 2
+
     @pytest.mark.parametrize("kind", [0, 1, 2])
     def test_patches_are_centred_where_wanted(self, tmp_path: Path, tiny, store: Store, kind: int) -> None:
         label = np.zeros((24, 24, 24))
