@@ -84,19 +84,17 @@ def calibration_error(cases: Cases, region: str, temperatures: dict[str, float])
     return float(np.abs(sums - true).sum() / counts.sum())
 
 
-def implied(case: dict[str, Any], region: str, t: float) -> float | None:
-    """Return the Dice that calibrated probabilities imply; None where too little was found to be labelled."""
-    p, found = probability(t), np.array(case["regions"][region]["bins"])
-    inside, seen = MIDDLE > 0, p > 0.001
-    count = found[inside].sum()
-    if count < (LEAST_ET if region == Region.ET else 1):
+def likeness(case: dict[str, Any], region: str) -> float | None:
+    """Return the Dice of a strict and a generous outline; None where too little was found to be labelled."""
+    at = case["regions"][region]["at"]
+    if at["0.5"] < (LEAST_ET if region == Region.ET else 1):
         return None
-    return float(2 * (p * found)[inside].sum() / ((p * found)[seen].sum() + count))
+    return float(2 * at["0.8"] / (at["0.8"] + at["0.2"]))
 
 
-def line(cases: Cases, region: str, t: float) -> tuple[float, float]:
-    """Return (a, b) of the least-squares line a + b implied."""
-    pairs = [(implied(c, region, t), c["dice"][ALL][region]) for c in cases.values()]
+def line(cases: Cases, region: str) -> tuple[float, float]:
+    """Return (a, b) of the least-squares line a + b likeness."""
+    pairs = [(likeness(c, region), c["dice"][ALL][region]) for c in cases.values()]
     x, y = np.array([pair for pair in pairs if pair[0] is not None]).T
     slope, start = np.polyfit(x, y, 1)
     return round(float(start), 4), round(float(slope), 4)
@@ -106,7 +104,7 @@ def useful_line(cases: Cases, region: str) -> tuple[float, float] | None:
     """Return the line, or None where it does not tell good results from bad ones on cases not fitted to."""
     if certainty(cases, region)["dice_correlation"] < LEAST_CORRELATION:
         return None
-    return line(cases, region, temperature(cases, region))
+    return line(cases, region)
 
 
 def certainty(cases: Cases, region: str) -> dict[str, Any]:
@@ -115,9 +113,9 @@ def certainty(cases: Cases, region: str) -> dict[str, Any]:
     fitted = {name: temperature(rest, region) for name, rest in others.items()}
     predicted, true = [], []
     for name, case in cases.items():
-        value = implied(case, region, fitted[name])
+        value = likeness(case, region)
         if value is not None:
-            start, slope = line(others[name], region, fitted[name])
+            start, slope = line(others[name], region)
             predicted.append(min(1, max(0, start + slope * value)))
             true.append(case["dice"][ALL][region])
     return {

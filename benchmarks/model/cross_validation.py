@@ -191,22 +191,14 @@ def of_probabilities(probabilities: Floats, truth: dict[Region, Mask]) -> dict[s
         bins = np.digitize(logits, LOGITS).ravel()
         size = len(LOGITS) + 1
         true = truth[region]
-        mask = nested > 0.5
         found[region.value] = {
             "bins": np.bincount(bins, minlength=size).tolist(),
             "true": np.bincount(bins, true.ravel(), minlength=size).astype(int).tolist(),
             "volume": int(true.sum()),
             "at": {str(level): int(np.count_nonzero(nested > level)) for level in LEVELS},
             "dice_at": {str(level): round(dice(nested > level, true), 5) for level in LEVELS[2:9]},
-            "sum": float(nested.sum()),
-            "sum_inside": float(nested[mask].sum()),
-            "entropy": float(_entropy(inside).sum()),
         }
     return {"regions": found}
-
-
-def _entropy(p: Floats) -> Floats:
-    return np.asarray(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)), dtype=np.float32)
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ class SegmentSettings(_Section):
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
-    """For each region (a, b): the Dice to predict is a + b times what the probabilities imply; null: none."""
+    """For each region (a, b): the Dice to predict is a + b times that of two outlines; null: none."""
     volume_widths: tuple[Positive | None, ...] | None = None
     """For each region, how far its volume's interval goes: an exponent (results/certainty.py); null: none."""
 

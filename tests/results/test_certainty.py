@@ -87,23 +87,17 @@ def test_calibration_divides_logits() -> None:
 
 
 def test_predicted_dice_by_pencil() -> None:
-    lines = [
-        "segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]",
-        "segment.temperatures=[1, 2, 1]",
-        "segment.least_et_voxels=1",
-    ]
-    found = certainty_of(
-        np.array([[0.6, 0.4], [0.1, 0.9], [0, 0.4]], np.float32)[:, :, None, None],
-        load_settings("unet3d", lines),
-    )
-    assert found[WT].dice == pytest.approx(2 * 0.6 / (0.6 + 0.4 + 1))
-    # nested, TC is 0.1 and 0.4: nothing is above a half
-    assert found[TC].dice is None
-    certain = np.array([[1.0, 1.0], [0.1, 0.9], [0, 0.9]], np.float32)[:, :, None, None]
-    found = certainty_of(certain, load_settings("unet3d", lines))
-    assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 0.75 / (0.25 + 0.75 + 1), abs=1e-4)
+    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.least_et_voxels=1"]
+    unsure = np.array([[0.9, 0.6, 0.3, 0.1], [0.4, 0, 0, 0], [0, 0, 0, 0.9]], np.float32)[:, :, None, None]
+    found = certainty_of(unsure, load_settings("unet3d", lines))
+    assert found[WT].dice == pytest.approx(2 * 1 / (1 + 3)), "one voxel above 0.8, three above 0.2"
+    assert found[TC].dice is None, "nothing is above a half"
+    assert found[ET].dice is None, "no more probable than the core around it"
+    sure = np.array([[1, 1, 1], [0.1, 0.9, 0.3], [0, 0.9, 0]], np.float32)[:, :, None, None]
+    found = certainty_of(sure, load_settings("unet3d", lines))
+    assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 1 / (1 + 2))
     assert found[ET].dice == 0, "never below 0"
-    found = certainty_of(certain, load_settings("unet3d", [*lines[:2], "segment.least_et_voxels=2"]))
+    found = certainty_of(sure, load_settings("unet3d", [lines[0], "segment.least_et_voxels=2"]))
     assert found[ET].dice is None, "one voxel is too little to be labelled"
     assert found[TC].dice is not None
 

@@ -24,8 +24,8 @@ UNCERTAINTY_NAMES: Mapping[str, str] = {
 }
 #: The model's own range of a volume goes from the voxels so probable to those so probable.
 _SURE, _EVEN, _HARDLY = 0.9, 0.5, 0.1
-#: Probabilities below this add nothing to the Dice that is predicted.
-_LEAST = 0.001
+#: The Dice that is predicted compares outlines at these probabilities.
+_STRICT, _GENEROUS = 0.8, 0.2
 #: Steps of a probability on disk.
 _STEPS = 1000
 
@@ -84,23 +84,19 @@ def _interval(probability: Floats, region: Region, settings: Settings) -> tuple[
 
 
 def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> float | None:
-    """Return the Dice to expect: what the calibrated probabilities imply, put right by cross-validation.
+    """Return the Dice to expect: of a strict with a generous outline, put right by cross-validation's line.
 
-    If each voxel came true with its probability p, independently, the Dice of a mask M would be about
-    2 sum(p in M) / (sum(p) + |M|). Errors are not independent, so that a line is fitted to it.
+    The more the two differ, the less certain the border is, and the less experts' borders are like it.
     """
     channel = settings.network.regions.index(region)
     lines = settings.segment.dice_lines
     line = lines[channel] if lines else None
-    inside = probability > settings.segment.thresholds[channel]
-    count = int(np.count_nonzero(inside))
+    count = np.count_nonzero(probability > settings.segment.thresholds[channel])
     if line is None or count < (settings.segment.least_et_voxels if region is Region.ET else 1):
         return None
-    some = probability > _LEAST
-    calibrated = calibrate(probability[some], _temperature(region, settings))
-    implied = 2 * float(calibrated[inside[some]].sum()) / (float(calibrated.sum()) + count)
+    strict, generous = (int(np.count_nonzero(probability > level)) for level in (_STRICT, _GENEROUS))
     start, slope = line
-    return min(1.0, max(0.0, start + slope * implied))
+    return min(1.0, max(0.0, start + slope * 2 * strict / (strict + generous)))
 
 
 def _temperature(region: Region, settings: Settings) -> float:
