@@ -30,11 +30,12 @@ def learn(network: nn.Module, optimiser: torch.optim.Optimizer, steps: int = 3) 
 
 
 class TestOrthogonal:
+    @pytest.mark.parametrize("bf16", [False, True])
     @pytest.mark.parametrize("shape", [(8, 8), (6, 40), (40, 6), (1, 12), (12, 1)])
-    def test_same_singular_vectors_and_values_near_one(self, shape: tuple[int, int]) -> None:
+    def test_same_singular_vectors_and_values_near_one(self, shape: tuple[int, int], bf16: bool) -> None:
         u, _, v = torch.linalg.svd(noise(*shape), full_matrices=False)
         spread = torch.linspace(0.2, 3, min(shape))
-        found = u.T @ orthogonal(u * spread @ v) @ v.T
+        found = u.T @ orthogonal(u * spread @ v, bf16=bf16) @ v.T
         values = found.diagonal()
         assert values.min() > 0.6
         assert values.max() < 1.3
@@ -43,6 +44,11 @@ class TestOrthogonal:
     def test_scale_does_not_matter(self) -> None:
         matrix = noise(5, 9)
         assert torch.allclose(orthogonal(matrix), orthogonal(matrix / 1024), atol=1e-3)
+
+    def test_short_numbers_are_as_good(self) -> None:
+        exact, short = (orthogonal(noise(16, 40), bf16=bf16) for bf16 in (False, True))
+        assert not torch.equal(exact, short)
+        assert torch.allclose(exact, short, atol=0.02)
 
     def test_nothing_stays_nothing(self) -> None:
         assert not orthogonal(torch.zeros(3, 4)).any()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,26 +36,30 @@ class Muon(torch.optim.AdamW):
         for group in self.param_groups:
             for parameter in group["params"] if group["is_matrices"] else ():
                 if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group["lr"], group["weight_decay"])
+                    self._move(parameter, group)
                     parameter.grad = None  # AdamW leaves such as it is
         return super().step(closure)
 
-    def _move(self, parameter: Tensor, slope: Tensor, rate: float, decay: float) -> None:
-        kept = self.state[parameter]
+    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        kept, slope, rate = self.state[parameter], cast(Tensor, parameter.grad), group["lr"]
         if not kept:
             kept["step"], kept["momentum"] = torch.tensor(0.0), torch.zeros_like(parameter)
         kept["step"] += 1
         momentum = kept["momentum"].lerp_(slope, 1 - _MOMENTUM)
         ahead = slope.lerp(momentum, _MOMENTUM)  # Nesterov's
-        move = orthogonal(ahead.flatten(1)).view_as(ahead)
+        move = orthogonal(ahead.flatten(1), bf16=group["bf16"]).view_as(ahead)
         longer = math.sqrt(max(len(parameter), parameter[0].numel()))
-        parameter.mul_(1 - rate * decay).add_(move, alpha=-rate * _LIKE_ADAMW * longer)
+        parameter.mul_(1 - rate * group["weight_decay"]).add_(move, alpha=-rate * _LIKE_ADAMW * longer)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Return a matrix (n, m) of the same singular vectors, float32, with singular values of about 1."""
+def orthogonal(matrix: Tensor, *, bf16: bool = False) -> Tensor:
+    """Return a matrix (n, m) of the same singular vectors, float32, with singular values of about 1.
+
+    ``bf16`` computes it in those short numbers, which suffice: faster where the machine has them, ten times
+    slower where it has not.
+    """
     wide = len(matrix) <= len(matrix.T)
-    found: Tensor = (matrix if wide else matrix.T).bfloat16()
+    found: Tensor = (matrix if wide else matrix.T).to(torch.bfloat16 if bf16 else torch.float32)
     found = found / (found.norm() + 1e-7)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):
@@ -64,15 +68,18 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return (found if wide else found.T).float()
 
 
-def build_optimiser(network: nn.Module, settings: TrainingSettings) -> Muon:
-    """Return what moves the weights of ``network``; each group says by how many times the learning rate."""
+def build_optimiser(network: nn.Module, settings: TrainingSettings, *, bf16: bool = False) -> Muon:
+    """Return what moves the weights of ``network``; each group says by how many times the learning rate.
+
+    ``bf16``: whether the machine computes well in bf16.
+    """
     own = settings.optimiser == "muon"
     matrices = [p for p in network.parameters() if p.ndim > 1 and own]
     others = [p for p in network.parameters() if p.ndim <= 1 or not own]
     return Muon(
         [
             {"params": others, "is_matrices": False, "times": 1.0},
-            {"params": matrices, "is_matrices": True, "times": settings.muon_times},
+            {"params": matrices, "is_matrices": True, "times": settings.muon_times, "bf16": bf16},
         ],
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,

@@ -84,7 +84,7 @@ def begin(run: Run, accelerator: Accelerator) -> State:
     for net in (network, average):
         net.to(accelerator.device)
     load_weights(average, weights(network))
-    optimiser = build_optimiser(network, settings.training)
+    optimiser = build_optimiser(network, settings.training, bf16=bf16)
     state = State(settings, accelerator, network, average.requires_grad_(False), optimiser, bf16=bf16)
     run.load(state)
     return state
