@@ -12,7 +12,15 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "training-speed.md"
 _HEAD = "# Training: speed, memory, and a notebook's task\n\nEach section is written by the command in it.\n"
-_ORDER = ("Patches per second", "Memory", "Training steps", "Optimisers", "Smoke test", "A notebook's task")
+_ORDER = (
+    "Patches per second",
+    "Memory",
+    "Training steps",
+    "Optimisers",
+    "Muon's moves",
+    "Smoke test",
+    "A notebook's task",
+)
 
 
 def machine() -> str:

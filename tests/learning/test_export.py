@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,7 @@ from gliomaseg.learning import export as exporting
 from gliomaseg.learning.export import export
 from gliomaseg.learning.history import Row
 from gliomaseg.learning.network import build_network, count_parameters
-from gliomaseg.learning.run import Run, averaged_weights, load_weights, open_run, weights
+from gliomaseg.learning.run import Run, averaged_weights, load_run, load_weights, open_run, weights
 from gliomaseg.learning.split import Split
 from gliomaseg.learning.state import _follow, begin
 from gliomaseg.learning.target import channel_count, probabilities
@@ -320,6 +322,17 @@ class TestWeights:
             assert all(is_near(v, expected[k]) for k, v in weights(network).items())
         fresh.save(state)
         assert export(fresh, tmp_path / "model").about["trained_on"] == ["a", "b", "d"]
+
+    def test_networks_of_folds_are_kept_with_the_code_and_taken_again(self, run: Run, tmp_path: Path) -> None:
+        script, kept = Path(__file__).parents[2] / "benchmarks" / "model" / "folds.py", tmp_path / "kept"
+        for words in (["keep", kept, run.folder], ["take", kept, tmp_path / "runs"]):
+            subprocess.run([sys.executable, script, *words], check=True)
+        again = load_run(tmp_path / "runs" / run.folder.name)
+        expected, found = averaged_weights(run), averaged_weights(again)
+        assert all(is_near(found[k], expected[k]) for k in expected)
+        assert (again.settings, again.read_split()) == (run.settings, run.read_split())
+        state = begin(again, Accelerator())
+        assert (state.step, state.seconds) == (50, 3600)
 
     def test_held_out_cases_that_they_have_seen(self, run: Run, tmp_path: Path, tiny, capsys) -> None:
         settings = tiny(f"training.init_from={run.folder}", preset=run.settings.preset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,22 +117,35 @@ def _joined(splits: Sequence[Split], before: Sequence[tuple[str, ...]]) -> Split
 def write_weights(trained: Trained, path: Path) -> dict[str, Any]:
     """Write the weights of the networks into a bundle, in 8-bit numbers; return what to say about them.
 
-    Each channel is rounded to 255 steps of its largest weight: half the room of fp16. Left out are networks
-    unlike the first, which the settings of the bundle don't describe.
+    That is half the room of fp16. Left out are networks unlike the first, which the settings of the bundle
+    don't describe.
     """
     kinds = [(settings.network, settings.training.target) for settings in trained.kinds]
     alike = [net for net, kind in zip(trained.networks, kinds, strict=True) if kind == kinds[0]]
-    tensors: dict[str, Tensor] = {}
-    for number, network in enumerate(alike):
-        for name, tensor in weights(network).items():
-            key = f"{number}.{name}"
-            if tensor.ndim < _LEAST_AXES:
-                tensors[key] = tensor
-                continue
-            step = tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True).clamp_min(1e-12) / 127
-            tensors[key], tensors[key + _STEP] = (tensor / step).round().to(torch.int8), step
-    write_tensors(path, tensors)
+    each = [weights(network) for network in alike]
+    write_tensors(
+        path, in_8_bits({f"{n}.{name}": t for n, own in enumerate(each) for name, t in own.items()})
+    )
     return {"stored_as": "int8", "networks": len(alike)}
+
+
+def in_8_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by name, each channel rounded to 255 steps of its largest weight, with these steps."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim < _LEAST_AXES:
+            found[name] = tensor
+            continue
+        step = tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True).clamp_min(1e-12) / 127
+        found[name], found[name + _STEP] = (tensor / step).round().to(torch.int8), step
+    return found
+
+
+def from_8_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that ``in_8_bits`` rounded, as fp32."""
+    steps = {n.removesuffix(_STEP): step for n, step in tensors.items() if n.endswith(_STEP)}
+    whole = {name: tensor for name, tensor in tensors.items() if not name.endswith(_STEP)}
+    return whole | {name: whole[name] * step for name, step in steps.items()}
 
 
 def read_weights(bundle: Bundle) -> list[dict[str, Tensor]]:
@@ -144,9 +157,7 @@ def read_weights(bundle: Bundle) -> list[dict[str, Tensor]]:
             expected=f"a bundle with {WEIGHTS}, as gliomaseg export writes it since 0.2",
             remedy="export its run again; to segment use --device cpu, to train on name the run's folder",
         )
-    tensors = read_tensors(bundle.folder / WEIGHTS)
-    steps = {name.removesuffix(_STEP): tensors.pop(name) for name in [*tensors] if name.endswith(_STEP)}
-    tensors |= {name: tensors[name] * step for name, step in steps.items()}
+    tensors = from_8_bits(read_tensors(bundle.folder / WEIGHTS))
     if "networks" not in bundle.about["weights"]:  # the first bundles had the weights of one, without number
         return [tensors]
     found: list[dict[str, Tensor]] = [{} for _ in range(bundle.about["weights"]["networks"])]
