@@ -36,21 +36,28 @@ from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import Run, load_run
+from gliomaseg.results.refine import refine
 from gliomaseg.results.segment import label_regions
 from gliomaseg.segmenter import predict
 from gliomaseg.settings import load_settings
 
 Floats = npt.NDArray[np.float32]
+Truth = dict[Region, Mask]
 SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, n)]
 #: What may be done after the network, by name.
 CHANGES: dict[str, dict[str, Any]] = {
-    f"parts >= {part}, et >= {least}": {"least_part": part, "least_et_voxels": least}
+    f"{f'refine {weight}, ' if weight else ''}parts >= {part}, et >= {least}": {
+        "refine": weight,
+        "least_part": part,
+        "least_et_voxels": least,
+    }
+    for weight in (0.0, 0.5, 1.0)
     for part in (0.0, 0.1)
     for least in (300, 100)  # of equals the first: 200 to 500 is usual in the field
 }
 #: Nothing chosen; and what the shipped model does.
 NONE = "parts >= 0.0, et >= 100"
-SHIPPED = "parts >= 0.1, et >= 300"
+SHIPPED = "refine 1.0, parts >= 0.1, et >= 300"
 QUALITIES = ("fast", "standard", "best")
 #: A large brain in voxels of 1 mm: what operations are counted for.
 BRAIN = (160, 192, 144)
@@ -137,30 +144,26 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
     def look(given: Floats, engine: Runner, settings: Settings) -> Floats:
         return predict(given, engine, settings)[(slice(None), *valid)]
 
-    def judged(probabilities: Floats, settings: Settings) -> dict[str, float]:
-        return scores(label_regions(probabilities, settings, BRATS2021), truth)
-
+    plain = look(image, segmenter.engine, changed(settings, NONE))
+    found["processed"] = processed(plain, image[(slice(None), *valid)], truth, settings)
     if len(segmenters) == 1:
-        plain = changed(settings, NONE)
         key = " ".join(settings.network.modalities)
-        return {"dice": {key: judged(look(image, segmenter.engine, plain), plain)}}
+        return {"dice": {key: found["processed"][NONE]}, "processed": found["processed"]}
     for subset in subsets(segmenter):
         left = np.array([m in subset for m in settings.network.modalities], np.float32)
         part = np.ascontiguousarray(image * left[:, None, None, None])
         probabilities = look(part, segmenter.engine, settings)
-        if left.all():
-            found["processed"] = {name: judged(probabilities, changed(settings, name)) for name in CHANGES}
-        found["dice"][" ".join(subset)] = judged(probabilities, settings)
+        found["dice"][" ".join(subset)] = scores(probabilities, settings, truth)
         if left.all():
             found |= of_probabilities(probabilities, truth)
-    found["fp32"] = judged(look(image, segmenters["fp32"].engine, settings), settings)
+    found["fp32"] = scores(look(image, segmenters["fp32"].engine, settings), settings, truth)
     for quality in QUALITIES:
         inference = settings.inference.model_copy(update={"quality": quality})
         wanted = settings.model_copy(update={"inference": inference})
         started = time.monotonic()
         probabilities = look(image, segmenter.engine, wanted)
         found["seconds"][quality] = round(time.monotonic() - started, 3)
-        found["quality"][quality] = judged(probabilities, wanted)
+        found["quality"][quality] = scores(probabilities, wanted, truth)
     return found
 
 
@@ -175,12 +178,26 @@ def subsets(segmenter: Segmenter) -> list[tuple[Modality, ...]]:
     return [s for s in SUBSETS if set(s) <= set(known)] if segmenter.bundle.takes_any_subset else [known]
 
 
-def scores(labels: npt.NDArray[np.uint8], truth: dict[Region, Mask]) -> dict[str, float]:
-    """Return the Dice of each region."""
+def processed(plain: Floats, image: Floats, truth: Truth, settings: Settings) -> dict[str, dict[str, float]]:
+    """Return the Dice of each region after each of CHANGES, from what came out of the network."""
+    found, refined = {}, {}
+    for name in CHANGES:
+        wanted = changed(settings, name)
+        key = wanted.segment.refine, wanted.segment.least_part
+        if key not in refined:
+            refined[key] = plain.copy()
+            refine(refined[key], image, wanted)
+        found[name] = scores(refined[key], wanted, truth)
+    return found
+
+
+def scores(probabilities: Floats, settings: Settings, truth: Truth) -> dict[str, float]:
+    """Return the Dice of each region, once labelled."""
+    labels = label_regions(probabilities, settings, BRATS2021)
     return {r.value: round(dice(BRATS2021.mask(labels, r), truth[r]), 5) for r in Region}
 
 
-def of_probabilities(probabilities: Floats, truth: dict[Region, Mask]) -> dict[str, Any]:
+def of_probabilities(probabilities: Floats, truth: Truth) -> dict[str, Any]:
     """Return what choices after the network depend on, for each region, nested: counts of voxels (1 mm3)."""
     found: dict[str, Any] = {}
     nested = np.ones(probabilities.shape[1:], np.float32)

@@ -22,8 +22,7 @@ from gliomaseg.config import Settings
 from gliomaseg.imaging.case import Case
 from gliomaseg.inference import looks
 from gliomaseg.inference.window import Array, infer
-from gliomaseg.labels import BRATS2021
-from gliomaseg.results.segment import label_regions, outline
+from gliomaseg.results.segment import outline
 
 #: Least size and margin in voxels.
 SIZES = ((80, 16), (96, 8), (96, 16), (96, 24), (112, 8), (112, 16), (112, 24), (128, 16), (144, 16))
@@ -53,7 +52,7 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
 
     def judged(probabilities: Array, settings: Settings) -> list[float]:
         inside = probabilities[(slice(None), *valid)]
-        return list(scores(label_regions(inside, settings, BRATS2021), truth).values())
+        return list(scores(inside, settings, truth).values())
 
     found = [judged(first, settings)]
     for least, margin in SIZES:

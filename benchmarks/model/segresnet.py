@@ -30,12 +30,11 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gliomaseg import find_cases
-from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.labels import Region
 from gliomaseg.learning.cache import STORED, PreparedCase, prepare_cases
 from gliomaseg.learning.process import keep_freed_memory
 from gliomaseg.learning.run import load_run
 from gliomaseg.learning.validation import with_room
-from gliomaseg.results.segment import label_regions
 from gliomaseg.settings import load_settings
 
 #: Prepared as the tutorial does: a z-score of what is not 0, nothing clipped.
@@ -147,7 +146,7 @@ def score(network: SegResNet, case: PreparedCase) -> dict[str, float]:
         found = torch.sigmoid(network(torch.from_numpy(room)[None]).float())[0].numpy()
     found = found[(slice(None), *valid)]
     truth = {region: STORED.mask(np.asarray(case.label), region) for region in Region}
-    dice = scores(label_regions(found, SETTINGS, BRATS2021), truth)
+    dice = scores(found, SETTINGS, truth)
     sys.stdout.write(f"{case.id} {dice}\n")
     sys.stdout.flush()
     return dice

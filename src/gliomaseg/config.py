@@ -202,6 +202,8 @@ class SegmentSettings(_Section):
     """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
     least_part: Fraction = 0.0
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
+    refine: float = Field(0.0, ge=0)
+    """Weight of a case's own intensities at the borders that the network drew (results/refine.py)."""
     temperatures: tuple[Positive, ...] | None = None
     """What the logits of each region are divided by, so that probabilities come true; null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None

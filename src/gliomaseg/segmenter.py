@@ -31,6 +31,7 @@ from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of
+from gliomaseg.results.refine import refine
 from gliomaseg.results.segment import label_regions, outline
 from gliomaseg.settings import parse_settings
 
@@ -237,6 +238,7 @@ def predict(image: Array, engine: Runs, settings: Settings) -> Array:
     probabilities = infer(image, engine, settings)
     if settings.inference.quality != "fast":
         look_again(probabilities, outline(probabilities, settings), image, engine, settings)
+    refine(probabilities, image, settings)
     return probabilities
 
 

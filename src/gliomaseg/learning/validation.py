@@ -18,6 +18,7 @@ from gliomaseg.labels import REGION_TISSUES, Region, Tissue
 from gliomaseg.learning.cache import STORED, PreparedCase
 from gliomaseg.learning.network import memory_format
 from gliomaseg.learning.target import probabilities
+from gliomaseg.results.refine import refine
 from gliomaseg.results.segment import label_regions
 
 Scores = dict[str, float]
@@ -62,6 +63,7 @@ def predict(engine: Runs, image: npt.NDArray[np.floating], settings: Settings) -
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z), as in ``segment``."""
     room, valid = with_room(image, settings)
     found: Image = infer(room, engine, settings)[(slice(None), *valid)]
+    refine(found, room[(slice(None), *valid)], settings)
     return found
 
 

@@ -15,7 +15,7 @@ def outline(probabilities: npt.NDArray[np.float32], settings: Settings) -> npt.N
 
     Those are separate parts that are smaller than ``segment.least_part`` of the largest.
     """
-    channel = settings.network.regions.index(_outermost_first(settings)[0])
+    channel = settings.network.regions.index(outermost_first(settings)[0])
     inside = np.asarray(probabilities[channel] > settings.segment.thresholds[channel])
     return _large_parts(inside, settings.segment.least_part) if settings.segment.least_part > 0 else inside
 
@@ -32,7 +32,7 @@ def label_regions(
     """
     labels = np.zeros(probabilities.shape[1:], dtype=np.uint8)
     inside = outline(probabilities, settings)
-    for region in _outermost_first(settings):
+    for region in outermost_first(settings):
         channel = settings.network.regions.index(region)
         inside = inside & (probabilities[channel] > settings.segment.thresholds[channel])
         if region is Region.ET and np.count_nonzero(inside) < settings.segment.least_et_voxels:
@@ -41,7 +41,8 @@ def label_regions(
     return labels
 
 
-def _outermost_first(settings: Settings) -> list[Region]:
+def outermost_first(settings: Settings) -> list[Region]:
+    """Return the regions of a network, each around the next."""
     return [region for region in Region if region in settings.network.regions]
 
 

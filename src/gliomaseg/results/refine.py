@@ -1,0 +1,126 @@
+"""Borders where the case's own intensities put them.
+
+A network learns from many cases where borders lie, but how bright oedema is beside the brain around it
+differs from case to case. The voxels that it is sure of tell that of this case: those surely inside a region,
+and those surely outside but near. By Fisher's linear discriminant between the two (normal
+distributions of one covariance) each voxel near the border has a log-likelihood ratio, which is added to the
+network's logit. With one sequence that draws the border half-way between the two means. The idea is that of
+GrabCut (Rother et al. 2004), without its smoothing. Ignorant of files and labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.config import Settings
+from gliomaseg.imaging.smooth import grown
+from gliomaseg.imaging.volume import Box, filled_box
+from gliomaseg.results.segment import outermost_first, outline
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+#: Voxels are surely inside above this probability, surely outside below one minus it.
+_SURE = 0.82
+#: How many voxels around a region are near enough to compare with, and how far around it voxels may change.
+_RING, _REACH = 12, 4
+#: Largest log-likelihood ratio that counts: e^3 is 20 to 1.
+_MOST = 3.0
+#: Every second voxel along each axis is compared, so many at least on either side.
+_STEP, _FEW = 2, 25
+#: Added to each variance, in z-scores squared, for sequences that hardly vary.
+_RIDGE = 0.01
+#: Probabilities are kept this far from 0 and 1.
+_LEAST = 1e-6
+
+
+def refine(probabilities: Floats, image: Floats, settings: Settings) -> None:
+    """Move the borders in ``probabilities`` (region, x, y, z) by the intensities of ``image``, in place.
+
+    ``image`` is (modality, x, y, z), z-scores, 0 outside the brain and where a sequence is missing: voxels
+    that one of the sequences at hand does not show stay as they are. ``segment.refine`` is the weight of the
+    log-likelihood ratio, 0 to leave everything. No voxel of a region leaves the one around it by this.
+    """
+    whole = outline(probabilities, settings)
+    box = filled_box(whole) if settings.segment.refine > 0 else None
+    if box is None:
+        return
+    where = _widened(box, whole.shape)
+    part = probabilities[(slice(None), *where)]
+    seen = np.stack([channel for channel in image[(slice(None), *where)] if channel.any()])
+    measured = np.all(seen != 0, axis=0)
+    masks = _nested(part, whole[where], settings)
+    nothing = np.zeros_like(measured)
+    outer, sample = measured, whole[where] & ~[*masks.values(), nothing][1]  # the core looks otherwise
+    for (channel, inside), inner in zip(masks.items(), [*list(masks.values())[1:], nothing], strict=True):
+        border = Border(inside, inner, outer, sample & measured, measured)
+        _move(part[channel], border, seen, settings.segment.refine)
+        outer, sample = inside & measured, inner
+
+
+@dataclass(frozen=True)
+class Border:
+    """A region as the network found it, and what it takes to move its border; masks (x, y, z).
+
+    ``inner`` is the next region within it, ``outer`` what it lies in and is compared with, ``sample`` what
+    tells its own intensities, ``measured`` where every sequence shows something.
+    """
+
+    inside: Mask
+    inner: Mask
+    outer: Mask
+    sample: Mask
+    measured: Mask
+
+
+def _nested(part: Floats, whole: Mask, settings: Settings) -> dict[int, Mask]:
+    """Return the mask of each region by its channel, the outermost first, each within the one before."""
+    found: dict[int, Mask] = {}
+    for region in outermost_first(settings):
+        channel = settings.network.regions.index(region)
+        whole = whole & (part[channel] > settings.segment.thresholds[channel])
+        found[channel] = whole
+    return found
+
+
+def _move(probability: Floats, border: Border, seen: Floats, weight: float) -> None:
+    """Move one border in ``probability`` (x, y, z) by ``seen`` (sequence, x, y, z), in place."""
+    rule = _discriminant(probability, border, seen)
+    if rule is None:
+        return
+    normal, offset = rule
+    near = grown(border.inside, _REACH) & border.measured
+    before = np.clip(probability[near], _LEAST, 1 - _LEAST)
+    before = np.log(before / (1 - before))
+    after = before + weight * np.clip(normal @ seen[:, near] - offset, -_MOST, _MOST)
+    after = np.where(border.inner[near], np.maximum(before, after), after)
+    probability[near] = 1 / (1 + np.exp(-after))
+
+
+def _discriminant(probability: Floats, border: Border, seen: Floats) -> tuple[Floats, float] | None:
+    """Return (n, o) such that n @ intensities - o is the log-likelihood ratio of inside to outside.
+
+    None where too few voxels are sure.
+    """
+    some = (slice(None, None, _STEP),) * 3
+    known, inside = probability[some], border.inside[some]
+    near = grown(inside, _RING // _STEP) & border.outer[some]
+    sides = border.sample[some] & (known > _SURE), near & ~inside & (known < 1 - _SURE)
+    if min(np.count_nonzero(side) for side in sides) < _FEW:
+        return None
+    one, other = (seen[:, *some][:, side].astype(np.float64) for side in sides)
+    spread = (np.cov(one) + np.cov(other)).reshape(len(seen), len(seen)) / 2 + _RIDGE * np.eye(len(seen))
+    normal = np.linalg.solve(spread, one.mean(1) - other.mean(1))
+    return normal.astype(np.float32), float(normal @ (one.mean(1) + other.mean(1)) / 2)
+
+
+def _widened(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return ``box`` with the ring around it, inside an array of ``shape``."""
+    x, y, z = (
+        slice(max(0, side.start - _RING), min(size, side.stop + _RING))
+        for side, size in zip(box, shape, strict=True)
+    )
+    return x, y, z
