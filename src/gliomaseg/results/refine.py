@@ -2,10 +2,10 @@
 
 A network learns from many cases where borders lie, but how bright oedema is beside the brain around it
 differs from case to case. The voxels that it is sure of tell that of this case: those surely inside a region,
-and those surely outside but near. By Fisher's linear discriminant between the two (normal
-distributions of one covariance) each voxel near the border has a log-likelihood ratio, which is added to the
-network's logit. With one sequence that draws the border half-way between the two means. The idea is that of
-GrabCut (Rother et al. 2004), without its smoothing. Ignorant of files and labels.
+and those surely outside but near. By regularised discriminant analysis (Friedman 1989), each side a normal
+distribution, every voxel near the border has a log-likelihood ratio, which is added to the network's logit:
+with one sequence and equal variances that draws the border half-way between the two means. The idea is that
+of GrabCut (Rother et al. 2004), without its smoothing. Ignorant of files and labels.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ _RING, _REACH = 12, 4
 _MOST = 3.0
 #: Every second voxel along each axis is compared, so many at least on either side.
 _STEP, _FEW = 2, 25
-#: Added to each variance, in z-scores squared, for sequences that hardly vary.
-_RIDGE = 0.01
+#: How much of each side's covariance is the mean of both, so that neither is fitted too closely; and what is
+#: added to each variance, in z-scores squared, for sequences that hardly vary.
+_SHARED, _RIDGE = 0.5, 0.01
 #: Probabilities are kept this far from 0 and 1.
 _LEAST = 1e-6
 
@@ -87,34 +88,42 @@ def _nested(part: Floats, whole: Mask, settings: Settings) -> dict[int, Mask]:
 
 
 def _move(probability: Floats, border: Border, seen: Floats, weight: float) -> None:
-    """Move one border in ``probability`` (x, y, z) by ``seen`` (sequence, x, y, z), in place."""
-    rule = _discriminant(probability, border, seen)
-    if rule is None:
+    """Move one border in ``probability`` (x, y, z) by ``seen`` (sequence, x, y, z), in place.
+
+    Where too few voxels are sure it stays.
+    """
+    some = (slice(None, None, _STEP),) * 3
+    known, inside = probability[some], border.inside[some]
+    around = grown(inside, _RING // _STEP) & border.outer[some] & ~inside
+    sides = border.sample[some] & (known > _SURE), around & (known < 1 - _SURE)
+    if min(np.count_nonzero(side) for side in sides) < _FEW:
         return
-    normal, offset = rule
     near = grown(border.inside, _REACH) & border.measured
     before = np.clip(probability[near], _LEAST, 1 - _LEAST)
     before = np.log(before / (1 - before))
-    after = before + weight * np.clip(normal @ seen[:, near] - offset, -_MOST, _MOST)
+    within, without = (seen[(slice(None), *some)][:, side] for side in sides)
+    after = before + weight * np.clip(_log_ratio(seen[:, near], within, without), -_MOST, _MOST)
     after = np.where(border.inner[near], np.maximum(before, after), after)
     probability[near] = 1 / (1 + np.exp(-after))
 
 
-def _discriminant(probability: Floats, border: Border, seen: Floats) -> tuple[Floats, float] | None:
-    """Return (n, o) such that n @ intensities - o is the log-likelihood ratio of inside to outside.
+def _log_ratio(values: Floats, within: Floats, without: Floats) -> Floats:
+    """Return log(p / q) of each of the ``values`` (sequence, n), with p and q fitted to two samples alike."""
+    spreads = [np.cov(sample).reshape(len(values), len(values)) for sample in (within, without)]
+    shared = _SHARED * (spreads[0] + spreads[1]) / 2 + _RIDGE * np.eye(len(values))
+    densities = [
+        _log_density(values, sample.mean(1, dtype=np.float64), (1 - _SHARED) * spread + shared)
+        for sample, spread in zip((within, without), spreads, strict=True)
+    ]
+    return densities[0] - densities[1]
 
-    None where too few voxels are sure.
-    """
-    some = (slice(None, None, _STEP),) * 3
-    known, inside = probability[some], border.inside[some]
-    near = grown(inside, _RING // _STEP) & border.outer[some]
-    sides = border.sample[some] & (known > _SURE), near & ~inside & (known < 1 - _SURE)
-    if min(np.count_nonzero(side) for side in sides) < _FEW:
-        return None
-    one, other = (seen[:, *some][:, side].astype(np.float64) for side in sides)
-    spread = (np.cov(one) + np.cov(other)).reshape(len(seen), len(seen)) / 2 + _RIDGE * np.eye(len(seen))
-    normal = np.linalg.solve(spread, one.mean(1) - other.mean(1))
-    return normal.astype(np.float32), float(normal @ (one.mean(1) + other.mean(1)) / 2)
+
+def _log_density(values: Floats, mean: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]) -> Floats:
+    """Return the logarithm of a normal density at ``values`` (sequence, n), less what is the same for all."""
+    root = np.linalg.cholesky(spread)
+    offset = np.linalg.solve(root, mean)
+    away = np.linalg.inv(root).astype(np.float32) @ values - offset.astype(np.float32)[:, None]
+    return np.asarray(-0.5 * (away * away).sum(0) - np.log(np.diag(root)).sum(), np.float32)
 
 
 def _widened(box: Box, shape: tuple[int, ...]) -> Box:
