@@ -1,6 +1,6 @@
 """From the records of cross_validation.py to what a bundle is told, and to docs/cross-validation.md.
 
-    python benchmarks/model/summary.py docs/model/gliomaseg-fifth.json
+    python benchmarks/model/summary.py docs/model/gliomaseg-sixth.json
 
 Writes docs/model/measured.json (for ``gliomaseg export --measured``) and docs/cross-validation.md.
 choices.py says how each is chosen.
@@ -32,7 +32,7 @@ from choices import (
     useful_line,
     volume_width,
 )
-from cross_validation import CHANGES, NONE
+from cross_validation import CHANGES, NONE, UNREFINED
 
 from gliomaseg.evaluation.statistics import bootstrap_interval
 from gliomaseg.labels import MODALITY_TITLES, Modality, Region
@@ -40,7 +40,7 @@ from gliomaseg.labels import MODALITY_TITLES, Modality, Region
 Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).parents[2]
 PAGE, MEASURED = ROOT / "docs" / "cross-validation.md", ROOT / "docs" / "model" / "measured.json"
-RECORD = "docs/model/gliomaseg-fifth.json"
+RECORD = "docs/model/gliomaseg-sixth.json"
 #: Settings that tell folds of one recipe apart.
 OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
 #: Enhancing tumour up to so many voxels (1 ml) is little; tables have a row for it.
@@ -81,10 +81,10 @@ def processing_table(cases: Cases) -> list[str]:
     means = {name: processed(cases, name).mean(0) for name in CHANGES}
     ranked = sorted(means, key=lambda name: -float(means[name].mean()))
     lines = [
-        "| least part of WT, least ET in voxels | WT | TC | ET |",
+        "| weight of refine (0 if not named), least part of WT, least ET in voxels | WT | TC | ET |",
         "|---|---|---|---|",
     ]
-    shown = dict.fromkeys([*ranked[:5], NONE, ranked[-1]])
+    shown = dict.fromkeys([*ranked[:5], UNREFINED, NONE, ranked[-1]])
     lines += [f"| {name} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |" for name in shown]
     honest = " | ".join(f"{v:.4f}" for v in chosen_by_others(cases).mean(0))
     return [*lines, f"| each case by what was best for the others | {honest} |"]

@@ -57,8 +57,12 @@ def refine(probabilities: Floats, image: Floats, settings: Settings) -> None:
     nothing = np.zeros_like(measured)
     outer, sample = measured, whole[where] & ~[*masks.values(), nothing][1]  # the core looks otherwise
     for (channel, inside), inner in zip(masks.items(), [*list(masks.values())[1:], nothing], strict=True):
-        border = Border(inside, inner, outer, sample & measured, measured)
-        _move(part[channel], border, seen, settings.segment.refine)
+        own = filled_box(inside)
+        if own is None:
+            return
+        here = _widened(own, inside.shape)
+        border = Border(*(mask[here] for mask in (inside, inner, outer, sample & measured, measured)))
+        _move(part[channel][here], border, seen[(slice(None), *here)], settings.segment.refine)
         outer, sample = inside & measured, inner
 
 
