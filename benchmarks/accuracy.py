@@ -36,9 +36,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--write", type=Path)
+    parser.add_argument(
+        "--precisions", nargs="*", choices=PRECISIONS[1:], default=PRECISIONS[1:], metavar="NAME"
+    )
     options = parser.parse_args()
-    found = {precision: measure(options.data, options.models, precision) for precision in PRECISIONS}
-    text = "\n".join([*report(*found["auto"]), *compare({p: found[p][0] for p in PRECISIONS[1:]})])
+    others = options.precisions
+    found = {precision: measure(options.data, options.models, precision) for precision in ("auto", *others)}
+    text = "\n".join(
+        [*report(*found["auto"]), *(compare({p: found[p][0] for p in others}) if others else [])]
+    )
     sys.stdout.write(text)
     if options.write:
         options.write.write_text(text, encoding="utf-8")
@@ -94,7 +100,7 @@ def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, di
         f"Of the shipped model's recipe (`{recipe}`), on **{summary['n']} cases, each segmented by a network "
         f"that had not seen it** (split by patient, before training). {shipped()} "
         "Rules: BraTS 2020 (both empty counts 1, one empty 0). "
-        "Each network is in the precision of its bundle ([below](#precisions)); int8 throughout is in "
+        f"The precision is {record['precision']}; int8 is in "
         "[cross-validation](cross-validation.md), where post-processing is chosen without the case that is "
         "judged.",
         "",

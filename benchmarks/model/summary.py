@@ -124,6 +124,7 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         "",
         *quality_table(cases, measured),
         "",
+        *([f"Seconds of {record['seconds_on']}.", ""] if "seconds_on" in record else []),
         "`standard` looks again at the part around what was found, `best` at eight mirror images of it; how "
         "large that part should be was compared on the same cases ([looks](model/looks.md)).",
         "",
