@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cross_validation import CHANGES, LOGITS
 
 from gliomaseg.labels import Modality, Region
+from gliomaseg.results.verdict import LEAST_DICE
 
 Floats = npt.NDArray[np.float64]
 ALL = " ".join(Modality)
@@ -107,25 +108,42 @@ def useful_line(cases: Cases, region: str) -> tuple[float, float] | None:
     return line(cases, region)
 
 
-def certainty(cases: Cases, region: str) -> dict[str, Any]:
-    """Return how well calibrated the network is, before and after, and how well it predicts its Dice."""
-    others = {name: {k: v for k, v in cases.items() if k != name} for name in cases}
-    fitted = {name: temperature(rest, region) for name, rest in others.items()}
-    predicted, true = [], []
+def predictions(cases: Cases, region: str) -> dict[str, float]:
+    """Return the Dice predicted for each case by what was fitted to the others; none where nothing was found."""
+    found = {}
     for name, case in cases.items():
         value = likeness(case, region)
         if value is not None:
-            start, slope = line(others[name], region)
-            predicted.append(min(1, max(0, start + slope * value)))
-            true.append(case["dice"][ALL][region])
+            start, slope = line({k: v for k, v in cases.items() if k != name}, region)
+            found[name] = min(1.0, max(0.0, start + slope * value))
+    return found
+
+
+def doubtful(cases: Cases) -> set[str]:
+    """Return the cases for which a Dice below LEAST_DICE is predicted in some region."""
+    each = [predictions(cases, r).items() for r in Region if useful_line(cases, r)]
+    return {name for found in each for name, dice in found if dice < LEAST_DICE}
+
+
+def poor(cases: Cases) -> set[str]:
+    """Return the cases in which the Dice of some region is below LEAST_DICE."""
+    return {name for name, case in cases.items() if min(case["dice"][ALL].values()) < LEAST_DICE}
+
+
+def certainty(cases: Cases, region: str) -> dict[str, Any]:
+    """Return how well calibrated the network is, before and after, and how well it predicts its Dice."""
+    fitted = {name: temperature({k: v for k, v in cases.items() if k != name}, region) for name in cases}
+    predicted = predictions(cases, region)
+    true = [cases[name]["dice"][ALL][region] for name in predicted]
+    told = list(predicted.values())
     return {
         "cases": len(cases),
         "own_range_held": own_range(cases, region),
         "interval_ratio": end_ratio(cases, region),
         "ece_before": round(calibration_error(cases, region, dict.fromkeys(cases, 1.0)), 5),
         "ece_after": round(calibration_error(cases, region, fitted), 5),
-        "dice_correlation": round(float(np.corrcoef(predicted, true)[0, 1]), 3),
-        "dice_error": round(float(np.mean(np.abs(np.subtract(predicted, true)))), 3),
+        "dice_correlation": round(float(np.corrcoef(told, true)[0, 1]), 3),
+        "dice_error": round(float(np.mean(np.abs(np.subtract(told, true)))), 3),
         "predicted": len(predicted),
     }
 
