@@ -150,9 +150,10 @@ class TestWhatItWrites:
         run = start(tmp_path, tiny("training.fold=null", "training.steps=3"))
         split = run.read_split()
         assert (len(split.train), split.validation) == (len(cases), ())
-        assert [row["step"] for row in log(tmp_path)] == ["2"]
+        assert [row["step"] for row in log(tmp_path)] == ["2", "3"]
         assert checkpoint(tmp_path)[1] == 3
         start(tmp_path, tiny("training.fold=null", "training.steps=3"))
+        assert [row["step"] for row in log(tmp_path)] == ["2", "3"]
         assert checkpoint(tmp_path)[1] == 3
 
     def test_slices_are_learned_too(self, tmp_path: Path, start: Train, tiny) -> None:

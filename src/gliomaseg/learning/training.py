@@ -163,6 +163,8 @@ def _loop(
             if state.seconds - saved > 60 * settings.checkpoint_minutes:
                 saved = state.seconds
                 _save(run, state)
+        if state.losses and not state.stop:
+            state.log()
         if held_out and not state.stop and not state.history.is_final_at(state.step):
             _score(run, state, held_out, _watch(stop, state, progress))
         _save(run, state)
