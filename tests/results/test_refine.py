@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
+from scipy.stats import multivariate_normal
 
 from gliomaseg.config import Settings
 from gliomaseg.results.refine import refine
@@ -13,6 +15,7 @@ from gliomaseg.settings import load_settings
 Floats = npt.NDArray[np.float32]
 #: The oedema that there is, and the one that the network finds: two voxels narrower on every side.
 TRUE, FOUND = (slice(12, 32),) * 3, (slice(14, 30),) * 3
+CORE = (slice(18, 26),) * 3
 SHAPE = (44, 44, 44)
 
 
@@ -39,6 +42,72 @@ def mask(where: tuple[slice, ...]) -> npt.NDArray[np.bool_]:
     inside = np.zeros(SHAPE, bool)
     inside[where] = True
     return inside
+
+
+def with_core() -> tuple[Floats, Floats]:
+    """Return an image in which core, oedema and brain each have their own spread, and probabilities of it."""
+    rng, image, probabilities = np.random.default_rng(1), np.empty((4, *SHAPE), np.float32), unsure()
+    for place, bright in (((slice(None),) * 3, 1.0), (TRUE, 1.4), (CORE, 3.0)):
+        mixed = rng.normal(0, 0.4, (4, 4)) + 0.3 * np.eye(4)
+        noise = rng.normal(0, 1, (4, *image[0][place].shape))
+        image[(slice(None), *place)] = bright + np.einsum("ab,b...->a...", mixed, noise)
+    probabilities[1] = 0.01
+    probabilities[1][CORE] = 0.95
+    return image, probabilities
+
+
+def logit(probability: Floats) -> Floats:
+    return np.log(probability / (1 - probability))
+
+
+def test_every_step_is_a_ratio_of_two_normal_densities() -> None:
+    """The oracle: densities by SciPy, of whole tumour and core, each with half of both spreads' mean."""
+    image, probabilities = with_core()
+    before = probabilities.copy()
+    refine(probabilities, image, settings())
+    grid = mask((slice(None, None, 2),) * 3)  # the comparison takes every second voxel
+    core, around = mask(CORE), ndimage.binary_dilation(mask(FOUND), np.ones((25, 25, 25)))
+    sides = {
+        0: (mask(FOUND), core, mask(FOUND) & ~core, around & ~mask(FOUND) & (before[0] < 0.18)),
+        1: (core, mask((slice(0),) * 3), core, mask(FOUND) & ~core),
+    }
+    for channel, (inside, inner, within, without) in sides.items():
+        samples = [image[:, side & grid] for side in (within, without)]
+        spreads = [np.cov(sample) for sample in samples]
+        each = [0.5 * own + 0.25 * sum(spreads) + 0.01 * np.eye(4) for own in spreads]
+        near = ndimage.binary_dilation(inside, np.ones((9, 9, 9)))
+        values = image[:, near].T
+        one, other = (
+            multivariate_normal(sample.mean(1), spread).logpdf(values)
+            for sample, spread in zip(samples, each, strict=True)
+        )
+        expected = np.clip(one - other, -3, 3)
+        assert (abs(one - other) > 3).mean() > 0.05
+        expected[inner[near]] = np.maximum(expected[inner[near]], 0)
+        found = logit(probabilities[channel][near]) - logit(before[channel][near])
+        assert np.allclose(found, expected, atol=0.01)
+
+
+def test_what_one_sequence_does_not_show_tells_nothing() -> None:
+    """Voxels inside without T2 are no sample of the oedema: the rest is as if nothing were known there."""
+    image, hidden = with_core()
+    dark = (slice(14, 30), slice(14, 30), slice(24, 30))
+    image[2][dark] = 0
+    doubted = hidden.copy()
+    doubted[0][dark] = 0.7
+    refine(hidden, image, settings())
+    refine(doubted, image, settings())
+    assert np.array_equal(hidden[0][..., :24], doubted[0][..., :24])
+
+
+def test_a_core_outside_of_the_tumour_is_none() -> None:
+    image, alone = with_core()
+    beside = alone.copy()
+    beside[1][4:10, 4:10, 4:10] = 0.95
+    refine(alone, image, settings())
+    refine(beside, image, settings())
+    inside = mask(FOUND)
+    assert np.array_equal(alone[:, inside], beside[:, inside])
 
 
 def test_a_border_goes_where_the_intensities_are() -> None:
