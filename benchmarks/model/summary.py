@@ -171,7 +171,8 @@ def told_apart(cases: Cases) -> str:
     told, bad = doubtful(cases), poor(cases)
     return (
         f"A Dice below {LEAST_DICE} in some region makes a result `doubtful` when it is predicted: "
-        f"{len(told)} of {len(cases)} cases, {len(told & bad)} of the {len(bad)} in which some region is below."
+        f"{len(told)} of {len(cases)} cases, {len(told & bad)} of the {len(bad)} "
+        "in which some region is below."
     )
 
 
