@@ -109,7 +109,7 @@ def useful_line(cases: Cases, region: str) -> tuple[float, float] | None:
 
 
 def predictions(cases: Cases, region: str) -> dict[str, float]:
-    """Return the Dice predicted for each case in which something was found, by what was fitted to the others."""
+    """Return the Dice predicted for each case with anything found, by what was fitted to the others."""
     found = {}
     for name, case in cases.items():
         value = likeness(case, region)
