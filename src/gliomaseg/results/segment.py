@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.config import Settings
+from gliomaseg.imaging.volume import filled_box
 from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
 from gliomaseg.results.components import label_components
 
@@ -48,7 +49,12 @@ def outermost_first(settings: Settings) -> list[Region]:
 
 def _large_parts(mask: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
     """Return ``mask`` (x, y, z) without connected parts smaller than ``share`` of the largest."""
-    numbers, _ = label_components(mask)
+    box = filled_box(mask)
+    if box is None:
+        return mask
+    numbers, _ = label_components(mask[box])
     sizes = np.bincount(numbers.ravel())
     sizes[0] = 0  # the background
-    return np.asarray((sizes >= max(1, share * sizes.max()))[numbers])
+    large = np.zeros_like(mask)
+    large[box] = (sizes >= max(1, share * sizes.max()))[numbers]
+    return large
