@@ -106,7 +106,7 @@ def test_train_export_segment_evaluate(phantom_folder: Path, tmp_path: Path) -> 
             "0",
             *changes,
         ],
-        ["export", tmp_path / "on", tmp_path / "run", "--average-weights", "-o", tmp_path / "model"],
+        ["export", tmp_path / "on", "--average-with", tmp_path / "run", "-o", tmp_path / "model"],
         ["segment", phantom_folder, "--model", tmp_path / "model", "--held-out", "-o", tmp_path / "out"],
         ["evaluate", tmp_path / "out", phantom_folder, "--predicted-only", "-o", tmp_path / "scores"],
     )
@@ -115,7 +115,7 @@ def test_train_export_segment_evaluate(phantom_folder: Path, tmp_path: Path) -> 
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{step[0]}: {done.stderr}"
     about = Bundle.load(tmp_path / "model").about
-    assert (about["networks"], about["steps"]) == (1, 12)
+    assert (about["networks"], about["steps"]) == (1, 6)
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     scores = json.loads((tmp_path / "scores" / "summary.json").read_text())
     assert sorted(scores["cases"]) == sorted(split["validation"])

@@ -6,7 +6,7 @@ Each run is exported and segments the cases that it held out, by the product's o
 for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality, with --processing,
 the shipped model's if not given; and of all sequences what calibration, post-processing, volume intervals
 and the prediction of Dice are chosen by (summary.py). With --quick without post-processing.
-A+B is one network with the mean of the weights of runs A and B (``gliomaseg export --average-weights``).
+A+B is run A with the mean of its weights and those of run B (``gliomaseg export A --average-with B``).
 Runs that FILE.json has already are kept as they are: the same command again goes on with the others.
 """
 
@@ -85,16 +85,16 @@ def main() -> None:
     if options.write.exists():
         record = json.loads(options.write.read_text(encoding="utf-8"))
     for folders in options.runs:
-        runs = [load_run(Path(folder)) for folder in folders.split("+")]
-        run, name = runs[0], "+".join(run.folder.name for run in runs)
+        folder, *others = folders.split("+")
+        run, name = load_run(Path(folder)), "+".join(Path(f).name for f in (folder, *others))
         if name in record["runs"]:
             continue
         prepare_cases(list(cases.values()), run.settings, options.cache, lambda _f, _t: None)
         with tempfile.TemporaryDirectory() as temporary:
             bundle = export(
-                runs,
+                run,
                 Path(temporary) / "model",
-                average_weights=True,
+                average_with=others,
                 int8=not options.quick,
                 cache=options.cache,
             )

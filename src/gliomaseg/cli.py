@@ -159,12 +159,13 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the first run's.")] = None,
     card: Annotated[Path | None, typer.Option(help="A model card to put in, instead of a short one.")] = None,
     best: Annotated[bool, typer.Option("--best", help="Weights of the best validation.")] = False,
-    average_weights: Annotated[
-        bool,
+    average_with: Annotated[
+        list[str] | None,
         typer.Option(
-            "--average-weights", help="Of several runs: one network, with the mean of their weights."
+            help="Average the weights with those of another run, a bundle or shipped, such as what it began "
+            "with; may be repeated."
         ),
-    ] = False,
+    ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Add the network as ONNX.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Add the network in 8-bit numbers; needs the run's prepared cases.")
@@ -177,7 +178,7 @@ def export(
     ] = None,
 ) -> None:
     """Turn a trained run, or the mean of several, into a model bundle for segment."""
-    options: dict[str, Any] = {"best": best, "average_weights": average_weights, "onnx": onnx, "int8": int8}
+    options: dict[str, Any] = {"best": best, "average_with": average_with or [], "onnx": onnx, "int8": int8}
     if name:
         options["name"] = name
     if card:

@@ -275,9 +275,12 @@ class TestEnsemble:
         with pytest.raises(TrainingError, match=r"E-RUN.*other inputs"):
             export([two[0], other], tmp_path / "model")
 
-    def test_the_mean_of_weights_is_one_network(self, two: list[Run], tmp_path: Path) -> None:
-        bundle = export(two, tmp_path / "model", average_weights=True)
-        one, other, found = *map(averaged_weights, two), read_weights(bundle)[0]
+    @pytest.mark.parametrize("of", ["run", "bundle"])
+    def test_the_mean_of_weights_is_one_network(self, two: list[Run], tmp_path: Path, of: str) -> None:
+        source = two[1].folder if of == "run" else export(two[1], tmp_path / "other", name="fold1").folder
+        bundle = export(two[0], tmp_path / "model", average_with=[str(source)])
+        one, found = averaged_weights(two[0]), read_weights(bundle)[0]
+        other = averaged_weights(two[1]) if of == "run" else read_weights(Bundle.load(source))[0]
         floats = [name for name, tensor in one.items() if tensor.is_floating_point()]
         assert all(is_near(found[name], (one[name] + other[name]) / 2) for name in floats)
         assert any(not is_near(found[name], one[name]) for name in floats)
@@ -289,13 +292,14 @@ class TestEnsemble:
         mean = Engine(bundle, InferenceSettings(precision="fp32")).run(image)
         assert np.abs(mean - expected).max() < 0.02
         about = bundle.about
-        assert (about["networks"], about["steps"], about["trained_on"]) == (1, 18, ["a", "b", "c"])
+        assert (about["networks"], about["steps"], about["trained_on"]) == (1, 9, ["a", "b", "c"])
+        assert (about["averaged_with"], about["held_out"]["cases"]) == (["fold1"], [])
         assert about["parameters"] == count_parameters(network)
 
     def test_different_networks_have_no_mean_of_weights(self, two: list[Run], tmp_path: Path, tiny) -> None:
         wider = make_run(tmp_path / "wider", tiny("network.filters=[16, 16, 16]"))
         with pytest.raises(TrainingError, match=r"E-RUN.*no mean"):
-            export([two[0], wider], tmp_path / "model", average_weights=True)
+            export(two[0], tmp_path / "model", average_with=[str(wider.folder)])
 
 
 def is_near(found: torch.Tensor, expected: torch.Tensor) -> bool:

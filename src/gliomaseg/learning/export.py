@@ -1,7 +1,6 @@
 """From trained runs to a bundle: OpenVINO IR, proven to agree with PyTorch.
 
-Several runs, such as the folds of one, become one network that puts out the mean of their probabilities, or
-has the mean of their weights.
+Several runs, such as the folds of one, become one network that puts out the mean of their probabilities.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from gliomaseg.learning.network import count_parameters
 from gliomaseg.learning.quantise import add_int8
 from gliomaseg.learning.run import Run
 from gliomaseg.learning.torch_engine import TorchEngine
-from gliomaseg.learning.trained import Trained, load_trained, write_weights
+from gliomaseg.learning.trained import Trained, load_trained, read_initial, write_weights
 from gliomaseg.settings import parse_settings
 
 #: Largest difference of a probability between the exported network (weights stored as fp16,
@@ -47,8 +46,8 @@ class Options(TypedDict, total=False):
     """A model card, instead of a short one."""
     best: bool
     """Take the weights of the best validation, not the last."""
-    average_weights: bool
-    """Of several runs take the mean of their weights: one network."""
+    average_with: Sequence[str]
+    """Sources, as of training.init_from, whose weights are averaged with those of the run."""
     onnx: bool
     """Write the network as ONNX too."""
     int8: bool
@@ -70,9 +69,8 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
     """
     _require_new(folder)
     members = [runs] if isinstance(runs, Run) else list(runs)
-    trained = load_trained(
-        members, best=options.get("best", False), average_weights=options.get("average_weights", False)
-    )
+    others = [read_initial(source) for source in options.get("average_with", ())]
+    trained = load_trained(members, best=options.get("best", False), average_with=others)
     measured = options.get("measured", {})
     tree = trained.settings.model_dump(mode="json")
     trained.settings = parse_settings(tree | {"segment": tree["segment"] | measured.get("segment", {})})
@@ -80,6 +78,7 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
         draft = Path(temporary) / "bundle"
         draft.mkdir()
         about = _about(trained, options.get("name") or members[0].folder.resolve().name)
+        about |= {"averaged_with": [other.name for other in others]} if others else {}
         files.write_json(draft / "settings.json", trained.settings.model_dump(mode="json"))
         files.write_text(draft / "card.md", options.get("card") or _card(about))
         about |= {key: measured[key] for key in ("expected", "certainty") if key in measured}

@@ -35,17 +35,18 @@ _STEP = ".step"
 class Trained(nn.Module):
     """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space).
 
-    There is one network for each of the runs, or one for all, of the first one's kind.
+    There is one network for each of the runs; ``seen`` are cases that others saw whose weights are in them.
     """
 
-    def __init__(self, runs: Sequence[Run], networks: Sequence[nn.Module]) -> None:
+    def __init__(self, runs: Sequence[Run], networks: Sequence[nn.Module], seen: Sequence[str] = ()) -> None:
         super().__init__()
         self.runs = list(runs)
         self.networks = nn.ModuleList(networks)
-        self.kinds = [run.settings for run in runs[: len(networks)]]
+        self.kinds = [run.settings for run in runs]
         self.settings = runs[0].settings
         self.dimensions = self.settings.network.dimensions
-        self.split = _joined([run.read_split() for run in runs], [trained_before(run) for run in runs])
+        before = {case for run in runs for case in trained_before(run)}
+        self.split = _joined([run.read_split() for run in runs], before.union(seen))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return probabilities of a prepared image (batch, modality, *space)."""
@@ -56,12 +57,12 @@ class Trained(nn.Module):
         return each[0] if len(each) == 1 else torch.stack(each).mean(0)
 
 
-def load_trained(runs: Sequence[Run], *, best: bool = False, average_weights: bool = False) -> Trained:
+def load_trained(runs: Sequence[Run], *, best: bool = False, average_with: Sequence[Initial] = ()) -> Trained:
     """Return the averaged networks of runs; raises TrainingError (E-RUN) if they differ in what they see.
 
-    With ``average_weights`` it is one network, with the mean of their weights: of runs that began with one
-    another's weights that is often better than any of them, and costs no more (Wortsman et al. 2022, "Model
-    soups"). Raises TrainingError (E-RUN) when their networks differ.
+    Each has the mean of its run's weights and those of ``average_with``: where these are what the run began
+    with, that is often better than either on cases unlike those of the training, and costs no more (Wortsman
+    et al. 2022, "Robust fine-tuning of zero-shot models"). Raises TrainingError (E-RUN) if networks differ.
     """
     first = runs[0].settings
     for run in runs[1:]:
@@ -76,15 +77,13 @@ def load_trained(runs: Sequence[Run], *, best: bool = False, average_weights: bo
                 expected="runs of the same prepare settings, modalities, regions and dimensions",
                 remedy="export them one by one",
             )
-    each = [averaged_weights(run, best=best) for run in runs]
-    if average_weights:
-        each = [_mean(each)]
     networks = []
-    for run, tensors in zip(runs[: len(each)], each, strict=True):
+    for run in runs:
+        tensors = _mean([averaged_weights(run, best=best), *(other.tensors for other in average_with)])
         network = build_network(run.settings.network, channel_count(run.settings))
         load_weights(network, tensors)
         networks.append(network.eval())
-    return Trained(runs, networks)
+    return Trained(runs, networks, [case for other in average_with for case in other.trained_on])
 
 
 def _mean(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -95,7 +94,7 @@ def _mean(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
             "E-RUN",
             "weights of different networks have no mean",
             expected="runs of the same network settings, one begun with the weights of the other",
-            remedy="leave out --average-weights: the mean of their probabilities is always possible",
+            remedy="leave out --average-with: the mean of runs' probabilities is always possible",
         )
     return {
         name: torch.stack([tensors[name] for tensors in each]).mean(0)
@@ -105,12 +104,12 @@ def _mean(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _joined(splits: Sequence[Split], before: Sequence[tuple[str, ...]]) -> Split:
-    """Return all cases that any run saw, and those that some held out and none saw."""
+def _joined(splits: Sequence[Split], before: set[str]) -> Split:
+    """Return all cases that a run saw or others saw ``before``, and those held out that none saw."""
     held_out = [case for split in splits for case in (*split.validation, *split.test)]
-    if len(splits) == 1 and not before[0]:
+    if len(splits) == 1 and not before:
         return Split(splits[0].train, tuple(held_out))
-    train = {case for split in splits for case in split.train}.union(*before)
+    train = {case for split in splits for case in split.train}.union(before)
     return Split(tuple(sorted(train)), tuple(sorted(set(held_out) - train)))
 
 
