@@ -3,7 +3,8 @@
     python benchmarks/model/folds.py keep benchmarks/model/folds runs/fold0 runs/fold1 runs/fold2 runs/fold3
     python benchmarks/model/folds.py take benchmarks/model/folds runs
 
-``keep`` writes each run's settings, split, log and averaged weights, in 8-bit numbers (4.6 MB for unet3d).
+``keep`` writes each run's settings, split, log and averaged weights, in 8-bit numbers (4.6 MB for unet3d); of
+A+B those of run A with the mean of its weights and those of run B, as cross_validation.py takes it.
 ``take`` makes runs of them again, in which cross_validation.py and ``gliomaseg train --init-from`` find all
 that they need; the state of the optimiser is not kept, so that a run begins anew from the weights.
 """
@@ -18,8 +19,8 @@ from safetensors.torch import save
 
 from gliomaseg import files
 from gliomaseg.learning.history import read_history
-from gliomaseg.learning.run import Run, averaged_weights, load_run, read_tensors, write_tensors
-from gliomaseg.learning.trained import from_8_bits, in_8_bits
+from gliomaseg.learning.run import load_run, read_tensors, weights, write_tensors
+from gliomaseg.learning.trained import from_8_bits, in_8_bits, load_trained, read_initial
 
 WEIGHTS = "weights.safetensors"
 #: What else of a run is kept; initial.json is there only if it began with the weights of another.
@@ -32,8 +33,8 @@ def main() -> None:
     verbs = parser.add_subparsers(required=True)
     keeping = verbs.add_parser("keep")
     keeping.add_argument("folder", type=Path)
-    keeping.add_argument("runs", type=Path, nargs="+")
-    keeping.set_defaults(do=lambda o: [keep(load_run(run), o.folder / run.name) for run in o.runs])
+    keeping.add_argument("runs", nargs="+")
+    keeping.set_defaults(do=lambda o: [keep(o.folder, *run.split("+")) for run in o.runs])
     taking = verbs.add_parser("take")
     taking.add_argument("folder", type=Path)
     taking.add_argument("runs", type=Path)
@@ -42,10 +43,13 @@ def main() -> None:
     options.do(options)
 
 
-def keep(run: Run, folder: Path) -> None:
-    """Write what is worth keeping of a run into ``folder``."""
-    _copy(run.folder, files.make_folder(folder))
-    write_tensors(folder / WEIGHTS, in_8_bits(averaged_weights(run)))
+def keep(folder: Path, name: str, *others: str) -> None:
+    """Write what is worth keeping of a run into ``folder``, averaged with ``others``."""
+    run = load_run(Path(name))
+    trained = load_trained([run], average_with=[read_initial(other) for other in others])
+    kept = files.make_folder(folder / run.folder.name)
+    _copy(run.folder, kept)
+    write_tensors(kept / WEIGHTS, in_8_bits(weights(trained.networks[0])))
 
 
 def take(kept: Path, folder: Path) -> None:
@@ -53,8 +57,8 @@ def take(kept: Path, folder: Path) -> None:
     if (folder / "checkpoint.safetensors").exists():
         return
     _copy(kept, files.make_folder(folder))
-    weights = from_8_bits(read_tensors(kept / WEIGHTS))
-    tensors = {f"{part}.{name}": t.clone() for part in ("network", "average") for name, t in weights.items()}
+    stored = from_8_bits(read_tensors(kept / WEIGHTS))
+    tensors = {f"{part}.{name}": t.clone() for part in ("network", "average") for name, t in stored.items()}
     last = read_history(folder / "history.csv").rows[-1]
     about = {"step": str(last.step), "seconds": repr(60 * last.minutes)}
     files.write_bytes(folder / "checkpoint.safetensors", save(tensors, metadata=about))
