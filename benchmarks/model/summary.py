@@ -182,17 +182,16 @@ def triple(dice: dict[str, float], digits: int = 3) -> str:
 
 
 def runs_table(record: dict[str, Any]) -> list[str]:
-    """Return what each network was trained with."""
-    lines = [
-        "| run | steps | hours of steps | held out | preset, and what departs from it |",
-        "|---|---|---|---|---|",
-    ]
+    """Return what each network was trained with; A+B is A averaged with the weights of B."""
+    lines = ["| run | steps | hours of steps | held out |", "|---|---|---|---|"]
+    recipes: dict[str, list[str]] = {}
     for name, run in record["runs"].items():
         held_out = sum(case["run"] == name for case in record["cases"].values())
         changes = ", ".join(f"`{k}={v}`" for k, v in run["settings"].items() if k not in OF_A_FOLD)
-        recipe = f"`{run['preset']}`: {changes}"
-        lines.append(f"| {name} | {run['steps']} | {run['hours']:.1f} | {held_out} | {recipe} |")
-    return lines
+        recipes.setdefault(f"`{run['preset']}`: {changes}", []).append(name)
+        lines.append(f"| {name} | {run['steps']} | {run['hours']:.1f} | {held_out} |")
+    said = [f"{', '.join(names)}: preset {recipe}." for recipe, names in recipes.items()]
+    return [*lines, "", "\n\n".join(said)]
 
 
 def accuracy_table(cases: Cases) -> list[str]:
