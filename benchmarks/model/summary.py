@@ -1,6 +1,6 @@
 """From the records of cross_validation.py to what a bundle is told, and to docs/cross-validation.md.
 
-    python benchmarks/model/summary.py docs/model/gliomaseg-sixth.json
+    python benchmarks/model/summary.py docs/model/gliomaseg-seventh.json
 
 Writes docs/model/measured.json (for ``gliomaseg export --measured``) and docs/cross-validation.md.
 choices.py says how each is chosen.
@@ -43,7 +43,7 @@ from gliomaseg.results.verdict import LEAST_DICE
 Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).parents[2]
 PAGE, MEASURED = ROOT / "docs" / "cross-validation.md", ROOT / "docs" / "model" / "measured.json"
-RECORD = "docs/model/gliomaseg-sixth.json"
+RECORD = "docs/model/gliomaseg-seventh.json"
 #: Settings that tell folds of one recipe apart.
 OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
 #: Enhancing tumour up to so many voxels (1 ml) is little; tables have a row for it.
