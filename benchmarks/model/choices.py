@@ -22,7 +22,7 @@ ALL = " ".join(Modality)
 MIDDLE = np.concatenate([[LOGITS[0] - 1], (LOGITS[1:] + LOGITS[:-1]) / 2, [LOGITS[-1] + 1]])
 TEMPERATURES = np.linspace(0.7, 4, 67)
 #: Less enhancing tumour than this is not labelled (the same in all that was best for some of the cases).
-LEAST_ET = 300
+LEAST_ET = 500
 #: A predicted Dice that goes with the true one less than this is not shown.
 LEAST_CORRELATION = 0.5
 #: Bins of probability in which calibration is judged, as gliomaseg evaluate does.

@@ -87,7 +87,8 @@ def processing_table(cases: Cases) -> list[str]:
         "| weight of refine (0 if not named), least part of WT, least ET in voxels | WT | TC | ET |",
         "|---|---|---|---|",
     ]
-    shown = dict.fromkeys([*ranked[:5], UNREFINED, NONE, ranked[-1]])
+    alike = [name for name in ranked if name.startswith(SHIPPED.partition("et")[0])]  # but for the least ET
+    shown = dict.fromkeys([*ranked[:5], *alike, UNREFINED, NONE, ranked[-1]])
     lines += [f"| {name} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |" for name in shown]
     honest = " | ".join(f"{v:.4f}" for v in chosen_by_others(cases).mean(0))
     return [*lines, f"| each case by what was best for the others | {honest} |"]
