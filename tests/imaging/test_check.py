@@ -198,7 +198,9 @@ def test_the_same_image_twice_is_refused_naming_both(make_case: MakeCase, tmp_pa
     assert "x-t1n.nii.gz and x-t1c.nii.gz" in error.remedy
     read_case(case, (T1N, T2W))
     given_twice = Case("x", {**make_case().images, T2F: case.images[T2W]})
-    assert "t2w and t2f" in refused(given_twice, "E-DUPLICATE").what
+    error = refused(given_twice, "E-DUPLICATE")
+    assert "t2w and t2f" in error.what
+    assert error.remedy == "give another file for one of them"
 
 
 def test_the_same_voxels_in_another_type_are_the_same_image(make_case: MakeCase) -> None:

@@ -127,7 +127,9 @@ def check_contents(case: Case, arrays: dict[Modality, _Array]) -> None:
                     "E-DUPLICATE",
                     f"case {case.id}: {one} and {other} are the same image",
                     expected="a different sequence in each file",
-                    remedy=f"check {case.images[one].name} and {case.images[other].name}",
+                    remedy="give another file for one of them"
+                    if case.images[one] == case.images[other]
+                    else f"check {case.images[one].name} and {case.images[other].name}",
                 )
 
 
