@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+
 import pytest
 import yaml
 
@@ -16,10 +19,19 @@ def test_the_shipped_presets() -> None:
     for name in preset_names():
         settings = load_settings(name)
         assert settings.preset == name
-        assert settings.network.name == name
+        assert settings.network.name == ("unet3d" if name == "shipped" else name)
         assert len(settings.training.patch) == settings.network.dimensions
         assert settings.network.modalities == tuple(Modality)
         assert settings.network.regions == tuple(Region)
+
+
+def test_the_shipped_recipe_is_that_of_the_shipped_model() -> None:
+    """What its last training had, but for its length, its seed and what it began with."""
+    model = json.loads((resources.files("gliomaseg") / "assets/model/settings.json").read_text())
+    recipe = load_settings("shipped").model_dump(mode="json")
+    assert all(recipe[section] == model[section] for section in ("prepare", "network", "augment"))
+    of_a_run = ("hours", "fold", "validate_minutes", "init_from", "seed")
+    assert recipe["training"] == model["training"] | {n: recipe["training"][n] for n in of_a_run}
 
 
 @pytest.mark.parametrize("name", ["unet2d", "unet3d"])
@@ -27,6 +39,12 @@ def test_settings_survive_being_saved(name: str) -> None:
     settings = load_settings(name, ["training.batch=3"])
     assert parse_settings(settings.model_dump(mode="json")) == settings
     assert parse_settings(yaml.safe_load(yaml.safe_dump(settings.model_dump(mode="json")))) == settings
+
+
+def test_shares_of_other_sequences() -> None:
+    with pytest.raises(SettingsError, match=r"E-SETTING: augment\.drop_shares has 4 values, network needs 2"):
+        load_settings("shipped", [two := "network.modalities=[t1c, t2f]"])
+    assert load_settings("shipped", [two, "augment.drop_shares=null"]).augment.drop_shares is None
 
 
 def test_defaults_below_preset_below_changes() -> None:

@@ -9,6 +9,7 @@ from gliomaseg.settings import load_settings, preset_names
 
 PAPERS = {
     "unet3d": "this project; after Çiçek et al. 2016",
+    "shipped": "`unet3d`, trained as the shipped model was",
     "unet2d": "Ronneberger et al. 2015",
     "attention_unet": "Oktay et al. 2018",
     "unet_plusplus": "Zhou et al. 2018",
@@ -19,7 +20,7 @@ PAPERS = {
     "swin_unetr": "Hatamizadeh et al. 2022",
     "mednext": "Roy et al. 2023 (MedNeXt-S)",
 }
-DIMENSIONS = {"unet3d": "3", "unet2d": "2"}
+DIMENSIONS = {"unet3d": "3", "shipped": "3", "unet2d": "2"}
 
 
 def row(name: str) -> str:

@@ -19,7 +19,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead
 
 #: Written out, as a look into the package for them would slow down every verb; a test compares.
 PRESETS = (
-    "attention_unet, dynunet, mednext, residual_unet, swin_unetr, unet2d, unet3d, unet_plusplus, unetr, vnet"
+    "attention_unet, dynunet, mednext, residual_unet, shipped, swin_unetr, unet2d, unet3d, unet_plusplus, "
+    "unetr, vnet"
 )
 _PRESET_HELP = f"Network and how it is trained: {PRESETS}."
 

@@ -49,9 +49,10 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(step) for step in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(
             "E-SETTING",
-            f"setting {path}: {first['msg'].lower()} (got {first['input']!r})" if path else first["msg"],
+            f"setting {path}: {message.lower()} (got {first['input']!r})" if path else message,
             expected="settings of config.py, in their range",
             remedy=_did_you_mean(path, _paths()) if path else "change one of the two",
         ) from error

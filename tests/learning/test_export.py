@@ -204,7 +204,8 @@ def test_a_network_of_some_regions(tmp_path: Path, tiny) -> None:
     assert "TC 0.500" in (bundle.folder / "card.md").read_text()
 
 
-OTHERS = [preset for preset in preset_names() if preset not in ("unet2d", "unet3d", "swin_unetr")]
+TESTED_ELSEWHERE = ("unet2d", "unet3d", "shipped", "swin_unetr")
+OTHERS = [preset for preset in preset_names() if preset not in TESTED_ELSEWHERE]
 
 
 @pytest.mark.parametrize("preset", OTHERS)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from gliomaseg.config import NetworkName
 from gliomaseg.errors import SettingsError
 from gliomaseg.learning.loss import build_loss
 from gliomaseg.learning.network import agrees_in_bf16, build_network, count_parameters, memory_format
-from gliomaseg.settings import load_settings, preset_names
+from gliomaseg.settings import load_settings
 
 SHAPES = {"unet3d": (2, 4, 32, 48, 32), "unet2d": (2, 4, 64, 48), "swin_unetr": (1, 4, 64, 64, 64)}
 OUTPUTS = {"unet3d": 2, "dynunet": 4}
-PRESETS = preset_names()
+PRESETS = get_args(NetworkName)  # each network has a preset of its name
 ORDERS = {"unet3d": torch.channels_last_3d, "unet2d": torch.channels_last}
 
 
