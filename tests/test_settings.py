@@ -153,3 +153,9 @@ def test_unknown_names_in_a_saved_tree_are_refused() -> None:
     assert "training.batch" in caught.value.remedy
     with pytest.raises(SettingsError, match="setting trainings"):
         parse_settings({"trainings": {}})
+
+
+def test_a_known_setting_needs_another_value() -> None:
+    with pytest.raises(SettingsError, match=r"E-SETTING: setting inference\.quality") as caught:
+        load_settings(changes=["inference.quality=hard"])
+    assert caught.value.remedy == "give inference.quality another value"

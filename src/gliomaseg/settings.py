@@ -54,7 +54,7 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
             "E-SETTING",
             f"setting {path}: {message.lower()} (got {first['input']!r})" if path else message,
             expected="settings of config.py, in their range",
-            remedy=_did_you_mean(path, _paths()) if path else "change one of the two",
+            remedy=_remedy(path),
         ) from error
 
 
@@ -87,6 +87,13 @@ def _paths() -> list[str]:
         if isinstance(kind, type) and issubclass(kind, BaseModel)
         for field in kind.model_fields
     ]
+
+
+def _remedy(path: str) -> str:
+    """Return what to do about a setting, or about two (no path), that can't be."""
+    if not path:
+        return "change one of the two"
+    return f"give {path} another value" if path in _paths() else _did_you_mean(path, _paths())
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

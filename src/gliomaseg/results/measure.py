@@ -93,13 +93,13 @@ def _volumes(
         scheme.check(segmentation.labels, "the segmentation")
     voxels = {tissue: int(counts[value]) for tissue, value in scheme.values.items()}
     tissues = [
-        TissueSize(value, tissue, voxels[tissue], voxels[tissue] * voxel_ml)
+        TissueSize(value, tissue, voxels[tissue], _ml(voxels[tissue], voxel_ml))
         for tissue, value in sorted(scheme.values.items(), key=lambda item: item[1])
     ]
     regions = []
     for region in Region:
         total = sum(voxels.get(tissue, 0) for tissue in REGION_TISSUES[region])
-        size, sure = RegionSize(region, total, total * voxel_ml), certainty.get(region)
+        size, sure = RegionSize(region, total, _ml(total, voxel_ml)), certainty.get(region)
         if sure:
             size = replace(size, range_ml=_range_ml(total, sure, voxel_ml), predicted_dice=sure.dice)
         regions.append(size)
@@ -111,7 +111,12 @@ def _range_ml(voxels: int, sure: Certainty, voxel_ml: float) -> tuple[float, flo
     if sure.voxels is None:
         return None
     low, high = sure.voxels
-    return min(low, voxels) * voxel_ml, max(high, voxels) * voxel_ml
+    return _ml(min(low, voxels), voxel_ml), _ml(max(high, voxels), voxel_ml)
+
+
+def _ml(voxels: float, voxel_ml: float) -> float:
+    """Return a volume to a millionth of a millilitre: what binary fractions add is nothing to print."""
+    return round(voxels * voxel_ml, 6)
 
 
 class _Crop:
