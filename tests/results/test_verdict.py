@@ -53,6 +53,14 @@ def test_every_rule_speaks() -> None:
     assert "unsure" not in reasons(tumour(), certainty={Region.ET: Certainty((40, 1190), 0.9)})
 
 
+def test_nothing_is_said_of_enhancement_that_cannot_be_told() -> None:
+    segmentation = Segmentation(np.where(tumour() > 0, 2, 0).astype(np.uint8), MM, BRATS2021)
+    missing = [Note("W-MISSING", "case a has no t1c; the model did without", "Dice to expect: ET 0.08")]
+    for dice, notes, said in ((0.08, missing, False), (0.76, missing, True), (None, [], True)):
+        sizes = measure(segmentation, certainty={Region.ET: Certainty((0, 900), dice)})
+        assert any("Nothing enhances" in r for r in judge(segmentation, sizes, notes).reasons) is said
+
+
 def test_notes_of_the_images_are_reasons() -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
     for code, name in (("W-EDGE", "check"), ("W-UNLIKE", "doubtful"), ("W-FORCED", "doubtful")):

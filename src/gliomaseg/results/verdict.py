@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gliomaseg.errors import Note
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Region
-from gliomaseg.results.measurements import Measurements
+from gliomaseg.results.measurements import Measurements, RegionSize
 from gliomaseg.results.planes import OBLIQUE_DEGREES, obliquity_degrees
 
 #: Whole tumour in ml (14.8 to 263.8) and its lesions of 0.05 ml or more, in the 51 expert label maps.
@@ -61,11 +61,13 @@ def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note]
     predicted Dice, and with one of DOUBTS.
     """
     volume = sizes.volume_ml(Region.WT)
+    is_mean = any(note.code == "W-MISSING" for note in notes)
     if volume == 0:
         found = ["No tumour was found. The model was made for scans that show one."]
     else:
         found = [*_volume(volume), *_parts(sizes), *_edges(segmentation), *_ranges(sizes)]
-    is_mean = any(note.code == "W-MISSING" for note in notes)
+        if not (is_mean and _is_poor(sizes.region(Region.ET))):  # without T1 contrast it can't be told
+            found += _enhancement(sizes)
     poor, said = _poor(sizes, is_mean=is_mean), [f"{note.what}; {note.remedy}." for note in notes]
     doubtful = volume == 0 or bool(poor) or any(note.code in DOUBTS for note in notes)
     return Verdict((*found, *poor, *_grid(segmentation), *said), doubtful)
@@ -92,13 +94,17 @@ def _parts(sizes: Measurements) -> list[str]:
             f"The whole tumour is in {lesions} separate parts; "
             f"experts outlined at most {EXPERT_LESIONS} in 51 cases."
         )
-    if not sizes.enhancing:
-        reasons.append("Nothing enhances: of 51 cases experts outlined, 4 were so.")
-    elif sizes.volume_ml(Region.ET) < LITTLE_ENHANCING * sizes.volume_ml(Region.WT):
-        reasons.append("Hardly any of the tumour enhances: where its core ends is then a matter of opinion.")
     if sizes.side and sizes.side.name == "both" and not sizes.side.crosses_midline:
         reasons.append("There is tumour on both sides, and no lesion joins them.")
     return reasons
+
+
+def _enhancement(sizes: Measurements) -> list[str]:
+    if not sizes.enhancing:
+        return ["Nothing enhances: of 51 cases experts outlined, 4 were so."]
+    if sizes.volume_ml(Region.ET) < LITTLE_ENHANCING * sizes.volume_ml(Region.WT):
+        return ["Hardly any of the tumour enhances: where its core ends is then a matter of opinion."]
+    return []
 
 
 def _edges(segmentation: Segmentation) -> list[str]:
@@ -124,17 +130,16 @@ def _ranges(sizes: Measurements) -> list[str]:
 
 
 def _poor(sizes: Measurements, *, is_mean: bool) -> list[str]:
-    predicted = {size.region: size.predicted_dice for size in sizes.regions}
     said = (
         "With these sequences the model is often wrong about {}: its mean Dice on unseen cases was {:.2f}."
         if is_mean
         else "The model expects to be wrong about {}: it predicts a Dice of {:.2f}."
     )
-    return [
-        said.format(region.upper(), dice)
-        for region, dice in predicted.items()
-        if dice is not None and dice < LEAST_DICE
-    ]
+    return [said.format(size.region.upper(), size.predicted_dice) for size in sizes.regions if _is_poor(size)]
+
+
+def _is_poor(size: RegionSize) -> bool:
+    return size.predicted_dice is not None and size.predicted_dice < LEAST_DICE
 
 
 def _grid(segmentation: Segmentation) -> list[str]:
