@@ -3,8 +3,8 @@
     python benchmarks/model/looks.py ../shared/data/brats FOLD0 FOLD1 ... --write docs/model/looks.md
 
 FOLD0 and FOLD1 are bundles (``gliomaseg export``) of folds of one recipe: each segments the cases that it
-has not seen, with its own post-processing, by int8. Writes the mean Dice of one look, and of two by the least
-size of the part and by the margin around what was found.
+has not seen, with its own post-processing but for ``segment.refine``. Writes the mean Dice of one look, and
+of two by the least size of the part and by the margin around what was found.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("bundles", type=Path, nargs="+")
+    parser.add_argument("--precision", choices=("int8", "bf16", "fp32"), default="int8")
     parser.add_argument("--write", type=Path, required=True)
     options = parser.parse_args()
     cases, found = find_cases(options.data), []
     for bundle in options.bundles:
-        segmenter = Segmenter.load(bundle, precision="int8", quality="standard")
+        segmenter = Segmenter.load(bundle, precision=options.precision, quality="standard")
         found += [measure(case, segmenter) for case in segmenter.held_out(cases)]
-    options.write.write_text("\n".join(table(found)) + "\n", encoding="utf-8")
+    of = f"{', '.join(bundle.name for bundle in options.bundles)}, {options.precision}"
+    options.write.write_text("\n".join(table(found, of)) + "\n", encoding="utf-8")
 
 
 def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
@@ -63,8 +65,8 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     return found
 
 
-def table(found: list[list[list[float]]]) -> list[str]:
-    """Return the means over cases as lines of Markdown."""
+def table(found: list[list[list[float]]], of: str) -> list[str]:
+    """Return the means over the cases of what ``of`` names as lines of Markdown."""
     names = ["one look", *(f"two: at least {least} voxels, {margin} around" for least, margin in SIZES)]
     lines = ["| looks | WT | TC | ET | mean |", "|---|---|---|---|---|"]
     for name, means in zip(names, np.mean(found, axis=0), strict=True):
@@ -74,9 +76,10 @@ def table(found: list[list[list[float]]]) -> list[str]:
         "",
         *lines,
         "",
-        f"Mean Dice of {len(found)} held-out cases by BraTS 2020's rule, int8. The intervals are about "
-        "0.025 (WT), 0.05 (TC) and 0.06 (ET) each way; the cases are those that chose; the order is "
-        "a hint. Written by `python benchmarks/model/looks.py DATA FOLD... --write docs/model/looks.md`.",
+        f"Mean Dice of {len(found)} held-out cases by BraTS 2020's rule ({of}), before borders follow the "
+        "case. The intervals are about 0.025 (WT), 0.05 (TC) and 0.06 (ET) each way; the cases are those "
+        "that chose; the order is a hint. Written by "
+        "`python benchmarks/model/looks.py DATA FOLD... --write docs/model/looks.md`.",
     ]
 
 
