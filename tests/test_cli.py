@@ -316,3 +316,9 @@ def test_a_misspelled_setting_gets_the_right_one(run: Run, exam: Path, tmp_path:
     code, _, err = run("train", exam, "-o", tmp_path / "run", "--preset", "unet4d")
     assert (code, "unet3d" in err) == (1, True)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_id_is_not_for_a_path(run: Run, tmp_path: Path, phantom_folder: Path) -> None:
+    code, _, err = run("segment", phantom_folder, "--id", "foo", "-o", tmp_path / "out")
+    assert (code, "E-USAGE: --id names a case of files" in err) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -82,7 +82,7 @@ def segment(
     model: Model = "shipped",
     quality: Annotated[
         str,
-        typer.Option(help="fast: one look; standard: two, +0.2 s; best: nine, +1.4 s."),
+        typer.Option(help="fast: one look; standard: two, +0.2 s; best: nine, +1.3 s."),
     ] = "fast",
     threads: Threads = 0,
     precision: Precision = "auto",
@@ -264,6 +264,13 @@ def _cases(path: Path | None, images: dict[str, Path | None], case_id: str | Non
             "give either a path or the files of one case",
             expected="gliomaseg segment PATH, or --t1n A --t1c B --t2w C --t2f D",
             remedy="see gliomaseg segment --help",
+        )
+    if path and case_id is not None:
+        raise UsageError(
+            "E-USAGE",
+            "--id names a case of files given one by one, not one of a path",
+            expected="--id with --t1n, --t1c, --t2w, --t2f",
+            remedy="give the files one by one, or leave --id out",
         )
     return find_cases(path) if path else [case_of_files(given, case_id)]
 

@@ -70,5 +70,6 @@ def _scipy(part: str) -> Any:
         raise GliomasegError(
             "E-EXTRA",
             "surface distances and lesions need scipy, which is not installed",
+            expected="the extra [evaluate]",
             remedy='install it: pip install "gliomaseg[evaluate]"',
         ) from error
