@@ -305,7 +305,7 @@ def test_training_without_pytorch_names_the_extra(
     code, _, err = run("train", tmp_path / "data", "-o", tmp_path / "run")
     assert code == 1
     _three_lines(err, "E-EXTRA")
-    assert 'pip install "gliomaseg[train]"' in err
+    assert 'pip install ".[train]"' in err
 
 
 def test_a_misspelled_setting_gets_the_right_one(run: Run, exam: Path, tmp_path: Path) -> None:

@@ -154,5 +154,5 @@ def learning(module: str) -> Any:
             "E-EXTRA",
             f"training needs {error.name}, which is not installed",
             expected="the extra [train]",
-            remedy='pip install "gliomaseg[train]" (segmenting works without it)',
+            remedy='pip install ".[train]" in the folder of gliomaseg (segmenting works without it)',
         ) from error

@@ -65,7 +65,7 @@ def _gaps(case: Case, required: Sequence[Modality]) -> tuple[Note, ...]:
     if required or not missing:
         return ()
     what = f"case {case.id} has no {', '.join(missing)}"
-    return (Note("W-MISSING", what, "only a model that was trained to do without can segment it"),)
+    return (Note("W-MISSING", what, "the shipped model does without; others if trained for it"),)
 
 
 def require_sound(cases: Sequence[Case], modalities: Sequence[Modality]) -> None:

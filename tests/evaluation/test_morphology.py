@@ -77,4 +77,4 @@ def test_without_scipy_overlap_works_and_distances_name_the_extra(monkeypatch: p
     with pytest.raises(GliomasegError, match="scipy") as caught:
         surface.voxel_hd95(mask, other)
     assert caught.value.code == "E-EXTRA"
-    assert "gliomaseg[evaluate]" in caught.value.remedy
+    assert ".[evaluate]" in caught.value.remedy

@@ -55,5 +55,5 @@ def test_what_is_missing_is_told_before_the_work(
     with pytest.raises(SettingsError) as error:
         train(cases, tmp_path, tiny(f"training.track=[{name}]"), progress=quiet)
     assert error.value.code == "E-EXTRA"
-    assert f'pip install "gliomaseg[train,{name}]"' in error.value.remedy
+    assert f'pip install ".[train,{name}]"' in error.value.remedy
     assert not list(tmp_path.iterdir())

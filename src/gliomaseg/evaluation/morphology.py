@@ -71,5 +71,5 @@ def _scipy(part: str) -> Any:
             "E-EXTRA",
             "surface distances and lesions need scipy, which is not installed",
             expected="the extra [evaluate]",
-            remedy='install it: pip install "gliomaseg[evaluate]"',
+            remedy='install it: pip install ".[evaluate]" in the folder of gliomaseg',
         ) from error

@@ -45,7 +45,7 @@ def choose_engine(bundle: Bundle, settings: InferenceSettings) -> Runner:
             "E-EXTRA",
             f"--device cuda needs {error.name}, which is not installed",
             expected="PyTorch for CUDA",
-            remedy='pip install "gliomaseg[train]", or use --device cpu',
+            remedy='pip install ".[train]" in the folder of gliomaseg, or use --device cpu',
         ) from error
     engine: Runner = torch_engine.TorchEngine(bundle, settings)
     return engine

@@ -105,7 +105,7 @@ def _load_nncf() -> Any:
             "E-EXTRA",
             f"int8 needs {error.name}, which is not installed",
             expected="the extra [train]",
-            remedy='pip install "gliomaseg[train]"',
+            remedy='pip install ".[train]" in the folder of gliomaseg',
         ) from error
     nncf.set_log_level(logging.ERROR)
     return nncf

@@ -28,7 +28,8 @@ def require_trackers(names: Sequence[str]) -> list[str]:
                 "E-EXTRA",
                 f"training.track asks for {name}, which is not installed",
                 expected=f"the extra [{name}]",
-                remedy=f'pip install "gliomaseg[train,{name}]", or leave it out: history.csv has the same',
+                remedy=f'pip install ".[train,{name}]" in the folder of gliomaseg, or leave it out: '
+                "history.csv has the same",
             )
     return list(names)
 
