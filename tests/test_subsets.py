@@ -56,10 +56,9 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
     assert {region: sure.dice for region, sure in result.certainty.items()} == EXPECTED
     assert not any(sure.voxels for sure in result.certainty.values())
-    verdict = result.report.about["verdict"]
-    assert verdict["verdict"] == "doubtful"
+    assert result.report.about["quality"] == "unreliable"
     said = "With these sequences the model is often wrong about ET: its mean Dice on unseen cases was 0.33."
-    assert said in verdict["reasons"]
+    assert said in result.report.about["reasons"]
     folder = result.save(tmp_path)
     record = json.loads((folder / "run.json").read_text())
     assert record["missing"] == ["t1n", "t2w"]

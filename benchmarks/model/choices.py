@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cross_validation import CHANGES, LOGITS
 
 from gliomaseg.labels import Modality, Region
-from gliomaseg.results.verdict import LEAST_DICE
+from gliomaseg.results.quality import LEAST_DICE
 
 Floats = npt.NDArray[np.float64]
 ALL = " ".join(Modality)
@@ -119,7 +119,7 @@ def predictions(cases: Cases, region: str) -> dict[str, float]:
     return found
 
 
-def doubtful(cases: Cases) -> set[str]:
+def unreliable(cases: Cases) -> set[str]:
     """Return the cases for which a Dice below LEAST_DICE is predicted in some region."""
     each = [predictions(cases, r).items() for r in Region if useful_line(cases, r)]
     return {name for found in each for name, dice in found if dice < LEAST_DICE}

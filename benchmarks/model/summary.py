@@ -23,7 +23,6 @@ from choices import (
     best_processing,
     certainty,
     chosen_by_others,
-    doubtful,
     honest_means,
     int8_change,
     means,
@@ -31,6 +30,7 @@ from choices import (
     processed,
     temperature,
     tried,
+    unreliable,
     useful_line,
     volume_width,
 )
@@ -38,7 +38,7 @@ from cross_validation import CHANGES, NONE, SHIPPED, UNREFINED
 
 from gliomaseg.evaluation.statistics import bootstrap_interval
 from gliomaseg.labels import MODALITY_TITLES, Modality, Region
-from gliomaseg.results.verdict import LEAST_DICE
+from gliomaseg.results.quality import LEAST_DICE
 
 Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).parents[2]
@@ -169,9 +169,9 @@ def gain_of_refine(cases: Cases) -> str:
 
 def told_apart(cases: Cases) -> str:
     """Return how well the predicted Dice tells good cases from bad ones, in words."""
-    told, bad = doubtful(cases), poor(cases)
+    told, bad = unreliable(cases), poor(cases)
     return (
-        f"A Dice below {LEAST_DICE} in some region makes a result `doubtful` when it is predicted: "
+        f"A Dice below {LEAST_DICE} in some region makes a result `unreliable` when it is predicted: "
         f"{len(told)} of {len(cases)} cases, {len(told & bad)} of the {len(bad)} "
         "in which some region is below."
     )

@@ -192,7 +192,7 @@ def export(
         bundle = cli_train.learning("export").export(loaded, output, progress=progress, **options)
     console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
     if bundle.has_int8:
-        console.say(show.int8_verdict(bundle))
+        console.say(show.int8_summary(bundle))
     console.say(f"next: gliomaseg segment CASE --model {output}")
 
 

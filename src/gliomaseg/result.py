@@ -140,12 +140,16 @@ class Result:
 
     def _measured(self) -> dict[str, object]:
         about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
-        more = {"scheme": self.segmentation.scheme.name, "verdict": self.report.about["verdict"]}
+        more = {
+            "scheme": self.segmentation.scheme.name,
+            "quality": self.report.about["quality"],
+            "reasons": self.report.about["reasons"],
+        }
         return about | self.measurements.as_dict() | more
 
     def _row(self) -> dict[str, object]:
-        verdict = self.report.about["verdict"]
-        about = {"case": self.case.id, "verdict": verdict["verdict"], "reasons": " ".join(verdict["reasons"])}
+        quality, reasons = self.report.about["quality"], self.report.about["reasons"]
+        about = {"case": self.case.id, "quality": quality, "reasons": " ".join(reasons)}
         return about | self.measurements.as_row()
 
     def _record(self) -> dict[str, object]:

@@ -61,7 +61,7 @@ def _count(outcomes: Iterable[Outcome]) -> None:
         )
 
 
-def int8_verdict(bundle: Bundle) -> str:
+def int8_summary(bundle: Bundle) -> str:
     """Return in words what the network loses in 8-bit numbers, and whether they are used unasked."""
     change = bundle.about["int8"]["dice_change"]
     if not change:

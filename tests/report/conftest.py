@@ -70,7 +70,7 @@ def results(report: Report, exam: Exam, tmp_path_factory: pytest.TempPathFactory
         write_segmentation(case / "seg.nii.gz", exam.segmentation)
         files.write_text(case / "report.html", case_page(named))
         files.write_bytes(case / "thumbnail.jpg", report.pictures["thumbnail"])
-        about = report.about["measurements"] | {"verdict": report.about["verdict"]}
+        about = report.about["measurements"] | {key: report.about[key] for key in ("quality", "reasons")}
         files.write_json(case / "measurements.json", about)
         files.write_text(case / "measurements.csv", to_csv([report.about["row"]]))
         files.write_json(case / "run.json", RUN | {"scheme": "brats2021"})

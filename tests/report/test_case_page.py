@@ -100,7 +100,7 @@ def test_two_empty_maps_have_no_dice(exam: Exam) -> None:
     empty = Segmentation(np.zeros(grid.shape, np.uint8), grid, exam.segmentation.scheme)
     report = make_report(Exam("empty", empty, exam.images, empty))
     assert {r["dice"] for r in report.about["agreement"]["regions"]} == {None}
-    assert report.about["verdict"]["verdict"] == "doubtful"
+    assert report.about["quality"] == "unreliable"
     assert "No lesion to measure" in case_page(report)
 
 

@@ -20,21 +20,26 @@ from gliomaseg.report.sources import case_source, find_sources
 from gliomaseg.report.write import write_reports
 
 
-def entry(name: str, volume: float = 100, verdict: str = "ok", **more: object) -> Entry:
+def entry(name: str, volume: float = 100, quality: str = "pass", **more: object) -> Entry:
     row = {"wt_volume_ml": str(volume), "tc_volume_ml": "10", "et_volume_ml": "5"}
-    return Entry(name, verdict, (), row, **more)  # type: ignore[arg-type]
+    return Entry(name, quality, (), row, **more)  # type: ignore[arg-type]
 
 
 def test_the_strangest_come_first() -> None:
     usual = [entry(f"case-{n:02}", 90 + n) for n in range(20)]
     found = ordered(
-        [*usual, entry("huge", 3000), entry("odd", 4000, verdict="doubtful"), entry("bad", verdict="failed")]
+        [
+            *usual,
+            entry("huge", 3000),
+            entry("odd", 4000, quality="unreliable"),
+            entry("bad", quality="failed"),
+        ]
     )
     assert [e.case_id for e in found[:4]] == ["bad", "odd", "huge", "case-00"]
-    assert found[1].verdict == "doubtful", "an outlier does not make it better"
-    assert found[2].verdict == "check"
+    assert found[1].quality == "unreliable", "an outlier does not make it better"
+    assert found[2].quality == "review"
     assert found[2].reasons == ("WT is unusually large in this cohort.",)
-    assert ordered([*usual[:5], entry("huge", 3000)])[0].verdict == "ok", "too few to tell"
+    assert ordered([*usual[:5], entry("huge", 3000)])[0].quality == "pass", "too few to tell"
 
 
 def test_the_page_is_complete_and_escaped() -> None:
@@ -46,7 +51,7 @@ def test_the_page_is_complete_and_escaped() -> None:
     assert odd in page.words
     assert "a%20b/report.html" in [a.get("href") for t, a in page.tags if t == "a"]
     text = " ".join(page.words)
-    assert "2 cases: 2 ok" in text
+    assert "2 cases: 2 pass" in text
     assert "median 75.0 ml, 50.0 to 100.0 ml" in text
     assert "Research use only" in text
 
@@ -54,10 +59,10 @@ def test_the_page_is_complete_and_escaped() -> None:
 def test_results_of_segment_are_linked_not_made_again(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "pages" / "cohort.html"
     entries = write_reports(find_sources(results), page)
-    assert {e.case_id: e.verdict for e in entries}["lost"] == "failed"
+    assert {e.case_id: e.quality for e in entries}["lost"] == "failed"
     assert not (page.parent / "cohort-reports").exists()
     for found in entries:
-        if found.verdict != "failed":
+        if found.quality != "failed":
             assert found.seconds == 1.5
             assert (page.parent / unquote(found.page)).exists()
     rows = list(csv.DictReader(page.with_suffix(".csv").read_text(encoding="utf-8").splitlines()))
@@ -90,7 +95,7 @@ def test_maps_made_elsewhere_get_reports_with_their_images(
         app(arguments)
     assert caught.value.code == 1
     listed = {row["case"]: row for row in json.loads(capsys.readouterr().out)}
-    assert listed["broken"]["verdict"] == "failed"
+    assert listed["broken"]["quality"] == "failed"
     assert str(tmp_path) not in json.dumps(listed), "no path of this machine"
     made = sorted(p.name for p in (page.parent / "cohort-reports").iterdir())
     assert made == ["phantom-0-mosaic.png", "phantom-0.html", "phantom-1-mosaic.png", "phantom-1.html"]

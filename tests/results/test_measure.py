@@ -80,7 +80,7 @@ def test_a_foreign_label_is_refused_not_left_out() -> None:
 
 def test_json_names_every_number() -> None:
     content = json.loads(json.dumps(measure(make(BRATS2023)).as_dict()))
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     assert content["voxel_volume_ml"] == pytest.approx(0.001)
     assert content["labels"][2] == {
         "value": 3,

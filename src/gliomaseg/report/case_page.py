@@ -57,11 +57,10 @@ def _blocks(report: Report) -> str:
 
 
 def _header(about: Mapping[str, Any], home: str) -> str:
-    verdict = about["verdict"]
-    name = verdict["verdict"]
+    name = escape(about["quality"])
     back = f'<nav><a href="{escape(home)}">All cases</a></nav>' if home else ""
     note = f'<p class="caution">{escape(about["note"])}</p>' if about["note"] else ""
-    words = items(verdict["reasons"]) if verdict["reasons"] else f"<p>{NOTHING_ODD}</p>"
+    words = items(about["reasons"]) if about["reasons"] else f"<p>{NOTHING_ODD}</p>"
     more = [text for text in (_missing(about), about["oblique"], _seen(about)) if text]
     return (
         f'<header>{back}<h1>{escape(about["case"])} <span class="badge {name}">{name}</span>'

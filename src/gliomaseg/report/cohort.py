@@ -14,6 +14,7 @@ from typing import Any
 
 from gliomaseg.labels import MODALITY_TITLES, Modality
 from gliomaseg.report.content import Report
+from gliomaseg.results.quality import renamed
 
 #: A volume is an outlier when its logarithm is so many robust deviations from the cohort's median
 #: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.
@@ -27,7 +28,7 @@ class Entry:
     """One case of a cohort: its numbers by column, why to look at it, where its page is (relative)."""
 
     case_id: str
-    verdict: str
+    quality: str
     reasons: tuple[str, ...] = ()
     row: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
@@ -48,8 +49,8 @@ def entry_of(report: Report, page: str) -> Entry:
     about = report.about
     return Entry(
         report.case_id,
-        about["verdict"]["verdict"],
-        tuple(about["verdict"]["reasons"]),
+        about["quality"],
+        tuple(about["reasons"]),
         {name: "" if value is None else str(value) for name, value in about["row"].items()},
         tuple(about["missing"]),
         _total(about["run"]),
@@ -63,16 +64,15 @@ def read_entry(folder: Path, page: str) -> Entry | None:
     if not (folder / "report.html").is_file():
         return None
     try:
-        sizes = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
+        sizes = renamed(json.loads((folder / "measurements.json").read_text(encoding="utf-8")))
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         row = next(csv.DictReader(io.StringIO((folder / "measurements.csv").read_text(encoding="utf-8"))))
-        verdict = sizes["verdict"]
         there = run["inputs"]
         thumbnail = folder / "thumbnail.jpg"
         return Entry(
             folder.name,
-            str(verdict["verdict"]),
-            tuple(map(str, verdict["reasons"])),
+            str(sizes["quality"]),
+            tuple(map(str, sizes["reasons"])),
             {name: value or "" for name, value in row.items()},
             tuple(MODALITY_TITLES[m] for m in Modality if m not in there),
             _total(run),
@@ -96,20 +96,20 @@ def failed_cases(folder: Path) -> Iterator[Entry]:
 
 
 def ordered(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries with outliers of the cohort named, failed ones first, then the doubtful."""
+    """Return the entries with outliers of the cohort named, failed ones first, then the unreliable."""
     strange = _outliers(entries)
     marked = [
-        replace(entry, verdict=_at_least_check(entry), reasons=(*entry.reasons, *strange[entry.case_id]))
+        replace(entry, quality=_at_least_review(entry), reasons=(*entry.reasons, *strange[entry.case_id]))
         if strange.get(entry.case_id)
         else entry
         for entry in entries
     ]
-    rank = {"failed": 0, "doubtful": 1, "check": 2}
-    return sorted(marked, key=lambda e: (rank.get(e.verdict, 3), -len(e.reasons), e.case_id))
+    rank = {"failed": 0, "unreliable": 1, "review": 2}
+    return sorted(marked, key=lambda e: (rank.get(e.quality, 3), -len(e.reasons), e.case_id))
 
 
-def _at_least_check(entry: Entry) -> str:
-    return "check" if entry.verdict == "ok" else entry.verdict
+def _at_least_review(entry: Entry) -> str:
+    return "review" if entry.quality == "pass" else entry.quality
 
 
 def _outliers(entries: Sequence[Entry]) -> dict[str, list[str]]:

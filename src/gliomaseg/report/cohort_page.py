@@ -16,7 +16,7 @@ from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.html import base64_text, page
 
 SCRIPTS = ("cohort.js",)
-STATES = ("ok", "check", "doubtful", "failed")
+STATES = ("pass", "review", "unreliable", "failed")
 _NUMBERS = (
     ("WT, ml", "wt_volume_ml", 1),
     ("TC, ml", "tc_volume_ml", 1),
@@ -30,7 +30,7 @@ _BINS = 24
 def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool = False) -> str:
     """Return the page as HTML; links are those of the entries."""
     entries = ordered(entries)
-    counts = {name: sum(entry.verdict == name for entry in entries) for name in STATES}
+    counts = {name: sum(entry.quality == name for entry in entries) for name in STATES}
     words = ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
     header = (
         f"<header><h1>{escape(title)}</h1><p>{len(entries)} cases: {escape(words)}</p>"
@@ -40,7 +40,7 @@ def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool
         f"{header}<main>{_distributions(entries)}{_controls()}{_table(entries)}</main>"
         f'<footer><p class="notice">{escape(RESEARCH_USE)}</p><p>gliomaseg {escape(__version__)}. Sizes '
         f"are of the label maps; "
-        "verdicts are explained in each report.</p></footer>"
+        "the quality is explained in each report.</p></footer>"
     )
     return page(f"{title} · gliomaseg", body, scripts=SCRIPTS, served=served)
 
@@ -51,14 +51,14 @@ def _controls() -> str:
         '<section aria-label="Cases"><h2>Cases</h2><div class="controls screen" id="controls" hidden>'
         '<div class="group"><label>Find <input type="search" id="find" placeholder="id, reason, side, '
         'sequence"></label>'
-        f'<label>Verdict <select id="verdict"><option value="">all</option>{options}</select></label></div>'
+        f'<label>Quality <select id="quality"><option value="">all</option>{options}</select></label></div>'
         '<p id="count" class="faint" aria-live="polite"></p></div></section>'
     )
 
 
 def _table(entries: Sequence[Entry]) -> str:
-    names = ["picture", "case", "verdict", *(name for name, _, _ in _NUMBERS), "side", "missing", "seconds"]
-    words = ("case", "verdict", "side", "missing")
+    names = ["picture", "case", "quality", *(name for name, _, _ in _NUMBERS), "side", "missing", "seconds"]
+    words = ("case", "quality", "side", "missing")
     heads = "".join(
         f'<th scope="col"{" class=words" if name in words else ""}>{escape(name)}</th>' for name in names
     )
@@ -78,14 +78,14 @@ def _row(entry: Entry) -> str:
         data = base64_text(entry.thumbnail)
         picture = f'<img loading="lazy" decoding="async" src="data:image/jpeg;base64,{data}" alt="">'
     reasons = "".join(f"<small>{escape(reason)}</small>" for reason in entry.reasons)
-    verdict = escape(entry.verdict)
+    quality = escape(entry.quality)
     cells = "".join(_number(entry.number(column), digits) for _, column, digits in _NUMBERS)
     side = entry.row.get("side", "")
     missing = ", ".join(entry.missing) or "none"
     return (
-        f'<tr data-verdict="{verdict}"><td>{picture}</td><th scope="row">{link}</th>'
+        f'<tr data-quality="{quality}"><td>{picture}</td><th scope="row">{link}</th>'
         f'<td class="words"><span class="badge '
-        f'{verdict}">{escape(entry.verdict)}</span>{reasons}</td>'
+        f'{quality}">{quality}</span>{reasons}</td>'
         f'{cells}<td class="words">{escape(side)}</td><td class="words">{escape(missing)}'
         f"</td>{_number(entry.seconds, 1)}</tr>"
     )

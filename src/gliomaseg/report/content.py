@@ -31,7 +31,7 @@ from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import STROKES, Picture, Stroke, draw_overview, jpeg
 from gliomaseg.results.planes import obliquity
-from gliomaseg.results.verdict import judge
+from gliomaseg.results.quality import judge
 
 REPORT_SCHEMA = 1
 
@@ -95,7 +95,7 @@ def make_report(exam: Exam, *, limit: int | None = MOST_BYTES) -> Report:
         "notice": RESEARCH_USE,
         "note": exam.run.get("note", ""),
         "case": exam.case_id,
-        "verdict": judge(exam.segmentation, sizes, notes).as_dict(),
+        **judge(exam.segmentation, sizes, notes).as_dict(),
         "measurements": sizes.as_dict(),
         "row": sizes.as_row(),
         "scheme": exam.segmentation.scheme.name,

@@ -11,6 +11,7 @@ from typing import Any
 
 from gliomaseg.errors import CaseError
 from gliomaseg.report.content import REPORT_SCHEMA, Report
+from gliomaseg.results.quality import renamed
 
 _ABOUT = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
 _VOLUME = re.compile(
@@ -25,7 +26,7 @@ def read_report(path: Path) -> Report:
     """Return the report in a file of this version; raises CaseError (E-REPORT, E-PERM)."""
     try:
         text = path.read_text(encoding="utf-8")
-        about = json.loads(_ABOUT.findall(text)[0])
+        about = renamed(json.loads(_ABOUT.findall(text)[0]))
         known = about["schema_version"] == REPORT_SCHEMA and isinstance(about["case"], str)
         volumes = {name: base64.b64decode(data) for name, data in _VOLUME.findall(text)}
         drawn = [base64.b64decode(data) for _, data in _PICTURE.findall(text)]

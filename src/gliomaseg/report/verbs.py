@@ -25,18 +25,20 @@ def report(
     if as_json:
         console.show_json(
             [
-                {"case": e.case_id, "verdict": e.verdict, "reasons": list(e.reasons), "page": e.page}
+                {"case": e.case_id, "quality": e.quality, "reasons": list(e.reasons), "page": e.page}
                 for e in entries
             ]
         )
     else:
-        rows = [[e.case_id, e.verdict, " ".join(e.reasons)] for e in entries if e.verdict != "ok"]
+        rows = [[e.case_id, e.quality, " ".join(e.reasons)] for e in entries if e.quality != "pass"]
         if rows:
-            console.show_table([["case", "verdict", "why"], *rows[:20]])
+            console.show_table([["case", "quality", "why"], *rows[:20]])
         count = len(entries) - len(rows)
-        console.say(f"{len(entries)} cases, {count} ok; page: {output}; table: {output.with_suffix('.csv')}")
+        console.say(
+            f"{len(entries)} cases, {count} pass; page: {output}; table: {output.with_suffix('.csv')}"
+        )
         console.say(console.RESEARCH_USE)
-    if any(entry.verdict == "failed" for entry in entries):
+    if any(entry.quality == "failed" for entry in entries):
         raise SystemExit(1)
 
 

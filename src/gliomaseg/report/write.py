@@ -81,14 +81,18 @@ def _link(target: Path, start: Path) -> str:
     return quote(Path(os.path.relpath(target.resolve(), start.resolve())).as_posix())
 
 
+#: Columns of a case's own table that are written from its entry; ``verdict`` is that of older versions.
+_OWN_COLUMNS = ("case", "quality", "verdict", "reasons")
+
+
 def _row(entry: Entry) -> dict[str, object]:
     return {
         "case": entry.case_id,
-        "verdict": entry.verdict,
+        "quality": entry.quality,
         "reasons": " ".join(entry.reasons),
         "missing": " ".join(entry.missing),
         "seconds": entry.seconds,
-        **{name: value for name, value in entry.row.items() if name not in ("case", "verdict", "reasons")},
+        **{name: value for name, value in entry.row.items() if name not in _OWN_COLUMNS},
     }
 
 

@@ -14,7 +14,7 @@ from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region, Tissue
 from gliomaseg.results.diameters import Diameters
 from gliomaseg.results.midline import Side
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 #: RANO 2.0 (doi 10.1200/JCO.23.01059) sums the products of up to two target lesions; RANO 2010 up to five.
 TARGETS = 2

@@ -24,16 +24,16 @@ document.querySelectorAll("#cases thead th").forEach((head, column) => {
   head.replaceChildren(button);
 });
 function filter() {
-  const words = document.getElementById("find").value.toLowerCase().split(/\s+/), verdict = document.getElementById("verdict").value;
+  const words = document.getElementById("find").value.toLowerCase().split(/\s+/), quality = document.getElementById("quality").value;
   let shown = 0;
   rows.forEach((row, i) => {
-    row.hidden = !(words.every((word) => texts[i].includes(word)) && (!verdict || row.dataset.verdict === verdict));
+    row.hidden = !(words.every((word) => texts[i].includes(word)) && (!quality || row.dataset.quality === quality));
     shown += !row.hidden;
   });
   document.getElementById("count").textContent = `${shown} of ${rows.length} cases shown`;
 }
 document.getElementById("controls").hidden = false;
 document.getElementById("find").addEventListener("input", filter);
-document.getElementById("verdict").addEventListener("change", filter);
+document.getElementById("quality").addEventListener("change", filter);
 filter();
 document.documentElement.dataset.ready = "yes";

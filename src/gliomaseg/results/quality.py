@@ -1,4 +1,4 @@
-"""Whether a result should be looked at first, and why, in words. Ignorant of files and pictures.
+"""Whether a result should be reviewed first, and why, in words. Ignorant of files and pictures.
 
 Rules compare what was measured with 51 expert label maps of BraTS 2018 to 2021 (docs/measurements.md). No
 rule looks at the truth: a result without a reason can be wrong, and a strange one right.
@@ -6,8 +6,9 @@ rule looks at the truth: a result without a reason can be wrong, and a strange o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gliomaseg.errors import Note
 from gliomaseg.imaging.volume import Segmentation
@@ -34,31 +35,44 @@ THICK_MM = 2.0
 #: 2015, table 4: 0.74 to 0.85), rounded down.
 LEAST_DICE = 0.7
 #: Notes about the images with which hardly any result can be right.
-DOUBTS = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE"})
+GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE"})
+
+
+#: What versions before 0.2 called quality, under the key ``verdict``.
+_FORMER = {"ok": "pass", "check": "review", "doubtful": "unreliable"}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """``reasons`` to look at a result before its numbers are used; with some of them it is ``doubtful``."""
+class Quality:
+    """``reasons`` to review a result before its numbers are used; a grave one makes it ``unreliable``."""
 
     reasons: tuple[str, ...]
-    doubtful: bool = False
+    unreliable: bool = False
 
     @property
     def name(self) -> str:
-        """Return ``ok`` without any reason, else ``check``, or ``doubtful`` for a grave one."""
-        return "doubtful" if self.doubtful else "check" if self.reasons else "ok"
+        """Return ``pass`` without any reason, else ``review``, or ``unreliable`` for a grave one."""
+        return "unreliable" if self.unreliable else "review" if self.reasons else "pass"
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return {"verdict": self.name, "reasons": list(self.reasons)}
+        return {"quality": self.name, "reasons": list(self.reasons)}
 
 
-def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note] = ()) -> Verdict:
+def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored record whose ``verdict``, if an older version wrote it, has become its ``quality``."""
+    rest = dict(record)
+    former = rest.pop("verdict", None)
+    if not isinstance(former, Mapping):
+        return rest
+    return rest | {"quality": _FORMER[former["verdict"]], "reasons": former["reasons"]}
+
+
+def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note] = ()) -> Quality:
     """Return the reasons to look at a segmentation whose measurements are ``sizes``.
 
-    ``notes`` are what was odd about the images. It is doubtful without any tumour, with a poor
-    predicted Dice, and with one of DOUBTS.
+    ``notes`` are what was odd about the images. It is unreliable without any tumour, with a
+    poor predicted Dice, and with one of GRAVE.
     """
     volume = sizes.volume_ml(Region.WT)
     is_mean = any(note.code == "W-MISSING" for note in notes)
@@ -69,8 +83,8 @@ def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note]
         if not (is_mean and _is_poor(sizes.region(Region.ET))):  # without T1 contrast it can't be told
             found += _enhancement(sizes)
     poor, said = _poor(sizes, is_mean=is_mean), [f"{note.what}; {note.remedy}." for note in notes]
-    doubtful = volume == 0 or bool(poor) or any(note.code in DOUBTS for note in notes)
-    return Verdict((*found, *poor, *_grid(segmentation), *said), doubtful)
+    unreliable = volume == 0 or bool(poor) or any(note.code in GRAVE for note in notes)
+    return Quality((*found, *poor, *_grid(segmentation), *said), unreliable)
 
 
 def _volume(volume: float) -> list[str]:

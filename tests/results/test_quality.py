@@ -11,7 +11,7 @@ from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
-from gliomaseg.results.verdict import judge
+from gliomaseg.results.quality import judge, renamed
 
 MM = Grid((60, 60, 60), np.eye(4))
 
@@ -28,10 +28,10 @@ def reasons(labels: np.ndarray, grid: Grid = MM, **more: object) -> str:  # type
     return " ".join(judge(segmentation, measure(segmentation, **more)).reasons)  # type: ignore[arg-type]
 
 
-def test_an_ordinary_tumour_is_ok() -> None:
+def test_an_ordinary_tumour_passes() -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
-    verdict = judge(segmentation, measure(segmentation))
-    assert verdict.as_dict() == {"verdict": "ok", "reasons": []}
+    quality = judge(segmentation, measure(segmentation))
+    assert quality.as_dict() == {"quality": "pass", "reasons": []}
 
 
 def test_every_rule_speaks() -> None:
@@ -63,26 +63,33 @@ def test_nothing_is_said_of_enhancement_that_cannot_be_told() -> None:
 
 def test_notes_of_the_images_are_reasons() -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
-    for code, name in (("W-EDGE", "check"), ("W-UNLIKE", "doubtful"), ("W-FORCED", "doubtful")):
-        verdict = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
-        assert (verdict.name, verdict.reasons) == (name, ("it is odd; look at it.",))
+    for code, name in (("W-EDGE", "review"), ("W-UNLIKE", "unreliable"), ("W-FORCED", "unreliable")):
+        quality = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
+        assert (quality.name, quality.reasons) == (name, ("it is odd; look at it.",))
 
 
-@pytest.mark.parametrize(("dice", "name"), [(0.69, "doubtful"), (0.71, "ok")])
-def test_a_poor_predicted_dice_is_doubtful(dice: float, name: str) -> None:
+@pytest.mark.parametrize(("dice", "name"), [(0.69, "unreliable"), (0.71, "pass")])
+def test_a_poor_predicted_dice_is_unreliable(dice: float, name: str) -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
     sizes = measure(segmentation, certainty={Region.TC: Certainty((500, 550), dice)})
-    verdict = judge(segmentation, sizes)
-    assert verdict.name == name
-    assert ("predicts a Dice of 0.69" in " ".join(verdict.reasons)) == (name == "doubtful")
+    quality = judge(segmentation, sizes)
+    assert quality.name == name
+    assert ("predicts a Dice of 0.69" in " ".join(quality.reasons)) == (name == "unreliable")
 
 
-def test_no_tumour_is_doubtful() -> None:
+def test_no_tumour_is_unreliable() -> None:
     segmentation = Segmentation(np.zeros((60, 60, 60), np.uint8), MM, BRATS2021)
-    assert judge(segmentation, measure(segmentation)).name == "doubtful"
+    assert judge(segmentation, measure(segmentation)).name == "unreliable"
 
 
-def test_the_phantom_is_ok_but_for_its_voxels(phantom: Phantom) -> None:
-    verdict = judge(phantom.reference, measure(phantom.reference, images=phantom.images))
-    assert len(verdict.reasons) == 1
-    assert "3 x 3 x 3 mm" in verdict.reasons[0]
+def test_the_phantom_passes_but_for_its_voxels(phantom: Phantom) -> None:
+    quality = judge(phantom.reference, measure(phantom.reference, images=phantom.images))
+    assert len(quality.reasons) == 1
+    assert "3 x 3 x 3 mm" in quality.reasons[0]
+
+
+@pytest.mark.parametrize(("before", "now"), [("ok", "pass"), ("check", "review"), ("doubtful", "unreliable")])
+def test_records_of_older_versions_are_read(before: str, now: str) -> None:
+    old = {"case": "a", "verdict": {"verdict": before, "reasons": ["why"]}}
+    assert renamed(old) == {"case": "a", "quality": now, "reasons": ["why"]}
+    assert renamed(renamed(old)) == renamed(old)
