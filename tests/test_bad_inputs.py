@@ -536,10 +536,31 @@ def one_sequence_cut_off(exam: Exam) -> None:
     exam.change(lambda a: np.where((a != 0) & (np.arange(a.shape[0]) < 36)[:, None, None], 1, a), "t1")
 
 
+@row(90, "W-BACKGROUND", "a background of -1, not 0; it was set to 0")
+def filled_with_minus_one(exam: Exam) -> None:
+    exam.change(lambda a: np.where(a == 0, -1, a).astype(np.int16))
+
+
+@row(90, "W-BACKGROUND", "it was set to 0")
+def z_scored_with_its_background(exam: Exam) -> None:
+    exam.change(lambda a: ((a - a.mean()) / a.std()).astype(np.float32))
+
+
+@row(91, "E-WRAPPED", "t1c has black islands of negative numbers")
+def wrapped_to_negative(exam: Exam) -> None:
+    exam.change(lambda a: wrapped(a, percentile=97), "t1ce")
+
+
 @row(81, "W-ALIGN", "seems not to lie on")
 def another_patient(exam: Exam) -> None:
     other = make_phantom("small", seed=5).images.array[2]
     exam.change(lambda _: np.roll(other, (3, -3), (0, 1)), "t2")
+
+
+def wrapped(array: Array, percentile: float) -> Array:
+    """Return an image scaled so that what is brighter than a percentile of the brain overflows int16."""
+    scale = 32767 / np.percentile(array[array != 0], percentile)
+    return (array * scale).astype(np.int64).astype(np.int16)
 
 
 # Labels

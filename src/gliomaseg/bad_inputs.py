@@ -169,6 +169,14 @@ ROWS: tuple[Row, ...] = (
     Row(
         87, "a CT, or another sequence, in the place of one", "open", "", "told where it is unlike the others"
     ),
+    Row(90, "a background that is a constant, but not 0", "repaired", "W-BACKGROUND", "set to 0"),
+    Row(
+        91,
+        "intensities too large for their type, wrapped to negative",
+        "refused",
+        "E-WRAPPED",
+        "--force goes on",
+    ),
 )
 
 

@@ -17,6 +17,7 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.phantom import Phantom, make_phantom
 from gliomaseg.imaging.tumour import TumourSpec
 from gliomaseg.imaging.volume import Volume
+from gliomaseg.imaging.wrapped import is_wrapped
 from gliomaseg.labels import Modality
 
 #: Real cases with a sequence that ends within the brain.
@@ -121,6 +122,38 @@ def test_sequences_that_share_no_voxel_are_told(phantom: Phantom, places: tuple[
     with pytest.raises(CaseError, match=r"E-NOTBRAIN.*share no voxel"):
         check_content(apart, "x")
     assert "W-FORCED" in codes(apart, force=True)
+
+
+@pytest.mark.parametrize("percentile", [90, 97, 99])
+def test_wrapped_intensities_are_named_and_not_called_swapped(phantom: Phantom, percentile: float) -> None:
+    wrong = replace(phantom.images, array=phantom.images.array.astype(np.int16))
+    wrong.array[1] = overflowed(phantom.images.array[1], percentile)
+    with pytest.raises(CaseError, match=r"E-WRAPPED.*t1c has black islands"):
+        check_content(wrong, "x")
+    assert codes(wrong, force=True)[0] == "W-FORCED"
+    assert codes(replace(wrong, array=wrong.array[:, ::-1, ::-1, ::-1]), force=False) == ["E-WRAPPED"]
+
+
+def test_negative_intensities_are_not_wrapped_ones(phantom: Phantom) -> None:
+    array = phantom.images.array.astype(np.float32)
+    brain = array.any(axis=0)
+    for image in array:
+        image[brain] = (image[brain] - image[brain].mean()) / image[brain].std()
+    assert codes(replace(phantom.images, array=array)) == []
+
+
+def test_a_wrapped_real_image_is_named(real_cases: list[Case]) -> None:
+    case = next(case for case in real_cases if case.id == "BraTS2021_00000")
+    volume = read_case(case, tuple(Modality))
+    assert not any(is_wrapped(image.astype(np.int32) - 200) for image in volume.array)
+    for channel in range(4):
+        assert is_wrapped(overflowed(volume.array[channel], 99))
+
+
+def overflowed(image: np.ndarray, percentile: float) -> np.ndarray:  # type: ignore[type-arg]
+    """Return an image scaled so that what is brighter than a percentile of the brain overflows int16."""
+    scale = 32767 / np.percentile(image[image != 0], percentile)
+    return (image * scale).astype(np.int64).astype(np.int16)
 
 
 def test_labels_are_no_image(phantom: Phantom) -> None:

@@ -21,6 +21,7 @@ from gliomaseg.evaluation.prediction import read_noting, read_prediction, was_se
 from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Pair
 from gliomaseg.evaluation.uncertainty import score_uncertainty
+from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme, Region, Tissue
@@ -133,7 +134,9 @@ def _count_reliability(pair: Pair, reference: Segmentation, *, brain: metrics.Ma
 def _read_brain(pair: Pair, grid: Grid) -> metrics.Mask:
     """Return the voxels of the brain: where the first image at hand is not 0; everything without one."""
     path = next(iter(pair.images.values()), None)
-    return np.ones(grid.shape, dtype=bool) if path is None else _read_map(path, grid) != 0
+    if path is None:
+        return np.ones(grid.shape, dtype=bool)
+    return np.asarray(zero_background(_read_map(path, grid), path.name, []) != 0)
 
 
 def _read_map(path: Path, grid: Grid) -> npt.NDArray[np.generic]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, ImageError, Note
+from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import LARGEST, is_finite, read_grid, read_layout, read_voxels
 from gliomaseg.imaging.resample import as_one_grid
@@ -41,7 +43,7 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     case.require(modalities)
     notes: list[Note] = []
     with ThreadPoolExecutor(len(modalities)) as pool:
-        images = list(pool.map(lambda m: read_voxels(case.images[m], notes), modalities))
+        images = list(pool.map(lambda m: _read_image(case.images[m], notes), modalities))
     arrays, grids = (dict(zip(modalities, found, strict=True)) for found in zip(*images, strict=True))
     del images
     check_contents(case, arrays)
@@ -61,6 +63,11 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     for channel, modality in zip(stack, modalities, strict=True):
         np.copyto(channel, arrays.pop(modality), casting="same_kind")  # so that no image is held twice
     return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes))
+
+
+def _read_image(path: Path, notes: list[Note]) -> tuple[_Array, Grid]:
+    array, grid = read_voxels(path, notes)
+    return zero_background(array, str(path), notes), grid
 
 
 def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from gliomaseg.imaging.align import alignment, groups
 from gliomaseg.imaging.appearance import likeness, pair_features, similarity
 from gliomaseg.imaging.coverage import cover
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume, filled_box
+from gliomaseg.imaging.wrapped import is_wrapped
 from gliomaseg.labels import Modality, Region
 
 #: Images are looked at in steps of about this many mm.
@@ -62,12 +63,13 @@ class _Look(NamedTuple):
 def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volume:
     """Return ``volume`` with what was noticed added to its notes, and padding within the brain taken out.
 
-    Raises CaseError (E-SKULL, E-NOTBRAIN, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these become
-    notes. The fewer sequences there are, the less can be told.
+    Raises CaseError (E-SKULL, E-NOTBRAIN, E-WRAPPED, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these
+    become notes. The fewer sequences there are, the less can be told.
     """
     look, covered = _look(volume, case_id), cover(volume, case_id)
     notes = _forced(lambda: _check_head(look), force)
     notes += _forced(lambda: _check_each(look, volume.channels), force)
+    notes += _forced(lambda: _check_wrapped(look, volume), force)
     notes += _forced(lambda: _check_copies(volume, case_id), force)
     if len(volume.channels) > 1:
         notes += _forced(lambda: _check_order(look, volume.channels), force)
@@ -167,6 +169,20 @@ def _check_each(look: _Look, names: Sequence[str]) -> list[Note]:
                 f"case {look.case_id}: {name} has only {count} different numbers, as labels have",
                 expected=f"an image with {_LEAST_LEVELS} or more",
                 remedy="check which files were given, or go on with --force",
+            )
+    return []
+
+
+def _check_wrapped(look: _Look, volume: Volume) -> list[Note]:
+    for name, coarse, image in zip(volume.channels, look.channels, volume.array, strict=True):
+        if coarse.min() < 0 and is_wrapped(image):
+            raise CaseError(
+                "E-WRAPPED",
+                f"case {look.case_id}: {name} has black islands of negative numbers (down to "
+                f"{image.min():g}) in its brightest tissue",
+                expected="intensities that fit their integer type",
+                remedy="convert it from its source again, as float32; or add 65536 to its negative voxels if "
+                "it was int16; or go on with --force",
             )
     return []
 
