@@ -88,6 +88,18 @@ class AugmentSettings(_Section):
     """For each sequence, its chance to be among those left out, if not all or none are; null: 0.5 each."""
     cut: Fraction = 0.0
     """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
+    thick_slices: Fraction = 0.0
+    """Chance of thick slices in some sequences or in all, interpolated back to the grid of the case."""
+    thick_voxels: tuple[Annotated[float, Field(ge=1)], Annotated[float, Field(ge=1)]] = (3.0, 6.0)
+    """Range of their thickness in voxels."""
+    misregister: Fraction = 0.0
+    """Chance that sequences are misregistered: all but T1 contrast (the first without it) move rigidly."""
+    misregister_voxels: float = Field(2.0, ge=0)
+    """Farthest shift of a misregistered sequence."""
+    misregister_degrees: float = Field(3.0, ge=0)
+    """Largest rotation of a misregistered sequence."""
+    mask_errors: Fraction = 0.0
+    """Chance that the brain mask cuts the brain: its rim, a piece of its surface, or all beyond a plane."""
     intensity: Fraction = 0.5
     """Chance, per channel, of a change of brightness, contrast and gamma."""
     brightness: float = 0.3
@@ -96,6 +108,8 @@ class AugmentSettings(_Section):
     """Range of the contrast factor."""
     gamma: tuple[float, float] = (0.7, 1.5)
     """Range of the exponent applied to intensities scaled to 0..1."""
+    contrast_curve: Fraction = 0.0
+    """Chance, per channel, of another monotone curve of intensities, as another scanner's contrast has."""
     bias: Fraction = 0.2
     """Chance, per channel, of a smooth field of brightness, as an uneven coil makes it."""
     bias_strength: float = Field(0.3, ge=0)
@@ -130,8 +144,10 @@ class TrainingSettings(_Section):
     """Length of the training; the learning rate falls to 0 over it."""
     hours: float | None = Field(None, gt=0)
     """If given, stop after this time of training; the learning rate falls to 0 over it."""
-    schedule: Literal["poly", "cosine", "plateau"] = "poly"
+    schedule: Literal["poly", "cosine", "trapezoid", "plateau"] = "poly"
     """How the learning rate falls; plateau halves it after every ``patience`` validations without gain."""
+    decay_share: Fraction = 0.2
+    """The last share of the training over which the schedule trapezoid falls; it is constant until then."""
     patience: Natural = 10
     """Validations without a better mean Dice that count as a plateau."""
     early_stop: bool = False

@@ -84,7 +84,17 @@ class TestSchedule:
         assert learning_rate(of["plateau"], 9, 0.9, half) == 0.5
         assert learning_rate(of["plateau"], 9, 0.9, scored(0.5, 0.6)) == 1
 
-    @pytest.mark.parametrize("name", ["poly", "cosine", "plateau"])
+    def test_trapezoid_by_pencil(self) -> None:
+        settings = TrainingSettings(schedule="trapezoid", learning_rate=1, warmup_steps=10, decay_share=0.25)
+        rates = [learning_rate(settings, step, step / 400, History()) for step in (0, 9, 300, 350, 399)]
+        assert rates == pytest.approx([0.1, 1, 1, 0.5, 0.01])
+        assert learning_rate(settings, 400, 1.0, History()) == 0
+
+    def test_a_trapezoid_does_not_depend_on_the_length_before_it_falls(self) -> None:
+        settings = TrainingSettings(schedule="trapezoid", decay_share=0)
+        assert {learning_rate(settings, 99, done, History()) for done in (0.1, 0.79, 1.0)} == {1.5e-3}
+
+    @pytest.mark.parametrize("name", ["poly", "cosine", "trapezoid", "plateau"])
     def test_warm_up(self, name: str) -> None:
         settings = TrainingSettings(schedule=name, learning_rate=1, warmup_steps=10)
         assert learning_rate(settings, 4, 0, History()) == 0.5

@@ -9,16 +9,20 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gliomaseg.config import AugmentSettings
+from gliomaseg.learning.artefacts import cut_brain, thicken
 
 Rng = np.random.Generator
 
 #: Shares of the range of intensities below this are as this, where their logarithm is taken.
 _LEAST = 1e-7
+#: A curve of contrast has so many pieces, with slopes in this range before it is scaled.
+_PIECES, _SLOPES = 4, (0.4, 1.6)
 #: By how many planes two channels are apart in the same drawn noise.
 _APART = 8
 
@@ -30,20 +34,31 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
     noise = _draw_noise(image.shape, settings, rng)
     for index, channel in enumerate(image):
         brain = channel.numpy() != 0  # PyTorch compares six times slower
-        if rng.random() < settings.blur:
-            _soften(channel, rng)
-        if rng.random() < settings.intensity:
-            _recolour(channel, settings, rng)
-        if rng.random() < settings.bias:
-            _shade(channel, settings, rng)
+        _change(channel, brain, settings, rng)
         if noise:
             channel.add_(noise[index])
         channel.numpy()[...] *= brain
+    if settings.thick_slices and rng.random() < settings.thick_slices:
+        thicken(image, settings, rng)
+    if settings.mask_errors and rng.random() < settings.mask_errors:
+        cut_brain(image, label, rng)
     if rng.random() < settings.drop_modality:
         image[_dropped(settings.drop_shares or (0.5,) * len(image), rng)] = 0
     if rng.random() < settings.cut:
         _cut([channel for channel in image if channel.any()], rng)
     return image, label
+
+
+def _change(channel: Tensor, brain: npt.NDArray[np.bool_], settings: AugmentSettings, rng: Rng) -> None:
+    """Change the intensities of one sequence (x, y, z), each way by its chance."""
+    if rng.random() < settings.blur:
+        _soften(channel, rng)
+    if rng.random() < settings.intensity:
+        _recolour(channel, settings, rng)
+    if settings.contrast_curve and rng.random() < settings.contrast_curve:
+        _bend_contrast(channel, brain, rng)
+    if rng.random() < settings.bias:
+        _shade(channel, settings, rng)
 
 
 def _draw_noise(shape: torch.Size, settings: AugmentSettings, rng: Rng) -> list[Tensor]:
@@ -66,6 +81,21 @@ def _recolour(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
         channel.mul_(span).add_(low)
     channel.mul_(float(rng.uniform(*settings.contrast)))
     channel.add_(float(rng.uniform(-settings.brightness, settings.brightness)))
+
+
+def _bend_contrast(channel: Tensor, brain: npt.NDArray[np.bool_], rng: Rng) -> None:
+    """Map intensities by a rising curve of straight pieces; mean and spread of the brain stay."""
+    steps = rng.uniform(*_SLOPES, _PIECES)
+    curve = torch.from_numpy(np.concatenate([[0], np.cumsum(steps)]).astype(np.float32))
+    values = channel.numpy()[brain]
+    if values.size == 0 or values.min() == values.max():
+        return
+    low, high = float(values.min()), float(values.max())
+    share = torch.from_numpy(values).sub(low).mul_(_PIECES / (high - low)).clamp_(0, _PIECES)
+    piece = share.int().clamp_(max=_PIECES - 1)
+    bent = curve[piece].lerp_(curve[piece + 1], share - piece)
+    bent.sub_(bent.mean()).mul_(float(values.std()) / bent.std(correction=0)).add_(float(values.mean()))
+    channel.numpy()[brain] = bent.numpy()
 
 
 def _shade(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:

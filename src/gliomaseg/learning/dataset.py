@@ -78,7 +78,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def _cut(self, draw: _Draw, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         size = (*self.settings.training.patch, 1)[:3]
-        warp = draw_warp(rng, self.settings.augment, size)
+        warp = draw_warp(rng, self.settings.augment, size, self.settings.network.modalities)
         return sample_patch(draw.case.image, draw.case.label, draw.centre, warp)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gliomaseg.config import AugmentSettings
+from gliomaseg.labels import Modality
 
 Rng = np.random.Generator
 
@@ -24,6 +25,8 @@ Rng = np.random.Generator
 _MARGIN = 8
 #: Elastic displacements are drawn on a grid of this many points along each axis, 0 on its faces.
 _KNOTS = 6
+#: A motion that is none.
+_STILL = np.eye(3, 4)
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,44 @@ class Warp:
     """How a patch of ``size`` (x, y, z) lies in its case.
 
     ``matrix`` (3, 3) maps offsets from the patch's centre to offsets in the case; ``bend`` (3, k, k, k)
-    adds displacements in voxels of the patch, interpolated between its knots.
+    adds displacements in voxels of the patch, interpolated between its knots. ``motions`` (c, 3, 4) move each
+    sequence, but not the label, by a rotation about the patch's centre and a shift, in voxels of the case.
     """
 
     size: tuple[int, ...]
     matrix: npt.NDArray[np.float64]
     bend: npt.NDArray[np.float32] | None = None
+    motions: npt.NDArray[np.float64] | None = None
 
     @property
     def is_straight(self) -> bool:
         """Return whether the patch is a plain crop."""
-        return self.bend is None and bool(np.array_equal(self.matrix, np.eye(3)))
+        is_moved = self.bend is not None or self.motions is not None
+        return not is_moved and bool(np.array_equal(self.matrix, np.eye(3)))
+
+    @property
+    def reach(self) -> npt.NDArray[np.float64]:
+        """Return how far from its centre the patch extends along each axis of the case, in voxels."""
+        half = np.array(self.size) / 2 + (0.0 if self.bend is None else float(np.abs(self.bend).max()))
+        moves = [_STILL] if self.motions is None else self.motions
+        each = [np.abs(move[:, :3] @ self.matrix) @ half + np.abs(move[:, 3]) for move in moves]
+        return np.asarray(np.max(each, axis=0))
 
 
-def draw_warp(rng: Rng, settings: AugmentSettings, size: tuple[int, ...]) -> Warp:
-    """Return a random rotation and scaling, bending, or none; slices (z size 1) stay in their plane."""
+def draw_warp(
+    rng: Rng, settings: AugmentSettings, size: tuple[int, ...], modalities: tuple[Modality, ...] = ()
+) -> Warp:
+    """Return a random rotation and scaling, bending, misregistration of ``modalities``, or none.
+
+    Slices (z size 1) stay in their plane.
+    """
     is_turned, is_bent = rng.random() < settings.affine, rng.random() < settings.elastic
     matrix = _draw_matrix(rng, settings, size) if is_turned else np.eye(3)
-    return Warp(size, matrix, _draw_bend(rng, settings, size) if is_bent else None)
+    bend = _draw_bend(rng, settings, size) if is_bent else None
+    is_misregistered = len(modalities) > 1 and settings.misregister and rng.random() < settings.misregister
+    return Warp(
+        size, matrix, bend, _draw_motions(rng, settings, size, modalities) if is_misregistered else None
+    )
 
 
 def _draw_bend(rng: Rng, settings: AugmentSettings, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -67,6 +90,25 @@ def _draw_matrix(rng: Rng, settings: AugmentSettings, size: tuple[int, ...]) -> 
     return np.asarray(_rotation(angles) / scale)
 
 
+def _draw_motions(
+    rng: Rng, settings: AugmentSettings, size: tuple[int, ...], modalities: tuple[Modality, ...]
+) -> npt.NDArray[np.float64]:
+    """Return (c, 3, 4): a shift and a rotation, of any direction, of each sequence but the leading one."""
+    leader = modalities.index(Modality.T1C) if Modality.T1C in modalities else 0
+    plane = np.array([1.0, 1, 0]) if size[2] == 1 else np.ones(3)
+    motions = np.stack([_STILL] * len(modalities))
+    for index in set(range(len(modalities))) - {leader}:
+        shift, turn = _direction(rng, plane), _direction(rng, 1 - plane if size[2] == 1 else plane)
+        motions[index, :, 3] = shift * rng.uniform(0, settings.misregister_voxels)
+        motions[index, :, :3] = _rotation(np.radians(turn * rng.uniform(0, settings.misregister_degrees)))
+    return motions
+
+
+def _direction(rng: Rng, axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    drawn = rng.normal(size=3) * axes
+    return np.asarray(drawn / np.linalg.norm(drawn))
+
+
 def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -79,9 +121,7 @@ def sample_patch(
     image: npt.NDArray[np.float16], label: npt.NDArray[np.uint8], centre: npt.NDArray[np.int16], warp: Warp
 ) -> tuple[Tensor, Tensor]:
     """Return (image (c, *size), label (*size)) around ``centre``; 0 outside the case."""
-    far = 0.0 if warp.bend is None else float(np.abs(warp.bend).max())
-    reach = np.abs(warp.matrix) @ (np.array(warp.size) / 2 + far)
-    wide = np.array(warp.size) if warp.is_straight else (2 * np.ceil(reach)).astype(int) + 2
+    wide = np.array(warp.size) if warp.is_straight else (2 * np.ceil(warp.reach)).astype(int) + 2
     wide = np.where(np.array(warp.size) == 1, 1, wide)
     start = centre.astype(int) - wide // 2
     if warp.is_straight:  # stay near the brain where it is large enough
@@ -93,7 +133,14 @@ def sample_patch(
     if warp.is_straight:
         return crop.float(), mask  # NumPy converts five times slower
     places = _places(warp, wide)
-    return _interpolated(crop, places), _nearest(mask, places)
+    if warp.motions is None:
+        return _interpolated(crop, places), _nearest(mask, places)
+    each = [crop[i : i + 1] for i in range(len(crop))]
+    moved = [
+        _interpolated(channel, _moved(places, move, wide))
+        for channel, move in zip(each, warp.motions, strict=True)
+    ]
+    return torch.cat(moved), _nearest(mask, places)
 
 
 def _crop(
@@ -118,6 +165,16 @@ def _places(warp: Warp, wide: npt.NDArray[np.int_]) -> Tensor:
         knots = torch.tensordot(matrix[..., 0, 0, 0], torch.from_numpy(warp.bend), dims=1)[None]
         places += functional.interpolate(knots, size=warp.size, mode="trilinear", align_corners=True)[0]
     return places
+
+
+def _moved(places: Tensor, motion: npt.NDArray[np.float64], wide: npt.NDArray[np.int_]) -> Tensor:
+    """Return ``places`` (3, *size) after a rotation about the middle of ``wide`` voxels and a shift."""
+    if np.array_equal(motion, _STILL):
+        return places
+    middle = torch.from_numpy((wide - 1) / 2).float()
+    turn, shift = (torch.from_numpy(part).float() for part in (motion[:, :3], motion[:, 3]))
+    fixed = middle - turn @ middle + shift
+    return torch.as_tensor(torch.tensordot(turn, places, dims=1).add_(fixed[:, None, None, None]))
 
 
 def _interpolated(crop: Tensor, places: Tensor) -> Tensor:
