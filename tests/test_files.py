@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import stat
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg import files
+from gliomaseg import files, locks
 from gliomaseg.errors import OutputError
 
 
@@ -27,13 +26,6 @@ def fail(number: int) -> object:
         raise OSError(number, os.strerror(number))
 
     return raise_it
-
-
-def dead_process() -> int:
-    """Return the number of a process that has ended."""
-    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
-        process.wait()
-    return process.pid
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
@@ -68,9 +60,7 @@ def test_a_crash_inside_the_block_leaves_the_old_file_and_no_draft(
 def test_the_draft_lies_hidden_beside_the_target(tmp_path: Path) -> None:
     with files.open_atomic(tmp_path / "x.json") as stream:
         (draft,) = names(tmp_path)
-        assert draft.startswith(files.draft_prefix())
         assert draft.startswith(".tmp-")
-        assert str(os.getpid()) in draft
         stream.write(b"1")
     assert names(tmp_path) == ["x.json"]
 
@@ -81,8 +71,8 @@ def test_the_draft_lies_hidden_beside_the_target(tmp_path: Path) -> None:
         ("os.fsync", errno.ENOSPC, "E-DISK"),
         ("os.fsync", errno.EDQUOT, "E-DISK"),
         ("os.fsync", errno.EIO, "E-OUTPUT"),
-        ("tempfile.mkstemp", errno.EACCES, "E-PERM"),
-        ("tempfile.mkstemp", errno.EROFS, "E-PERM"),
+        ("tempfile.mkdtemp", errno.EACCES, "E-PERM"),
+        ("tempfile.mkdtemp", errno.EROFS, "E-PERM"),
         ("pathlib.Path.replace", errno.EPERM, "E-PERM"),
     ],
 )
@@ -169,32 +159,90 @@ def test_make_folder_refuses_before_any_work(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(OutputError, match="busy") as caught:
             files.make_folder(path)
         assert caught.value.code == "E-OUTPUT"
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", fail(errno.EACCES))
+    monkeypatch.setattr("tempfile.mkdtemp", fail(errno.EACCES))
     with pytest.raises(OutputError) as caught:
         files.make_folder(tmp_path / "locked")
     assert caught.value.code == "E-PERM"
 
 
+def make_draft(folder: Path, name: str) -> Path:
+    """Make what a killed process leaves: a draft with a lock file that nobody holds."""
+    draft = folder / name
+    (draft / "new" / "case").mkdir(parents=True)
+    (draft / "new" / "case" / "seg.nii.gz").write_bytes(b"half")
+    (draft / "lock").write_bytes(b"process 1 on node-1 since 2026-01-01 00:00:00")
+    return draft
+
+
 def test_leftovers_of_the_dead_are_removed_and_all_else_is_spared(tmp_path: Path) -> None:
-    dead, here = dead_process(), files.draft_prefix().split("-")[2]
-    gone = [f".tmp-{dead}-{here}-abc_1.gz", f".tmp-{dead}-{here}-folder", f".tmp-{dead}-old"]
-    kept = [
-        f"{files.draft_prefix()}mine.gz",
-        f".tmp-{os.getppid()}-{here}-parent.gz",
-        f".tmp-{dead}-another{here}-x.gz",
-        ".tmp-",
-        ".tmp-notes-x",
-        ".tmp-99999999999999999999-x-y",
-        f"tmp-{dead}-{here}-x",
-        "seg.nii.gz",
-    ]
-    for name in [*gone, *kept]:
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / gone[1]).unlink()
-    (tmp_path / gone[1] / "inner").mkdir(parents=True)
-    (tmp_path / gone[1] / "inner" / "seg.nii.gz").write_bytes(b"x")
+    make_draft(tmp_path, ".tmp-abcd_123")
+    (tmp_path / ".tmp-nolock11").mkdir()  # killed right after it was made
+    kept = [".tmp-", ".tmp-notes-x", ".tmp-12-node-folder", "tmp-abcd_123", ".tmp-afile123"]
+    for name in kept[:-1]:
+        make_draft(tmp_path, name)
+    (tmp_path / kept[-1]).write_bytes(b"x")
     files.clear_leftovers(tmp_path)
     assert names(tmp_path) == sorted(kept)
+
+
+def test_no_link_is_taken_for_a_draft(tmp_path: Path) -> None:
+    mine = make_draft(tmp_path / "elsewhere", ".tmp-abcd_123")
+    (mine / "before" / "case").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".tmp-abcd_124").symlink_to(mine, target_is_directory=True)
+    files.clear_leftovers(tmp_path / "out")
+    assert names(tmp_path / "out") == [".tmp-abcd_124"]
+    assert names(mine) == ["before", "lock", "new"]
+
+
+_HOLD = (
+    "import pathlib, sys; from gliomaseg import files\n"
+    "with files.open_folder(pathlib.Path(sys.argv[1])) as folder:\n"
+    "    files.write_text(folder / 'a.txt', 'new'); print('ready', flush=True); sys.stdin.read()"
+)
+
+
+def test_a_draft_of_a_living_process_is_spared_whatever_its_number_and_its_host(tmp_path: Path) -> None:
+    """As in a second container, where process 1 of a host of the same name is another process."""
+    command = [sys.executable, "-c", _HOLD, str(tmp_path / "case")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == "ready\n"
+        (draft,) = tmp_path.iterdir()
+        (draft / "lock").write_text("process 1 on node-1 since 2026-01-01 00:00:00")
+        files.clear_leftovers(tmp_path)
+        assert (draft / "new" / "case" / "a.txt").exists()
+        process.stdin.close()
+    assert process.returncode == 0
+    assert names(tmp_path) == ["case"]
+
+
+def test_where_locks_are_not_sure_no_draft_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_draft(tmp_path, ".tmp-abcd_123")
+    monkeypatch.setattr("fcntl.flock", fail(errno.ENOLCK))
+    files.clear_leftovers(tmp_path)
+    assert (tmp_path / ".tmp-abcd_123" / "new" / "case" / "seg.nii.gz").exists()
+
+
+def test_a_draft_that_another_process_takes_for_a_leftover_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making a draft and locking it another process may come by: removed, or about to be."""
+    take, tries = locks.take, []
+
+    def meddle(path: Path) -> object:
+        tries.append(path.parent.name)
+        if len(tries) == 1:
+            path.parent.rmdir()
+        return None if len(tries) == 2 else take(path)
+
+    monkeypatch.setattr(locks, "take", meddle)
+    files.write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+    assert len(set(tries)) == 3
 
 
 def test_a_killed_write_is_cleared_away_by_the_next_process(tmp_path: Path) -> None:
@@ -205,29 +253,6 @@ def test_a_killed_write_is_cleared_away_by_the_next_process(tmp_path: Path) -> N
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.txt")], check=False)
     assert [name.startswith(".tmp-") for name in names(tmp_path)] == [True]
-    files.clear_leftovers(tmp_path)
-    assert names(tmp_path) == []
-
-
-def test_a_process_of_someone_else_counts_as_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draft = tmp_path / f"{files.draft_prefix()}x"
-    draft.write_bytes(b"")
-    monkeypatch.setattr(os, "kill", fail(errno.EPERM))
-    files.clear_leftovers(tmp_path)
-    assert draft.exists()
-
-
-@pytest.mark.parametrize("machine", ["node-7.cluster.example", "", "Müller PC"])
-def test_machines_of_any_name_find_their_own_drafts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str
-) -> None:
-    monkeypatch.setattr(platform, "node", lambda: machine)
-    prefix = files.draft_prefix()
-    assert prefix.count("-") == 3
-    (tmp_path / f"{prefix}x.gz").write_bytes(b"")
-    files.clear_leftovers(tmp_path)
-    assert len(names(tmp_path)) == 1
-    monkeypatch.setattr(os, "kill", fail(errno.ESRCH))
     files.clear_leftovers(tmp_path)
     assert names(tmp_path) == []
 
@@ -322,3 +347,79 @@ def test_a_lock_that_was_removed_meanwhile_is_taken_anew(
 def test_a_disk_without_room_is_found_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"E-DISK: .* has room for"):
         files.make_folder(tmp_path / "out", room=1 << 60)
+
+
+@pytest.mark.parametrize("moment", ["aside", "there"])
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_an_interrupt_between_two_folders_puts_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, kind: type[BaseException]
+) -> None:
+    target, replace = tmp_path / "case", Path.replace
+    with files.open_folder(target) as folder:
+        files.write_text(folder / "a.txt", "old")
+
+    def interrupt(self: Path, to: Path) -> Path:
+        if self.parent.name == "new" and to == target:
+            raise kind
+        if self == target and moment == "aside":
+            replace(self, to)
+            raise kind
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises((OutputError, KeyboardInterrupt)), files.open_folder(target) as folder:
+        files.write_text(folder / "a.txt", "new")
+    assert names(tmp_path) == ["case"]
+    assert (target / "a.txt").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("kind", ["link", "broken", "second name", "pipe", "folder"])
+def test_what_is_no_lock_is_neither_followed_nor_changed(tmp_path: Path, kind: str) -> None:
+    lock, precious = tmp_path / "out" / ".lock-case", tmp_path / "precious.txt"
+    lock.parent.mkdir()
+    precious.write_text("years of work")
+    if kind == "link":
+        lock.symlink_to(precious)
+    elif kind == "broken":
+        lock.symlink_to(tmp_path / "made-through-a-link")
+    elif kind == "second name":
+        lock.hardlink_to(precious)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+    with (
+        pytest.raises(OutputError, match=r"\.lock-case.* not a lock") as caught,
+        files.claim(lock.parent / "case"),
+    ):
+        pass
+    assert "remove it" in caught.value.remedy
+    assert precious.read_text() == "years of work"
+    assert names(tmp_path) == ["out", "precious.txt"]
+    assert lock.is_symlink() or lock.exists()
+
+
+def test_a_file_that_is_called_like_a_lock_keeps_its_words(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock-case"
+    lock.write_text("mine")
+    with files.claim(tmp_path / "case"), pytest.raises(OutputError, match="another process"):  # noqa: SIM117
+        with files.claim(tmp_path / "case"):
+            pass
+    assert lock.read_text() == "mine"
+
+
+def test_the_longest_name_of_all_can_be_claimed(tmp_path: Path) -> None:
+    target = tmp_path / ("ä" * 127)
+    with files.claim(target), files.open_folder(target) as folder:
+        files.write_text(folder / "a.txt", "x")
+    assert names(tmp_path) == [target.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_of_any_bytes_are_written_and_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"patient-M\xfcller")
+    target = tmp_path / name
+    with files.claim(target), files.open_folder(target) as folder:
+        files.write_json(folder / "run.json", {"case": name})
+    assert json.loads((target / "run.json").read_text(encoding="utf-8")) == {"case": name}

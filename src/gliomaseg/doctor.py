@@ -79,8 +79,8 @@ def _memory() -> Answer:
 
 def _disk(folder: Path) -> list[Answer]:
     try:
-        with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder) as draft:
-            files.write_bytes(Path(draft) / "test", bytes(1 << 20))
+        with files.draft_folder(folder) as draft:
+            files.write_bytes(draft / "test", bytes(1 << 20))
         free = shutil.disk_usage(folder).free
     except Exception as error:  # noqa: BLE001
         coded = as_coded(error)

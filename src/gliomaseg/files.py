@@ -7,16 +7,14 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
+from gliomaseg import locks
 from gliomaseg.errors import GliomasegError, OutputError
 
 
@@ -24,25 +22,19 @@ from gliomaseg.errors import GliomasegError, OutputError
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that appears under ``path`` only when the block ends without an error.
 
-    A temporary file in the same folder is written, flushed to the disk and renamed.
+    A draft in the same folder is written, flushed to the disk and renamed.
     Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
     """
-    temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=draft_prefix(), suffix=path.suffix, dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as stream:
+        with draft_folder(path.parent) as draft, (draft / "new").open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+            stream.close()
+            (draft / "new").replace(path)
+            _sync_folder(path.parent)
     except OSError as error:
         raise output_error(error, path) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -50,131 +42,113 @@ def open_folder(target: Path) -> Iterator[Path]:
     """Give a new folder that takes the place of ``target`` only when the block ends without an error.
 
     What was there before is moved aside first, and moved back if the new folder can't take its place; a
-    kill in between leaves it to ``clear_leftovers``. Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
+    kill in between leaves that to ``clear_leftovers``. Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=draft_prefix(), dir=target.parent) as draft:
-            folder, before = Path(draft, "new", target.name), Path(draft, _BEFORE, target.name)
+        with draft_folder(target.parent) as draft:
+            folder, before = draft / "new" / target.name, draft / _BEFORE / target.name
             folder.mkdir(parents=True)
             before.parent.mkdir()
             yield folder
             if target.exists():
                 target.replace(before)
-            try:
-                folder.replace(target)
-            except OSError:
-                if not target.exists():
-                    before.replace(target)
-                raise
+            folder.replace(target)
             _sync_folder(target.parent)
     except OSError as error:
         raise output_error(error, target) from error
 
 
-#: Where a draft keeps the folder that it is about to replace.
-_BEFORE = "before"
+#: Where a draft keeps the folder that it is about to replace, and its lock.
+_BEFORE, _LOCK = "before", "lock"
+#: What a draft is called: hidden, with eight letters or digits by tempfile.
+_PREFIX = ".tmp-"
+_DRAFT = re.compile(re.escape(_PREFIX) + r"\w{8}", re.ASCII)
+
+
+@contextlib.contextmanager
+def draft_folder(parent: Path) -> Iterator[Path]:
+    """Give a hidden new folder in ``parent`` that is removed when the block ends.
+
+    A lock in it says that its process lives: a kill leaves the folder to ``clear_leftovers``.
+    """
+    draft, lock = _make_draft(parent)
+    try:
+        with lock:
+            yield draft
+    finally:
+        _remove(draft)
+
+
+def _make_draft(parent: Path) -> tuple[Path, locks.Lock]:
+    while True:
+        draft = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        with contextlib.suppress(FileNotFoundError):
+            if lock := locks.take(draft / _LOCK):
+                return draft, lock
+        # another process took it for a leftover before it was locked: make another one
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the drafts that killed processes left in ``folder``: those that nobody holds locked.
+
+    A folder that was moved aside by a process killed before it could put the new one there is put back.
+    Where locks are not sure nothing is removed.
+    """
+    for draft in folder.glob(f"{_PREFIX}*"):
+        if not _DRAFT.fullmatch(draft.name) or draft.is_symlink() or not draft.is_dir():
+            continue
+        with contextlib.suppress(OSError):  # somebody else's folder, or just removed
+            lock = locks.take(draft / _LOCK)
+            if lock is None:
+                continue
+            with lock:
+                if lock.is_sure:
+                    _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    """Remove a draft, after putting back what it holds of a folder that has no successor."""
+    with contextlib.suppress(OSError):  # what can't be put back stays in the draft
+        for before in draft.glob(f"{_BEFORE}/*"):
+            if not (draft.parent / before.name).exists():
+                before.replace(draft.parent / before.name)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def claim(target: Path) -> Iterator[None]:
     """Keep every other process from working on ``target`` during the block.
 
-    The lock is the kernel's (flock) on ``.lock-NAME`` beside the target, so that it ends with its
-    process, however that ends: a file left by a killed process is no lock. Where a file system or Windows
-    knows no such lock the block runs without: results still appear whole, at worst they are made twice.
-    Raises OutputError (E-LOCKED).
+    The lock is the file ``.lock-NAME`` beside the target. Where a file system or Windows knows no locks the
+    block runs without: results still appear whole, at worst they are made twice.
+    Raises OutputError (E-LOCKED; E-OUTPUT if that file is something else).
     """
-    path = target.with_name(f".lock-{target.name}")
+    path = _lock_of(target)
     try:
-        stream = _lock(path)
+        lock = locks.take(path)
     except OSError as error:
-        raise output_error(error, path) from error
-    if stream is None:
-        raise _locked(target, path)
-    with stream:
-        holder = f"process {os.getpid()} on {_machine()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
-            stream.truncate(0)
-            os.write(stream.fileno(), holder.encode())
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # while it is locked: nobody else can hold this very file
-                path.unlink()
+        raise output_error(error, path, remedy="remove it, or choose another folder with -o") from error
+    if lock is None:
+        raise OutputError(
+            "E-LOCKED",
+            f"{target} is being written by {locks.holder(path)}",
+            expected="one process at a time for a case",
+            remedy="wait until it has ended, then give the same command again",
+        )
+    with lock:
+        yield
 
 
-def _lock(path: Path) -> TextIO | None:
-    """Return the locked file, or None if another process holds it."""
-    while True:
-        stream = path.open("a", encoding="utf-8")
-        try:
-            if sys.platform != "win32":
-                import fcntl
-
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file_at(stream, path):
-                return stream
-        except BlockingIOError:
-            stream.close()
-            return None
-        except OSError:  # this file system has no locks
-            return stream
-        stream.close()  # its owner finished and removed it just now: try again
+def _lock_of(target: Path) -> Path:
+    """Return where the lock of ``target`` lies, also where its name is as long as a name can be."""
+    name = target.name
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return target.with_name(f".lock-{name}")
 
 
-def _is_file_at(stream: TextIO, path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    return False
-
-
-def _locked(target: Path, path: Path) -> OutputError:
-    try:
-        holder = path.read_text(encoding="utf-8") or "another process"
-    except OSError:
-        holder = "another process"
-    return OutputError(
-        "E-LOCKED",
-        f"{target} is being written by {holder}",
-        expected="one process at a time for a case",
-        remedy="wait until it has ended, then give the same command again",
-    )
-
-
-def draft_prefix() -> str:
-    """Return how the names of this process's unfinished files begin: with its number and its machine."""
-    return f".tmp-{os.getpid()}-{_machine()}-"
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Remove what killed processes of this machine left unfinished in ``folder``; others are left alone.
-
-    A folder that was moved aside by a process killed before it could put the new one there is put back.
-    """
-    for path in folder.glob(".tmp-*"):
-        match = re.fullmatch(r"\.tmp-(\d{1,9})-(?:(\w*)-)?[^-]*", path.name, re.ASCII)
-        if not match or match[2] not in (None, _machine()) or _is_alive(int(match[1])):
-            continue
-        for before in path.glob(f"{_BEFORE}/*"):
-            if not (folder / before.name).exists():
-                before.replace(folder / before.name)
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _machine() -> str:
-    return re.sub(r"\W", "", platform.node(), flags=re.ASCII)
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":  # there, os.kill would end the process instead of asking for it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+#: Bytes of a name that leave room for what goes before it (a name has 255 at most).
+_LONGEST = 240
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -184,8 +158,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    r"""Write ``text`` as UTF-8 to ``path`` whole or not at all.
+
+    Bytes of a file's name that are no UTF-8 are written as \udcXX, which JSON reads as the same name.
+    """
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, content: object) -> None:
@@ -206,7 +183,7 @@ def make_folder(path: Path, *, room: int = 0) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=draft_prefix(), dir=path):
+        with draft_folder(path):
             pass
         free = shutil.disk_usage(path).free
     except OSError as error:
@@ -221,7 +198,9 @@ def make_folder(path: Path, *, room: int = 0) -> Path:
     return path
 
 
-def output_error(error: OSError, path: Path) -> GliomasegError:
+def output_error(
+    error: OSError, path: Path, *, remedy: str = "choose another folder with -o"
+) -> GliomasegError:
     """Return the OutputError that tells in words why ``path`` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
@@ -241,14 +220,8 @@ def output_error(error: OSError, path: Path) -> GliomasegError:
         "E-OUTPUT",
         f"{path} can't be written: {error.strerror or error}",
         expected="a folder, existing or new",
-        remedy="choose another folder with -o",
+        remedy=remedy,
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ Several runs, such as the folds of one, become one network that puts out the mea
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -74,8 +73,8 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
     measured = options.get("measured", {})
     tree = trained.settings.model_dump(mode="json")
     trained.settings = parse_settings(tree | {"segment": tree["segment"] | measured.get("segment", {})})
-    with tempfile.TemporaryDirectory(prefix=files.draft_prefix(), dir=folder.parent) as temporary:
-        draft = Path(temporary) / "bundle"
+    with files.draft_folder(folder.parent) as temporary:
+        draft = temporary / "bundle"
         draft.mkdir()
         about = _about(trained, options.get("name") or members[0].folder.resolve().name)
         about |= {"averaged_with": [other.name for other in others]} if others else {}
