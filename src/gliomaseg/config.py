@@ -144,6 +144,8 @@ class TrainingSettings(_Section):
     """Length of the training; the learning rate falls to 0 over it."""
     hours: float | None = Field(None, gt=0)
     """If given, stop after this time of training; the learning rate falls to 0 over it."""
+    pause_at: int | None = Field(None, ge=1)
+    """Pause after this step, with a checkpoint: the same run goes on without it, or with a later one."""
     schedule: Literal["poly", "cosine", "trapezoid", "plateau"] = "poly"
     """How the learning rate falls; plateau halves it after every ``patience`` validations without gain."""
     decay_share: Fraction = 0.2
@@ -174,6 +176,8 @@ class TrainingSettings(_Section):
     """Number of folds into which the patients are split."""
     fold: int | None = 0
     """The fold held out for validation; null trains on every case."""
+    held_out: tuple[str, ...] | None = None
+    """If given, the patients held out, instead of a fold: for folds that stay when patients are added."""
     fractions: tuple[Fraction, Fraction, Fraction] | None = None
     """If given, shares of patients for training, validation and a test set, instead of folds."""
     validate_minutes: float = Field(15.0, gt=0)

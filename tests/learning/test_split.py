@@ -10,7 +10,7 @@ from gliomaseg.config import TrainingSettings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.learning.cache import PreparedCase
-from gliomaseg.learning.split import split_by_patient
+from gliomaseg.learning.split import Split, check_split, split_by_patient
 
 
 def made_up(names: list[str], et: list[int] | None = None) -> list[PreparedCase]:
@@ -80,6 +80,36 @@ class TestSplit:
     def test_timepoints_do_not_count_as_patients(self) -> None:
         with pytest.raises(TrainingError, match="1 patients"):
             split_by_patient(made_up([f"BraTS-GLI-00001-{n:03}" for n in range(9)]), folds(2, 0))
+
+
+class TestHeldOut:
+    names = ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001", "BraTS-GLI-00001-000", "BraTS-GLI-00002-000")
+
+    def split(self, *held_out: str, names: tuple[str, ...] = names) -> Split:
+        return split_by_patient(made_up(list(names)), TrainingSettings(held_out=held_out))
+
+    def test_all_exams_of_the_patients_named_are_held_out(self) -> None:
+        split = self.split("BraTS-GLI-00000", "BraTS-GLI-00002")
+        assert split.validation == (*self.names[:2], self.names[3])
+        assert split.train == (self.names[2],)
+
+    def test_more_patients_are_trained_on(self) -> None:
+        names = (*self.names, "BraTS-GLI-00009-000")
+        assert self.split("BraTS-GLI-00001", names=names).validation == ("BraTS-GLI-00001-000",)
+        assert "BraTS-GLI-00009-000" in self.split("BraTS-GLI-00001", names=names).train
+
+    @pytest.mark.parametrize(
+        ("held_out", "what"),
+        [
+            (("BraTS-GLI-00007",), "BraTS-GLI-00007 is to be held out and is not there"),
+            (("BraTS-GLI-00000", "BraTS-GLI-00001", "BraTS-GLI-00002"), "all are held out"),
+        ],
+    )
+    def test_who_is_not_there_or_no_one_left(self, held_out: tuple[str, ...], what: str) -> None:
+        with pytest.raises(TrainingError, match=f"E-FEWCASES: {what}"):
+            self.split(*held_out)
+        with pytest.raises(TrainingError, match=f"E-FEWCASES: {what}"):
+            check_split([Case(name, {}) for name in self.names], TrainingSettings(held_out=held_out))
 
 
 class TestFractions:

@@ -195,6 +195,17 @@ class TestGoingOn:
         for column in ("step", "learning_rate", "dice_wt", "dice_tc", "dice_et", "final"):
             assert [row[column] for row in rows] == [row[column] for row in expected]
 
+    def test_paused_and_resumed_is_as_never_paused(
+        self, tmp_path: Path, start: Train, whole: Path, tiny
+    ) -> None:
+        for pause in (3, 4, 4):
+            start(tmp_path, tiny(f"training.pause_at={pause}"))
+            assert checkpoint(tmp_path)[1] == pause
+            assert not any(row["final"] or row["dice_wt"] for row in log(tmp_path))
+        start(tmp_path, tiny("training.pause_at=99"))
+        assert same(tmp_path, whole)
+        assert log(tmp_path)[-1]["final"] == "1"
+
     def test_slices_too(self, tmp_path: Path, start: Train, tiny) -> None:
         settings = tiny("training.steps=4", preset="unet2d")
         start(tmp_path / "whole", settings)

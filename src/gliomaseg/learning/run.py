@@ -40,7 +40,7 @@ class State(Protocol):
 #: Settings that a run may go on with after a change: how long it trains, and how it is watched.
 _MAY_CHANGE = frozenset(
     f"training.{name}"
-    for name in ("steps", "hours", "workers", "validate_minutes", "checkpoint_minutes", "track")
+    for name in ("steps", "hours", "pause_at", "workers", "validate_minutes", "checkpoint_minutes", "track")
 )
 
 

@@ -23,11 +23,12 @@ class Split:
 
 
 def split_by_patient(cases: Sequence[PreparedCase], settings: TrainingSettings) -> Split:
-    """Return the split that ``training.fractions``, or else ``folds`` and ``fold``, ask for.
+    """Return the split that ``training.held_out``, ``fractions``, or else ``folds`` and ``fold``, ask for.
 
-    Patients are sorted by their volume of enhancing tumour and dealt out like cards, each round in random
-    order, so that every part has its share of each size. Always the same for the same patients.
-    Raises TrainingError (E-FEWCASES) when a part would be empty.
+    Folds and fractions: patients are sorted by their volume of enhancing tumour and dealt out like cards,
+    each round in random order, so that every part has its share of each size. Always the same for the same
+    patients, another one as soon as there is one more; ``held_out`` stays.
+    Raises TrainingError (E-FEWCASES) when a part would be empty, or a patient held out is not there.
     """
     et: dict[str, int] = {}
     for case in cases:
@@ -37,17 +38,31 @@ def split_by_patient(cases: Sequence[PreparedCase], settings: TrainingSettings) 
 
 
 def check_split(cases: Sequence[Case], settings: TrainingSettings) -> None:
-    """Raise TrainingError (E-FEWCASES) when a part would be empty, whatever the tumours are like."""
+    """Raise TrainingError (E-FEWCASES) as ``split_by_patient`` does, whatever the tumours are like."""
     _deal(sorted({case.patient for case in cases}), settings)
 
 
 def _deal(ranked: list[str], settings: TrainingSettings) -> list[set[str]]:
+    if settings.held_out is not None:
+        return _without(ranked, settings.held_out)
     if settings.fractions:
         return _by_fractions(ranked, settings.fractions)
     if settings.fold is None:
         return [set(ranked), set(), set()]
     held_out = _fold(ranked, settings.folds, settings.fold)
     return [set(ranked) - held_out, held_out, set()]
+
+
+def _without(ranked: list[str], held_out: tuple[str, ...]) -> list[set[str]]:
+    unknown, rest = sorted(set(held_out) - set(ranked)), set(ranked) - set(held_out)
+    if unknown or not rest:
+        raise TrainingError(
+            "E-FEWCASES",
+            f"patient {unknown[0]} is to be held out and is not there" if unknown else "all are held out",
+            expected=f"some of the {len(ranked)} patients in the data, such as {ranked[0]}",
+            remedy="correct --set training.held_out=[...]; one name is enough for all exams of a patient",
+        )
+    return [rest, set(held_out), set()]
 
 
 def _fold(ranked: list[str], folds: int, fold: int) -> set[str]:

@@ -57,6 +57,12 @@ class State:
         return self.done == 1 or is_at_end(self.settings.training, self.history)
 
     @property
+    def is_paused(self) -> bool:
+        """Return whether the training is to be left here, to go on later."""
+        pause = self.settings.training.pause_at
+        return pause is not None and self.step >= pause and not self.is_over
+
+    @property
     def loss(self) -> float:
         """Return the mean loss of the last steps, counted from where the training was resumed."""
         return sum(self.losses) / len(self.losses) if self.losses else math.nan

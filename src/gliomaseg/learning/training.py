@@ -165,7 +165,8 @@ def _loop(
                 _save(run, state)
         if state.losses and not state.stop:
             state.log()
-        if held_out and not state.stop and not state.history.is_final_at(state.step):
+        is_left = state.stop or state.is_paused
+        if held_out and not is_left and not state.history.is_final_at(state.step):
             _score(run, state, held_out, _watch(stop, state, progress))
         _save(run, state)
         _show(run, state)
@@ -176,7 +177,7 @@ def _loop(
 def _goes_on(state: State, stop: threading.Event) -> bool:
     """Return whether there is a step to do, the same in every process."""
     state.stop = bool(greatest_of_all(state.accelerator, float(stop.is_set())))
-    return not (state.stop or state.is_over)
+    return not (state.stop or state.is_over or state.is_paused)
 
 
 def _step(state: State, batch: Batch, loss_of: Loss, patches: PatchDataset) -> None:
