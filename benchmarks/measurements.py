@@ -4,7 +4,7 @@
 
 Bodies are turned at random and shifted by part of a voxel; RANO lines are compared with the axes of the
 ellipse in which the axial plane cuts an ellipsoid. The real cases give the seconds and
-the spread of the midline.
+the spread of the symmetry plane.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 from gliomaseg.results.diameters import find_diameters
 from gliomaseg.results.measure import measure
-from gliomaseg.results.midline import find_midline
 from gliomaseg.results.planes import turned_to_ras
 from gliomaseg.results.shape import longest_mm, sphericity, surface_mm2
+from gliomaseg.results.symmetry import find_symmetry_plane
 
 ROOT = Path(__file__).parents[1]
 SHAPES = runpy.run_path(str(ROOT / "tests" / "results" / "bodies.py"))
@@ -86,14 +86,14 @@ def body_rows() -> list[str]:
 
 
 def real_lines(data: Path) -> list[str]:
-    """Return what real cases tell: seconds, midlines, ranges."""
+    """Return what real cases tell: seconds, symmetry planes, ranges."""
     cases = [case for case in find_cases(data) if case.reference]
     seconds, middles = [], []
     for case in cases:
         images = read_case(case, (Modality.T1C,))
         reference = read_labels(case.reference, case.scheme)
         image, affine = turned_to_ras(images.array[0], images.grid)
-        plane = find_midline(image, affine)
+        plane = find_symmetry_plane(image, affine)
         centre = affine[:3, :3] @ (np.array(image.shape) / 2) + affine[:3, 3]
         middles.append(plane.offset + plane.slopes[0] * centre[1] + plane.slopes[1] * centre[2])
         started = time.perf_counter()
@@ -102,8 +102,8 @@ def real_lines(data: Path) -> list[str]:
     return [
         f"- All measurements of a case take {statistics.median(seconds):.2f} s (median of {len(cases)} real "
         f"cases, {max(seconds):.2f} s at most) on {os.cpu_count()} cores, {load()}.",
-        f"- {len(cases)} BraTS cases, all registered to one template: the estimated midline at the middle of "
-        f"the image is the same within {statistics.stdev(middles):.1f} mm (standard deviation; "
+        f"- {len(cases)} BraTS cases, all registered to one template: the brain mask's symmetry plane at "
+        f"the middle of the image is the same within {statistics.stdev(middles):.1f} mm (standard deviation; "
         f"{min(middles):.1f} to {max(middles):.1f} mm).",
     ]
 

@@ -16,6 +16,7 @@ from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.stored import read_report
+from gliomaseg.results.symmetry import Side
 
 MOST_BYTES = 12_000_000
 
@@ -37,6 +38,22 @@ def test_it_says_what_a_reader_needs(report: Report) -> None:
     assert f"{sizes['regions'][0]['volume_ml']:.1f} ml" in text
     lesion = sizes["rano"]["lesions"][0]
     assert f"{lesion['longest_mm']:.1f} × {lesion['perpendicular_mm']:.1f} mm" in text
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [
+        (7.0, "patient's left 7 % beyond the mask's symmetry plane"),
+        (62.0, "both sides 62 % right and 38 % left of the mask's symmetry plane"),
+    ],
+)
+def test_the_side_is_that_of_the_mask_and_no_midline_is_named(
+    report: Report, right: float, words: str
+) -> None:
+    sizes = report.about["measurements"] | {"side": Side(right, 100 - right, True).as_dict()}
+    text = " ".join(Page(case_page(replace(report, about={**report.about, "measurements": sizes}))).words)
+    assert words in " ".join(text.split())
+    assert "midline" not in text
 
 
 def test_nothing_is_asked_of_the_network_and_nothing_from_outside_is_markup(exam: Exam) -> None:

@@ -103,15 +103,21 @@ def _key_numbers(about: Mapping[str, Any]) -> str:
         cells.append(("RANO", "not measurable", "no lesion of 10 × 10 mm"))
     side = sizes["side"]
     if side:
-        shares = f"{side['right_percent']:.0f} % right, {side['left_percent']:.0f} % left"
-        cross = ", crosses the midline" if side["crosses_midline"] else ""
         where = {"both": "both sides"}.get(side["side"], f"patient's {side['side']}")
-        cells.append(("Side", where, shares + cross))
+        cells.append(("Side", where, _shares(side)))
     tiles = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(more)}</small></dd></div>"
         for name, value, more in cells
     )
     return f'<dl class="key" aria-label="Key numbers">{tiles}</dl>'
+
+
+def _shares(side: Mapping[str, Any]) -> str:
+    """Return how much lies where, by the brain mask alone: no midline was measured."""
+    right, left = side["right_percent"], side["left_percent"]
+    if side["side"] == "both":
+        return f"{right:.0f} % right and {left:.0f} % left of the mask's symmetry plane"
+    return f"{min(right, left):.0f} % beyond the mask's symmetry plane"
 
 
 def _pictures(report: Report) -> str:

@@ -26,9 +26,9 @@ from gliomaseg.results.measurements import (
     Shape,
     TissueSize,
 )
-from gliomaseg.results.midline import Side, find_midline, find_side
 from gliomaseg.results.planes import turned_to_ras
 from gliomaseg.results.shape import longest_mm, sphericity, surface_mm2
+from gliomaseg.results.symmetry import Side, find_side, find_symmetry_plane
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]
@@ -55,7 +55,7 @@ def measure(
 ) -> Measurements:
     """Measure a label map, (x, y, z); zeros and empty lists where there is no tumour.
 
-    ``images`` (skull-stripped: 0 outside) give the midline and the volume of the brain. ``certainty``
+    ``images`` (skull-stripped: 0 outside) give the side and the volume of the brain. ``certainty``
     is how sure the model is of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
     enhancing tumour surrounds; otherwise they stay in enhancing voxels. A resection cavity is never
     crossed. Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
@@ -193,10 +193,10 @@ def _locate(crop: _Crop, lesions: Counted, images: Volume | None) -> tuple[Side 
     brain_ml = float(np.count_nonzero(brain) * images.grid.voxel_ml)
     if not BRAIN_ML[0] <= brain_ml <= BRAIN_ML[1]:
         return None, None
-    midline = find_midline(turned_to_ras(brain, images.grid)[0], crop.image_affine)
-    if midline is None or not lesions.any():
+    plane = find_symmetry_plane(turned_to_ras(brain, images.grid)[0], crop.image_affine)
+    if plane is None or not lesions.any():
         return None, brain_ml
-    right = midline.right_of(crop.affine, np.nonzero(lesions))
+    right = plane.right_of(crop.affine, np.nonzero(lesions))
     return find_side(right, lesions[lesions > 0], crop.voxel_ml), brain_ml
 
 

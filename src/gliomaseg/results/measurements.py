@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region, Tissue
 from gliomaseg.results.diameters import Diameters
-from gliomaseg.results.midline import Side
+from gliomaseg.results.symmetry import Side
 
 SCHEMA_VERSION = 3
 
@@ -155,7 +155,7 @@ class Measurements:
                 "targets": [self.lesions.index(lesion) + 1 for lesion in self.targets],
                 "lesions": [lesion.as_dict(number) for number, lesion in enumerate(self.lesions, start=1)],
             },
-            "side": asdict(self.side) | {"side": self.side.name} if self.side else None,
+            "side": self.side.as_dict() if self.side else None,
         }
 
     def as_row(self) -> dict[str, object]:
@@ -179,7 +179,7 @@ class Measurements:
             "side": self.side.name if self.side else None,
             "right_percent": self.side.right_percent if self.side else None,
             "left_percent": self.side.left_percent if self.side else None,
-            "crosses_midline": self.side.crosses_midline if self.side else None,
+            "crosses_symmetry_plane": self.side.crosses_symmetry_plane if self.side else None,
             "brain_volume_ml": self.brain_ml,
             "least_lesion_ml": self.least_lesion_ml,
         }

@@ -108,8 +108,10 @@ def _parts(sizes: Measurements) -> list[str]:
             f"The whole tumour is in {lesions} separate parts; "
             f"experts outlined at most {EXPERT_LESIONS} in 51 cases."
         )
-    if sizes.side and sizes.side.name == "both" and not sizes.side.crosses_midline:
-        reasons.append("There is tumour on both sides, and no lesion joins them.")
+    if sizes.side and sizes.side.name == "both" and not sizes.side.crosses_symmetry_plane:
+        reasons.append(
+            "There is tumour on both sides of the brain mask's symmetry plane, and no lesion crosses it."
+        )
     return reasons
 
 

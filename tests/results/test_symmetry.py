@@ -10,7 +10,7 @@ from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Tissue
 from gliomaseg.results.measure import measure
-from gliomaseg.results.midline import find_midline
+from gliomaseg.results.symmetry import Side, find_symmetry_plane
 
 OEDEMA = BRATS2021.values[Tissue.OEDEMA]
 
@@ -27,11 +27,11 @@ def head(tilt_degrees: float = 0, shift: float = 0) -> tuple[Volume, np.ndarray]
 
 
 @pytest.mark.parametrize("tilt", [0, 8, -15])
-def test_the_midline_follows_a_turned_brain(tilt: float) -> None:
+def test_the_plane_follows_a_turned_brain(tilt: float) -> None:
     images, x = head(tilt, shift=7)
-    midline = find_midline(images.array[0], images.grid.affine)
-    assert midline is not None
-    distance = midline.right_of(images.grid.affine, np.nonzero(images.array[0]))
+    plane = find_symmetry_plane(images.array[0], images.grid.affine)
+    assert plane is not None
+    distance = plane.right_of(images.grid.affine, np.nonzero(images.array[0]))
     assert np.abs(distance - x[images.array[0] > 0]).max() < 1.5
 
 
@@ -44,8 +44,14 @@ def test_right_left_and_both() -> None:
         labels = np.where(mask, OEDEMA, 0).astype(np.uint8)
         side = measure(Segmentation(labels, images.grid, BRATS2021), images=images).side
         assert side is not None
-        assert (side.name, side.crosses_midline) == (name, crosses)
+        assert (side.name, side.crosses_symmetry_plane) == (name, crosses)
         assert side.right_percent + side.left_percent == pytest.approx(100)
+
+
+def test_nine_tenths_on_one_side_is_that_side() -> None:
+    """Mass effect alone puts some of a tumour beyond the plane: 93 % left is left."""
+    percents = {50.0: "both", 89.9: "both", 90.0: "right", 100.0: "right", 10.1: "both", 7.0: "left"}
+    assert {right: Side(right, 100 - right, True).name for right in percents} == percents
 
 
 def test_an_image_that_is_no_brain_has_no_side() -> None:
@@ -56,7 +62,7 @@ def test_an_image_that_is_no_brain_has_no_side() -> None:
     sizes = measure(Segmentation(labels, images.grid, BRATS2021), images=full)
     assert sizes.side is None
     assert sizes.brain_ml is None
-    assert find_midline(np.zeros((20, 20, 20)), np.eye(4)) is None
+    assert find_symmetry_plane(np.zeros((20, 20, 20)), np.eye(4)) is None
 
 
 def test_the_phantoms_tumour_is_on_its_right(phantom: Phantom) -> None:

@@ -1,20 +1,22 @@
 """On which side of the brain a tumour lies, as the patient's left and right. Ignorant of files.
 
-The midline is the plane in which a skull-stripped brain mirrors itself best: an estimate, good to some
-millimetres, that needs no atlas. Mass effect bends the falx, not this plane.
+Sides are those of the plane in which the mask of a skull-stripped brain mirrors itself best. That is no
+midline: a tumour that pushes the falx reaches beyond this plane without crossing the falx.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-#: A tumour crosses the midline when this much of one lesion lies farther than this from it, on both sides.
+#: From this share on, in percent, a tumour lies on one side: mass effect alone puts some beyond the plane.
+ONE_SIDE_PERCENT = 90
+#: A lesion crosses the plane when this much of it lies farther than this from it, on both sides.
 CROSSING_MM, CROSSING_ML = 5.0, 0.5
 _STEP_MM = 5.0  # the brain is looked at in voxels of about this size
 _LEAST_VOXELS = 1000
@@ -24,22 +26,26 @@ _SEARCH = ((10.0, 0.12), (5.0, 0.06), (2.5, 0.03), (1.2, 0.015), (0.6, 0.007))
 
 @dataclass(frozen=True)
 class Side:
-    """Percent of the whole tumour in each hemisphere, and whether a lesion reaches across the midline."""
+    """Percent of the whole tumour on each side of the plane, and whether a lesion lies on both."""
 
     right_percent: float
     left_percent: float
-    crosses_midline: bool
+    crosses_symmetry_plane: bool
 
     @property
     def name(self) -> str:
-        """Return ``right``, ``left`` or ``both``: one hemisphere holds 95 % or more, or none does."""
-        if max(self.right_percent, self.left_percent) < 95:
+        """Return ``right`` or ``left`` where one side holds 90 % or more, else ``both``."""
+        if max(self.right_percent, self.left_percent) < ONE_SIDE_PERCENT:
             return "both"
         return "right" if self.right_percent > self.left_percent else "left"
 
+    def as_dict(self) -> dict[str, object]:
+        """Return the name and the numbers as plain values, for JSON."""
+        return {**asdict(self), "side": self.name}
+
 
 @dataclass(frozen=True)
-class Midline:
+class SymmetryPlane:
     """The plane ``x = offset + slopes . (y, z)`` in RAS+ millimetres."""
 
     offset: float
@@ -53,10 +59,10 @@ class Midline:
         return np.asarray(x * voxels[0] + y * voxels[1] + z * voxels[2] + first)
 
 
-def find_midline(image: npt.NDArray[np.generic], affine: Floats) -> Midline | None:
-    """Return the midline of a brain, 0 outside, with RAS axes and ``affine``; None if it can't be told.
+def find_symmetry_plane(image: npt.NDArray[np.generic], affine: Floats) -> SymmetryPlane | None:
+    """Return the symmetry plane of a brain, 0 outside, with RAS axes and ``affine``; None if unknown.
 
-    It can't when the brain reaches both sides of the image, as one that is not skull-stripped may, or is
+    It is unknown when the brain reaches both sides of the image, as one that is not skull-stripped may, or is
     too small.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
@@ -80,7 +86,7 @@ def find_midline(image: npt.NDArray[np.generic], affine: Floats) -> Midline | No
 
     offset, slope_y, slope_z = _climb(mirrored).tolist()
     across = float(middle[0]) + offset - slope_y * float(middle[1]) - slope_z * float(middle[2])
-    return Midline(across, (slope_y, slope_z))
+    return SymmetryPlane(across, (slope_y, slope_z))
 
 
 def _climb(score: Callable[[Floats], int]) -> Floats:
@@ -99,7 +105,7 @@ def _climb(score: Callable[[Floats], int]) -> Floats:
 
 
 def find_side(right: Floats, lesions: npt.NDArray[np.integer], voxel_ml: float) -> Side:
-    """Return the side of the tumour: of each voxel its mm to the right of the midline, and its lesion."""
+    """Return the side of the tumour: of each voxel its mm to the right of the plane, and its lesion."""
     percent = 100 * float(np.mean(right >= 0))
     across = [
         np.bincount(lesions[side > CROSSING_MM], minlength=lesions.max() + 1) for side in (right, -right)
