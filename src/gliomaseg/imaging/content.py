@@ -17,8 +17,8 @@ import numpy.typing as npt
 from gliomaseg.errors import CaseError, GliomasegError, Note
 from gliomaseg.imaging.align import alignment, groups
 from gliomaseg.imaging.appearance import likeness, pair_features, similarity
-from gliomaseg.imaging.coverage import cover
-from gliomaseg.imaging.volume import Grid, Segmentation, Volume, filled_box
+from gliomaseg.imaging.coverage import cover, edge_notes
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.imaging.wrapped import is_wrapped
 from gliomaseg.labels import Modality, Region
 
@@ -38,9 +38,6 @@ _UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, {4: 0.6, 3: 1.0, 2: 2.0}
 #: Least ratio of ``alignment`` by which all four hang together: real at least 1.39. And with fewer, which
 #: have less to lean on: docs/content-checks.md has the pairs.
 _LEAST_ALIGNED, _LEAST_OF_FEW = 1.15, 0.95
-#: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0. And, where 0
-#: follows that was never measured, of the brain's own last plane, per mm that it is thick: real at most 396.
-_EDGE_MM2, _FLAT_MM2 = 200.0, 800.0
 #: Least part of a reference that lies in the brain: real at least 0.998.
 _LEAST_INSIDE = 0.9
 #: How much darker (in quartile distances) T2 and FLAIR are in a reference than in its mirror image before it
@@ -74,7 +71,7 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     if len(volume.channels) > 1:
         notes += _forced(lambda: _check_order(look, volume.channels), force)
         notes += _forced(lambda: _check_places(look, volume.channels), force)
-    return replace(covered, notes=(*covered.notes, *notes, *_edge_notes(volume, case_id)))
+    return replace(covered, notes=(*covered.notes, *notes, *edge_notes(volume, case_id)))
 
 
 def check_reference_content(
@@ -110,7 +107,7 @@ def _forced(check: Callable[[], list[Note]], force: bool) -> list[Note]:
 def _check_side(volume: Volume, look: _Look, mask: npt.NDArray[np.bool_]) -> list[Note]:
     for axis, gain in enumerate(_mirror_gains(volume, look, mask)):
         if gain > _DARKER:
-            direction = ("left-right", "front-back", "top-bottom")[_world_axis(volume.grid, axis)]
+            direction = ("left-right", "front-back", "top-bottom")[volume.grid.world_axis(axis)]
             raise CaseError(
                 "E-FLIP",
                 f"the reference of case {look.case_id} seems to be mirrored {direction}: T2 and FLAIR are "
@@ -257,34 +254,6 @@ def _check_places(look: _Look, names: Sequence[str]) -> list[Note]:
         what = f"case {look.case_id}: {whole} not to lie on the other sequences (ratio {ratio:.2f})"
         notes.append(Note("W-ALIGN", what, "look at it in a viewer, and register it if that is so"))
     return notes
-
-
-def _edge_notes(volume: Volume, case_id: str) -> list[Note]:
-    """Return a note when the brain ends in a plane, but below: many BraTS images end there."""
-    faces = []
-    for axis, whole in enumerate(filled_box(*volume.array) or ()):
-        others = [a for a in range(3) if a != axis]
-        area = volume.grid.spacing[others[0]] * volume.grid.spacing[others[1]]
-        flat = _FLAT_MM2 * max(1.0, volume.grid.spacing[axis])
-        world = _world_axis(volume.grid, axis)
-        upward = volume.grid.affine[world, axis] > 0
-        for place, end in ((whole.start, 0), (whole.stop - 1, volume.grid.shape[axis] - 1)):
-            is_upper = (place == whole.stop - 1) == upward
-            if world == 2 and not is_upper:
-                continue
-            index = tuple(place if a == axis else slice(None) for a in range(3))
-            plane = volume.array[(slice(None), *index)].any(axis=0)
-            if np.count_nonzero(plane) * area > (_EDGE_MM2 if place == end else flat):
-                side = (("left", "right"), ("back", "front"), ("bottom", "top"))[world]
-                faces.append(side[int(is_upper)])
-    if not faces:
-        return []
-    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of what was measured"
-    return [Note("W-EDGE", what, "what lies beyond is not known")]
-
-
-def _world_axis(grid: Grid, axis: int) -> int:
-    return int(np.argmax(np.abs(grid.affine[:3, axis])))
 
 
 def _mirror_gains(volume: Volume, look: _Look, mask: npt.NDArray[np.bool_]) -> list[float]:

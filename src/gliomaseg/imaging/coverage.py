@@ -1,4 +1,4 @@
-"""Sequences whose field of view ends within the brain: what registration put there is taken out, and told.
+"""A field of view that ends within the brain: what registration put there is taken out and noted.
 
 Beyond a slab of T1, say, registered images hold 0 or one dark number. A network takes that number for very
 dark tissue, and may call it tumour. Ignorant of files.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import Note
-from gliomaseg.imaging.volume import Volume
+from gliomaseg.imaging.volume import Volume, filled_box
 
 Numbers = npt.NDArray[np.generic]
 
@@ -27,6 +27,9 @@ _BEYOND, _PURE = 0.5, 4
 #: A sequence that lacks more of the brain than this is told: of 204 real ones three did (0.02, 0.07, 0.34),
 #: the others at most 0.009.
 _LACKING = 0.02
+#: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0. And, where 0
+#: follows that was never measured, of the brain's own last plane, per mm that it is thick: real at most 396.
+_EDGE_MM2, _FLAT_MM2 = 200.0, 800.0
 
 
 def cover(volume: Volume, case_id: str) -> Volume:
@@ -79,3 +82,27 @@ def _gaps(there: npt.NDArray[np.bool_], volume: Volume, case_id: str) -> list[No
             what = f"case {case_id}: {name} lacks {lacking:.0%} of the brain that the other sequences show"
             notes.append(Note("W-COVER", what, "there the model has only the others to go by: look closely"))
     return notes
+
+
+def edge_notes(volume: Volume, case_id: str) -> list[Note]:
+    """Return a note when the brain ends in a plane, but below: many BraTS images end there."""
+    faces = []
+    for axis, whole in enumerate(filled_box(*volume.array) or ()):
+        others = [a for a in range(3) if a != axis]
+        area = volume.grid.spacing[others[0]] * volume.grid.spacing[others[1]]
+        flat = _FLAT_MM2 * max(1.0, volume.grid.spacing[axis])
+        world = volume.grid.world_axis(axis)
+        upward = volume.grid.affine[world, axis] > 0
+        for place, end in ((whole.start, 0), (whole.stop - 1, volume.grid.shape[axis] - 1)):
+            is_upper = (place == whole.stop - 1) == upward
+            if world == 2 and not is_upper:
+                continue
+            index = tuple(place if a == axis else slice(None) for a in range(3))
+            plane = volume.array[(slice(None), *index)].any(axis=0)
+            if np.count_nonzero(plane) * area > (_EDGE_MM2 if place == end else flat):
+                side = (("left", "right"), ("back", "front"), ("bottom", "top"))[world]
+                faces.append(side[int(is_upper)])
+    if not faces:
+        return []
+    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of what was measured"
+    return [Note("W-EDGE", what, "what lies beyond is not known")]

@@ -42,6 +42,10 @@ class Grid:
         """Return the volume of one voxel in millilitres, from the affine's determinant."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
+    def world_axis(self, axis: int) -> int:
+        """Return which axis of space (0 right, 1 anterior, 2 superior) runs nearest to a voxel axis."""
+        return int(np.argmax(np.abs(self.affine[:3, axis])))
+
     def matches(self, other: Grid, tolerance_mm: float = 0.01) -> bool:
         """Return whether shapes are equal and every corner lies within ``tolerance_mm``."""
         if self.shape != other.shape:
