@@ -38,6 +38,8 @@ def states(outcomes: list[Outcome]) -> list[str]:
     [
         (MemoryError(), "E-MEM"),
         (RuntimeError("odd"), "E-INTERNAL"),
+        (RuntimeError("can't start new thread"), "E-LIMIT"),
+        (OSError(24, "Too many open files"), "E-LIMIT"),
         (OSError(5, "Input/output error"), "E-PERM"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from gliomaseg import __version__
+from gliomaseg.imaging.case import Case
+from gliomaseg.labels import Modality
 
 COMMAND = [sys.executable, "-m", "gliomaseg"]
 
@@ -30,6 +33,47 @@ def test_words_that_can_not_be_written_are_a_failure() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*COMMAND, "--version"], stdout=full, stderr=subprocess.DEVNULL, check=False)
     assert done.returncode != 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams are closed by a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_nowhere_and_never_a_file(tmp_path: Path, phantom_case: Case, closed: str) -> None:
+    """Without care the first file that is opened becomes stdout, and what is printed lands in a result."""
+    folder = phantom_case.images[Modality.T1N].parent
+    script = f'"$0" -m gliomaseg segment "$1" -o "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, str(folder), str(tmp_path)], capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    written = list((tmp_path / phantom_case.id).iterdir())
+    assert "seg.nii.gz" in [path.name for path in written]
+    assert not any(b"Research use only: not a medical device.\n" in path.read_bytes() for path in written)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_reader_that_has_ended_is_no_fault() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*COMMAND, "--help"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what setpriv and a deleted folder do on Linux")
+def test_without_a_home_and_in_a_folder_that_was_deleted(tmp_path: Path) -> None:
+    """An error's words leave out the folders of the user, who has none here."""
+    code = (
+        "import os, sys; os.rmdir(os.getcwd()); os.environ.pop('HOME', None)\n"
+        "import pwd; pwd.getpwuid = lambda _: {}[0]\n"  # as for a user that the system does not know
+        "sys.argv = ['gliomaseg', 'check', '/nowhere', '--json']\n"
+        "from gliomaseg.__main__ import run; run()"
+    )
+    (tmp_path / "here").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "here", capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "nowhere does not exist" in done.stdout + done.stderr
 
 
 _THREADS = """

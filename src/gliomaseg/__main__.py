@@ -19,6 +19,7 @@ def run() -> None:
     All files are closed by then, and unloading OpenVINO takes more than a tenth of a second. Where PyTorch
     was loaded the interpreter ends as usual: its readers and logs have ends of their own.
     """
+    open_streams()
     share_memory()
     try:
         main()
@@ -26,10 +27,22 @@ def run() -> None:
         if end.code:
             raise
     if "torch" not in sys.modules:
-        with contextlib.suppress(OSError):  # then the interpreter ends as usual, and tells of it
+        try:
             for stream in filter(None, (sys.stdout, sys.stderr)):
                 stream.flush()
-            os._exit(0)
+        except BrokenPipeError:  # who read it has ended, as head does: nothing to tell, and nobody to tell it
+            os._exit(1)
+        except OSError:  # then the interpreter ends as usual, and tells of it
+            return
+        os._exit(0)
+
+
+def open_streams() -> None:
+    """Lead streams that were closed (``>&-``) to nowhere: else a file opened later would get their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, "w" if number else "r", encoding="utf-8"))
 
 
 def share_memory() -> None:

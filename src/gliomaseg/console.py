@@ -26,9 +26,10 @@ RESEARCH_USE = "Research use only: not a medical device."
 
 
 def say(text: str) -> None:
-    """Write a line for a person to stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Write a line for a person to stderr; where nobody can read it any more the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def show_error(error: GliomasegError) -> None:
@@ -40,7 +41,10 @@ def show_error(error: GliomasegError) -> None:
         traceback.print_exception(error)
     if _log:
         when = time.strftime("%Y-%m-%d %H:%M:%S")
-        with contextlib.suppress(OSError), _log[0].open("a", encoding="utf-8") as stream:
+        with (
+            contextlib.suppress(OSError),
+            _log[0].open("a", encoding="utf-8", errors="backslashreplace") as stream,
+        ):
             stream.write(f"{when}\n{unplaced(''.join(traceback.format_exception(error)))}\n")
     say(str(error))
 
@@ -65,7 +69,10 @@ def unplaced(text: str) -> str:
     given = [argument.rpartition("=")[2] for argument in sys.argv[1:]]
     folders = {str(Path(name).parent) for name in given if Path(name).is_absolute()}
     program = {str(Path(__file__).parents[1]), str(Path(json.__file__).parents[1]), sys.prefix}
-    for folder in sorted(folders | program | {str(Path.cwd()), str(Path.home())}, key=len, reverse=True):
+    for place in (Path.cwd, Path.home):
+        with contextlib.suppress(OSError, RuntimeError):  # it was deleted, or the user has none
+            folders.add(str(place()))
+    for folder in sorted(folders | program, key=len, reverse=True):
         if len(folder) > 1:
             text = text.replace(folder + os.sep, "")
     return text

@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     "E-LOCKED": "another process is writing the same result",
     "E-DISK": "there is no room left on the disk",
     "E-MEM": "there is not enough memory",
+    "E-LIMIT": "the system grants no more threads, processes or open files",
     "E-MODEL": "a model bundle is missing, incomplete or damaged",
     "E-SETTING": "a setting is unknown or has an impossible value",
     "E-PRESET": "a preset is unknown",
@@ -186,6 +187,12 @@ def as_coded(error: Exception) -> GliomasegError:
         return error
     if isinstance(error, MemoryError):
         coded = GliomasegError("E-MEM", "the memory ran out", remedy="close other programs")
+    elif _is_refused(error):
+        coded = GliomasegError(
+            "E-LIMIT",
+            f"the system grants this process no more threads, processes or open files: {error}",
+            remedy="end other programs, or raise the limit (ulimit -u for threads, ulimit -n for files)",
+        )
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         coded = GliomasegError("E-DISK", f"no room left: {error}", remedy="free some space on the disk")
     elif isinstance(error, OSError):
@@ -200,3 +207,10 @@ def as_coded(error: Exception) -> GliomasegError:
         coded = GliomasegError("E-INTERNAL", what, remedy="report it, with what --debug adds")
     coded.__cause__ = error
     return coded
+
+
+def _is_refused(error: Exception) -> bool:
+    """Return whether a limit of the system was met; Python has no error of its own for threads."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)

@@ -25,7 +25,7 @@ from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
 from gliomaseg.inference.looks import look_again
-from gliomaseg.inference.machine import cores, free_memory
+from gliomaseg.inference.machine import cores, free_memory, threads
 from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
@@ -219,7 +219,7 @@ class Segmenter:
             "precision": self.engine.precision,
             "quality": self.settings.inference.quality,
             "maps": self.maps,
-            "threads": self.settings.inference.threads or cores(),
+            "threads": threads(self.settings.inference.threads) or cores(),
             "inputs": {m: self._describe_input(case, path) for m, path in inputs.items()},
             "settings": {
                 section: getattr(self.bundle.settings, section).model_dump(mode="json")

@@ -22,6 +22,7 @@ from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.rules import PROFILES
 from gliomaseg.evaluation.workers import count_workers, run_jobs
+from gliomaseg.inference.machine import cores
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., None]
@@ -223,7 +224,32 @@ def test_handed_out_jobs_are_bounded() -> None:
 
 def test_processes_are_no_more_than_pay_off() -> None:
     assert [count_workers(4, jobs) for jobs in (1, 5, 6, 1000)] == [1, 1, 2, 4]
-    assert count_workers(0, 10_000) == (os.cpu_count() or 1)
+    assert count_workers(0, 10_000) == cores()
+
+
+_DAEMON = """
+import multiprocessing
+from gliomaseg.evaluation.workers import count_workers, run_jobs
+
+
+def work() -> None:
+    print(count_workers(4, 1000), sorted(run_jobs(abs, [-1, -2], workers=count_workers(4, 1000))), flush=True)
+
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work, daemon=True)
+    process.start()
+    process.join()
+"""
+
+
+def test_in_a_daemonic_process_which_may_start_none(tmp_path: Path) -> None:
+    """Such as a worker of multiprocessing.Pool, or of a web server."""
+    (tmp_path / "script.py").write_text(_DAEMON)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "1 [1, 2]\n", done.stderr
 
 
 def _states(group: int) -> list[str]:

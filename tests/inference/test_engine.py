@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.config import InferenceSettings
-from gliomaseg.errors import ModelError
+from gliomaseg.errors import GliomasegError, ModelError
 from gliomaseg.inference import engine as engines
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.engine import Engine, load_openvino
@@ -81,6 +81,30 @@ def test_it_is_compiled_once_for_all_shapes(unet3d: Bundle, monkeypatch: pytest.
     assert compiled == ["model.xml"]
 
 
+def test_threads_may_share_an_engine() -> None:
+    """Windows of two sizes at once: each call gets what it gets alone, and none finds the network busy."""
+    engine = Engine(Bundle.load(), EXACT)
+    windows = [noise(1, 4, size, 48, 48, seed=size) for size in (32, 48, 64)]
+    alone = [engine.run(window) for window in windows]
+    with ThreadPoolExecutor(4) as pool:
+        for again in pool.map(lambda _: [engine.run(window) for window in windows], range(4)):
+            assert all(map(np.array_equal, alone, again))
+
+
+@pytest.mark.parametrize("words", ["std::bad_alloc", "[CPU] could not allocate 12 bytes", "Out of memory"])
+def test_memory_that_runs_out_is_no_fault_of_the_network(
+    hollow: Bundle, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    class Full:
+        def compile_model(self, *_: object) -> object:
+            raise RuntimeError(f"Exception from src/cpp/core.cpp:107:\n{words}\n")
+
+    monkeypatch.setattr(engines, "core", Full)
+    with pytest.raises(GliomasegError, match="E-MEM") as caught:
+        Engine(hollow, EXACT).compile()
+    assert "--max-memory" in caught.value.remedy
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_precision_as_asked(unet3d: Bundle, precision: str) -> None:
     engine = Engine(unet3d, InferenceSettings(precision=precision))
@@ -137,8 +161,9 @@ def test_a_window_that_does_not_fit(unet3d: Bundle) -> None:
 
 
 def test_a_network_that_is_none(hollow: Bundle) -> None:
-    with pytest.raises(ModelError, match=r"E-MODEL.*hollow"):
+    with pytest.raises(ModelError, match=r"E-MODEL.*hollow") as caught:
         Engine(hollow, EXACT).run(noise(1, 4, 32, 32, 32))
+    assert "install gliomaseg again" not in caught.value.remedy  # its hash was compared: it would not help
 
 
 def test_a_network_that_is_gone(hollow: Bundle, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ the job runs in this process. Ignorant of what the jobs are.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -16,6 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from gliomaseg.errors import GliomasegError
+from gliomaseg.inference.machine import cores
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -28,8 +28,9 @@ _LEAST_JOBS = 3
 
 def count_workers(wanted: int, jobs: int) -> int:
     """Return how many processes to use: ``wanted``, or with 0 all cores, but no more than pay off."""
-    cores = os.cpu_count() or 1
-    return max(1, min(wanted or cores, jobs // _LEAST_JOBS))
+    if multiprocessing.current_process().daemon:  # such a process may start none
+        return 1
+    return max(1, min(wanted or cores(), jobs // _LEAST_JOBS))
 
 
 def run_jobs(work: Callable[[Job], Done], jobs: Iterable[Job], *, workers: int) -> Iterator[Done]:

@@ -6,6 +6,7 @@ network and write to the home folder.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from functools import cached_property
@@ -17,14 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.config import InferenceSettings
-from gliomaseg.errors import ModelError
+from gliomaseg.errors import GliomasegError, ModelError
 from gliomaseg.inference.bundle import Bundle
-from gliomaseg.inference.machine import cpu_flags
+from gliomaseg.inference.machine import cpu_flags, threads
 
 Array = npt.NDArray[np.float32]
 
 #: What Linux calls the instructions that multiply 8-bit numbers; without them int8 is hardly faster.
 _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+
+#: How OpenVINO and its libraries say that no memory was left.
+_NO_MEMORY = re.compile(
+    r"bad_alloc|bad allocation|out of memory|(can'?t|could ?n[o']t) allocate", re.IGNORECASE
+)
 
 _one_core: list[Any] = []
 _lock = Lock()
@@ -94,7 +100,7 @@ class Engine:
         return {
             "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": self._settings.threads,
+            "INFERENCE_NUM_THREADS": threads(self._settings.threads),
         }
 
     @cached_property
@@ -102,7 +108,10 @@ class Engine:
         try:
             return core().compile_model(self.network, "CPU", self.options)
         except RuntimeError as error:
-            raise self._error("can't be prepared", error) from error
+            remedy = (
+                "upgrade OpenVINO (pip install -U openvino), or export the model again with gliomaseg export"
+            )
+            raise self._error("can't be prepared", error, remedy) from error
 
     def kernels(self) -> dict[str, int]:
         """Return which implementations of convolution were chosen, and for how many layers each."""
@@ -115,20 +124,31 @@ class Engine:
         return dict(found)
 
     def run(self, window: Array) -> Array:
-        """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
+        """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space).
+
+        Each call has a request of its own, so that threads may share an engine.
+        """
         self.compile()
         try:
-            outputs = self._compiled({0: window}, share_inputs=True)
+            outputs = self._compiled.create_infer_request().infer({0: window}, share_inputs=True)
         except RuntimeError as error:
-            raise self._error(f"can't run a window of {window.shape}", error) from error
-        return np.asarray(outputs[self._compiled.output(0)], dtype=np.float32)
+            remedy = "try another --precision, or report it with what --debug adds"
+            raise self._error(f"can't run a window of {window.shape}", error, remedy) from error
+        return np.asarray(outputs[0], dtype=np.float32)
 
-    def _error(self, what: str, error: RuntimeError) -> ModelError:
+    def _error(self, what: str, error: RuntimeError, remedy: str) -> GliomasegError:
+        reason = str(error).strip().splitlines()[-1]
+        if _NO_MEMORY.search(str(error)):
+            return GliomasegError(
+                "E-MEM",
+                f"the memory ran out while the network was at work: {reason}",
+                remedy="lower --max-memory: windows are then smaller; or close other programs",
+            )
         return ModelError(
             "E-MODEL",
-            f"the network of {self._bundle.name} {what}: {str(error).strip().splitlines()[-1]}",
-            expected="a network exported by gliomaseg",
-            remedy="install gliomaseg again, or export the model again",
+            f"the network of {self._bundle.name} {what}: {reason}",
+            expected="a network exported by gliomaseg, and an OpenVINO that knows it",
+            remedy=remedy,
         )
 
 

@@ -5,6 +5,7 @@ Linux tells all of it in files; elsewhere what can't be known is empty or None, 
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -12,13 +13,15 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from gliomaseg.inference import control_group
+
 #: Instructions that decide how fast a network runs, as Linux calls them.
 FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 
 
 @cache
 def _cpu_info() -> dict[str, str]:
-    text = _read("/proc/cpuinfo").partition("\n\n")[0]
+    text = control_group.read("/proc/cpuinfo").partition("\n\n")[0]
     lines = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in lines}
 
@@ -34,10 +37,19 @@ def cpu_name() -> str:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use; half a core of a container counts as one."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    share = control_group.cores()
+    count = len(os.sched_getaffinity(0))
+    return count if share is None else max(1, min(count, math.ceil(share)))
+
+
+def threads(asked: int) -> int:
+    """Return how many threads to ask of a library, 0 for its own choice: never more than there are cores."""
+    if asked:
+        return min(asked, cores())
+    return cores() if sys.platform == "linux" and control_group.cores() is not None else 0
 
 
 def has_gpu() -> bool:
@@ -47,16 +59,11 @@ def has_gpu() -> bool:
 
 def free_memory() -> int | None:
     """Return how many bytes can be had: of the machine, or of this process's control group if less."""
-    info = dict(line.split(":") for line in _read("/proc/meminfo").splitlines())
+    info = dict(line.split(":") for line in control_group.read("/proc/meminfo").splitlines())
     if "MemAvailable" not in info:
         return None
-    free = int(info["MemAvailable"].split()[0]) * 1024
-    group = _read("/proc/self/cgroup").rpartition("::")[2].strip().lstrip("/")
-    for folder in {Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup") / group}:
-        limit, used = (_read(folder / name).strip() for name in ("memory.max", "memory.current"))
-        if limit.isdigit() and used.isdigit():
-            free = min(free, int(limit) - int(used))
-    return max(free, 0)
+    free, left = int(info["MemAvailable"].split()[0]) * 1024, control_group.free_memory()
+    return free if left is None else min(free, left)
 
 
 def peak_memory() -> int | None:
@@ -67,10 +74,3 @@ def peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return ""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ from gliomaseg.imaging.content import check_content, check_reference_content
 from gliomaseg.imaging.nifti import missing_file, read_grid, read_labels
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.inference.machine import cores
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
 
 #: The scheme of prepared label maps, whatever the scheme of the source.
@@ -95,7 +95,7 @@ def prepare_cases(
     _require_references(cases)
     folder = files.make_folder(_folder(cache, settings), room=count_room(cases, settings, cache))
     prepared: list[PreparedCase] = []
-    pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(_THREADS, cores()))
     try:
         for case in pool.map(partial(_prepare_case, settings=settings, cache=folder), cases):
             progress(len(prepared) / len(cases), f"preparing {case.id}")
