@@ -15,6 +15,7 @@ from gliomaseg.errors import OutputError
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.labels import Modality
 from gliomaseg.segmenter import Segmenter
+from gliomaseg.storage.result_folder import ResultFolder
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_the_old_result_stays_where_the_new_one_fails(
     ("name", "state"),
     [
         ("seg.nii.gz", "A done"),
-        ("run.json", "A done"),
+        ("run.json", "A failed E-EXISTS"),
         ("notes.txt", "A unchanged"),
         (None, "A unchanged"),
     ],
@@ -113,18 +114,88 @@ def test_what_is_whole_is_left_and_what_is_not_is_done_again(
     assert (folder / "seg.nii.gz").read_bytes() == whole
 
 
-@pytest.mark.parametrize("name", ["seg.nii.gz", "measurements.json", "notes.txt"])
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("measurements.json", "A done"),
+        ("seg.nii.gz", "A failed E-EXISTS"),
+        ("notes.txt", "A failed E-EXISTS"),
+        ("run.json", "A failed E-EXISTS"),
+    ],
+)
 def test_what_someone_edited_is_never_replaced_unasked(
-    segmenter: Segmenter, cases: list[Case], tmp_path: Path, name: str
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path, name: str, after: str
 ) -> None:
+    """With ``overwrite`` only what can be made again is; a corrected label map is hours of work."""
     folder = segmenter.segment(cases[0]).save(tmp_path / "out")
     (folder / name).write_bytes(b"corrected by hand")
     if name == "notes.txt":
         (folder / "run.json").unlink()
-    again = list(segment_cases(cases[:1], segmenter, tmp_path / "out"))
-    assert states(again) == ["A failed E-EXISTS"]
+    (again,) = segment_cases(cases[:1], segmenter, tmp_path / "out")
+    assert states([again]) == ["A failed E-EXISTS"]
+    assert again.error
+    assert ("--overwrite" in again.error.remedy) == (after == "A done"), "only where it helps"
     assert (folder / name).read_bytes() == b"corrected by hand"
-    assert states(list(segment_cases(cases[:1], segmenter, tmp_path / "out", overwrite=True))) == ["A done"]
+    assert states(list(segment_cases(cases[:1], segmenter, tmp_path / "out", overwrite=True))) == [after]
+    if after != "A done":
+        assert (folder / name).read_bytes() == b"corrected by hand"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("layout", ["nested", "flat", "one", "linked"])
+def test_no_result_is_written_among_the_images(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path, layout: str, overwrite: bool
+) -> None:
+    """Whatever the folder is called: that of the data set, of the case, or a link to either."""
+    data, output = tmp_path / "data", {"one": tmp_path / "data" / "A", "linked": tmp_path / "link"}
+    (tmp_path / "link").symlink_to(data)
+    if layout == "flat":
+        for file in data.glob("*/*.nii.gz"):
+            file.rename(data / file.name)
+        cases = find_cases(data)
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match="E-OUTPUT") as caught:
+        list(segment_cases(cases, segmenter, output.get(layout, data), overwrite=overwrite))
+    assert "--overwrite" not in caught.value.remedy
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+def test_save_keeps_the_images_of_its_case(segmenter: Segmenter, cases: list[Case], tmp_path: Path) -> None:
+    result = segmenter.segment(cases[0])
+    before = {path: path.read_bytes() for path in cases[0].files}
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="E-OUTPUT"):
+            result.save(tmp_path / "data", overwrite=overwrite)
+    assert {path: path.read_bytes() for path in cases[0].files} == before
+    folder = result.save(tmp_path / "out")
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"mine\.txt"):
+        result.save(tmp_path / "out", overwrite=True)
+    assert (folder / "mine.txt").read_text() == "mine"
+
+
+def test_results_within_the_data_set_are_no_data(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path
+) -> None:
+    for overwrite in (False, True):
+        assert find_cases(tmp_path / "data") == cases
+        outcomes = list(segment_cases(cases, segmenter, tmp_path / "data" / "out", overwrite=overwrite))
+        assert states(outcomes) == ["A done", "B done"]
+
+
+def test_the_record_names_the_bytes_that_were_segmented(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path
+) -> None:
+    """An image that is replaced while the network works is not the one that was segmented."""
+    path = cases[0].images[Modality.T2F]
+    before = files.sha256_of(path)
+    opened = segmenter.open(cases[0])
+    path.write_bytes(cases[0].images[Modality.T1N].read_bytes())
+    folder = segmenter.label(opened).save(tmp_path / "out")
+    assert ResultFolder(folder).read()["inputs"]["t2f"]["sha256"] == before
+    (again,) = segment_cases(cases[:1], segmenter, tmp_path / "out")
+    assert again.error
+    assert "its inputs differ" in again.error.what
 
 
 def test_another_process_at_the_same_case(segmenter: Segmenter, cases: list[Case], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ DOORS = {
     "nibabel": {"imaging/header.py", "imaging/place.py", "imaging/prepare.py", "results/planes.py"},
     "openvino": {"inference/engine.py"},
     "nncf": {"learning/quantise.py"},
-    "pydantic": {"config.py", "settings.py"},
+    "pydantic": {"config.py", "settings.py", "storage/record.py"},
     "yaml": {"settings.py"},
     "typer": {"cli.py", "cli_checks.py", "cli_results.py", "cli_train.py"},
     "rich": {"console.py"},

@@ -6,7 +6,6 @@ The command itself is run in fresh processes, so that start-up counts; what each
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ from gliomaseg.imaging.prepare import prepare
 from gliomaseg.inference import floor, machine
 from gliomaseg.inference.engine import Engine
 from gliomaseg.segmenter import Segmenter
+from gliomaseg.storage.result_folder import ResultFolder
 
 START = "start-up"
 
@@ -121,7 +121,7 @@ def _run(case: Case, folder: Path, options: Sequence[str]) -> tuple[float, float
             f"gliomaseg segment failed: {done.stderr.strip()}",
             remedy="put right what it says, then repeat",
         )
-    return wall, spent, json.loads((folder / case.id / "run.json").read_text(encoding="utf-8"))
+    return wall, spent, ResultFolder(folder / case.id).read()
 
 
 def _inputs(case: Case) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from gliomaseg import files, finished
+from gliomaseg import files
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import BRATS2021, LabelScheme
 from gliomaseg.result import ROOM, Result
 from gliomaseg.segmenter import Opened, Segmenter
+from gliomaseg.storage.guard import refuse_inputs
+from gliomaseg.storage.result_folder import ResultFolder
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def segment_cases(
     While the network works on one case, the next is read and the last one written: three are in memory at
     most, and one with ``inference.max_memory_gb``. A case whose folder holds the very same result (inputs,
     model, settings by hash) is left as it is; one that another process is working on fails with E-LOCKED.
-    Raises OutputError when ``output`` can't be written, before any work.
+    Raises OutputError when ``output`` can't be written, or holds an input, before any work.
     """
+    inputs = [file for case in cases for file in case.files]
+    refuse_inputs(output, [output / case.id for case in cases], inputs)
     files.make_folder(output, room=ROOM * sum(not (output / case.id).exists() for case in cases))
     files.clear_leftovers(output)
     jobs: list[_Job] = []
@@ -94,7 +97,7 @@ def segment_cases(
 
 
 #: How much of a case's time has passed when a stage begins, from the seconds in docs/speed.md.
-_SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "hash": 0.34, "save": 0.75}
+_SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "save": 0.75}
 
 
 def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
@@ -145,15 +148,16 @@ class _Job:
     def open(self) -> None:
         """Read and prepare the case, unless its folder holds the wanted result already."""
         with self._caught():
-            folder = self._output / self._case.id
+            folder = ResultFolder(self._output / self._case.id)
             self._tell("check")
-            self._claim.enter_context(files.claim(folder))
-            if folder.exists() and not self._overwrite:
-                wanted = self._segmenter.describe(self._case, self._scheme)
-                if finished.compare(folder, wanted) == "unchanged":
-                    self._end(_outcome(self._case, "unchanged", folder))
-                    return
+            self._claim.enter_context(files.claim(folder.path))
+            if not self._overwrite and folder.same_as(self._wanted):
+                self._end(_outcome(self._case, "unchanged", folder))
+                return
             self._opened = self._segmenter.open(self._case, scheme=self._scheme, stage=self._tell)
+
+    def _wanted(self) -> dict[str, Any]:
+        return self._segmenter.describe(self._case, self._scheme)
 
     def label(self) -> None:
         """Run the network."""
@@ -167,7 +171,7 @@ class _Job:
         with self._caught():
             if self._result:
                 self._tell("save")
-                folder = self._result.save(self._output, overwrite=True)
+                folder = ResultFolder(self._result.save(self._output, overwrite=True))
                 self._end(_outcome(self._case, "done", folder))
         self._result = None
         return cast("Outcome", self.outcome)  # one of the three has ended it
@@ -191,13 +195,9 @@ class _Job:
         return self._case.anonymous(text).replace(f"{self._output}{os.sep}", "")
 
 
-def _outcome(case: Case, state: Literal["done", "unchanged"], folder: Path) -> Outcome:
-    notes = tuple(Note(**note) for note in finished.read_record(folder).get("warnings", ()))
-    return Outcome(case.id, state, folder, _read(folder / "measurements.json"), warnings=notes)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+def _outcome(case: Case, state: Literal["done", "unchanged"], folder: ResultFolder) -> Outcome:
+    notes = tuple(Note(**note) for note in folder.read().get("warnings", ()))
+    return Outcome(case.id, state, folder.path, folder.measurements(), warnings=notes)
 
 
 def summary_csv(outcomes: Iterable[Outcome]) -> str:

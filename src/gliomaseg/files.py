@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gliomaseg import locks
 from gliomaseg.errors import GliomasegError, OutputError
@@ -170,9 +172,26 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file to read; raises OSError for a pipe or device too, at which reading may wait for ever."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or device, not a file", str(path))
+    return path.open("rb")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; raises OSError, and ValueError for no JSON or one nested too deep."""
+    with open_regular(path) as stream:
+        text = stream.read()
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal."""
-    with path.open("rb") as stream:
+    """Return the SHA-256 of a file's bytes in hexadecimal; raises OSError."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

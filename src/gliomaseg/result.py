@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg import console, files
-from gliomaseg.errors import Note, OutputError
+from gliomaseg.errors import Note
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
@@ -28,6 +28,16 @@ from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements, to_csv
 from gliomaseg.results.picture import Picture, draw_overview, png
+from gliomaseg.storage.result_folder import (
+    LABELS,
+    MEASUREMENTS,
+    OVERVIEW,
+    REPORT,
+    TABLE,
+    THUMBNAIL,
+    ResultFolder,
+    seal,
+)
 
 #: What a result takes on the disk in bytes: 7 MB for a BraTS case, most of it the report; 12 MB at most.
 ROOM = 12_000_000
@@ -106,37 +116,35 @@ class Result:
 
         The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv,
         maps of certainty if wanted and, written last, run.json.
-        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false; an old result is
-        kept when the new one can't be written).
+        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false, or when it holds
+        what no run.json lists or an edited label map; E-OUTPUT when it holds an input). An old result is
+        kept when the new one can't be written.
         """
-        target = files.make_folder(Path(output)) / self.case.id
-        if target.exists() and not overwrite:
-            raise already_there(target)
-        with files.open_folder(target) as folder:
-            self._write(folder)
-        return target
+        target = ResultFolder(Path(output) / self.case.id)
+        with target.write(overwrite=overwrite, inputs=self.case.files) as draft:
+            self._write(draft)
+            seal(draft, self._record())
+        return target.path
 
     def _write(self, folder: Path) -> None:
         with ThreadPoolExecutor(1) as beside:  # what needs no other part is made while others are
             packing = beside.submit(lambda: self._packed)
             with timed(self.seconds, "write"):
-                write_segmentation(folder / "seg.nii.gz", self.segmentation)
+                write_segmentation(folder / LABELS, self.segmentation)
                 for name, found in self.maps.items():
                     write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
             with timed(self.seconds, "measure"):
                 self.measurements  # noqa: B018 (made here, so that its seconds are known)
             with timed(self.seconds, "picture"):
                 self._picture  # noqa: B018
-            saving = beside.submit(lambda: files.write_bytes(folder / "overview.png", self.overview))
+            saving = beside.submit(lambda: files.write_bytes(folder / OVERVIEW, self.overview))
             with timed(self.seconds, "report"):
                 packing.result()
-                files.write_text(folder / "report.html", case_page(self.report))
-                files.write_bytes(folder / "thumbnail.jpg", self.report.pictures["thumbnail"])
-                files.write_json(folder / "measurements.json", self._measured())
-                files.write_text(folder / "measurements.csv", to_csv([self._row()]))
+                files.write_text(folder / REPORT, case_page(self.report))
+                files.write_bytes(folder / THUMBNAIL, self.report.pictures["thumbnail"])
+                files.write_json(folder / MEASUREMENTS, self._measured())
+                files.write_text(folder / TABLE, to_csv([self._row()]))
                 saving.result()
-        outputs = {path.name: files.sha256_of(path) for path in sorted(folder.iterdir())}
-        files.write_json(folder / "run.json", {**self._record(), "outputs": outputs})
 
     def _measured(self) -> dict[str, object]:
         about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
@@ -155,20 +163,11 @@ class Result:
     def _record(self) -> dict[str, object]:
         return {
             **self.provenance,
+            "voxel_mm": [round(length, 4) for length in self.segmentation.grid.spacing],
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "peak_memory_mb": round(peak / 1e6, 1) if (peak := peak_memory()) else None,
             "warnings": [note._asdict() for note in self.warnings],
         }
-
-
-def already_there(target: Path) -> OutputError:
-    """Return the E-EXISTS error for a folder that holds something else than the wanted result."""
-    return OutputError(
-        "E-EXISTS",
-        f"{target} exists already and holds another result",
-        expected="a case folder that is not there yet, or the same result",
-        remedy="choose another folder with -o, or replace it with --overwrite",
-    )
 
 
 @contextmanager

@@ -161,8 +161,8 @@ class Segmenter:
                 window = self._window(Demand(voxels, prepared.image[0].size, stored, self.maps), limit)
             with _stage("compile", stage, seconds):
                 compiling.result()
-        with _stage("hash", stage, seconds):
-            provenance = self.describe(case, scheme)
+        read = dict(zip(sequences, images.sha256, strict=True))
+        provenance = self.describe(case, scheme, read=read)
         return Opened(case, images, prepared, window, scheme, provenance, seconds)
 
     def label(self, opened: Opened, *, stage: Stage = lambda _: None) -> Result:
@@ -198,10 +198,15 @@ class Segmenter:
     def _window(self, demand: Demand, limit: float) -> int:
         return demand.fit(self.settings, limit, short=self.engine.precision != "fp32")
 
-    def describe(self, case: Case, scheme: LabelScheme) -> dict[str, Any]:
-        """Return what a result of ``case`` depends on: versions, model, inputs and settings."""
+    def describe(
+        self, case: Case, scheme: LabelScheme, *, read: Mapping[Modality, str] | None = None
+    ) -> dict[str, Any]:
+        """Return what a result of ``case`` depends on: versions, model, inputs and settings.
+
+        ``read`` is the SHA-256 of the bytes of each sequence that was read; else the files are hashed.
+        """
         sequences = self.sequences(case)
-        inputs = {m: case.images[m] for m in sequences}
+        read = read or {m: files.sha256_of(case.images[m]) for m in sequences}
         return {
             "schema_version": RUN_SCHEMA,
             "notice": console.RESEARCH_USE,
@@ -220,17 +225,17 @@ class Segmenter:
             "quality": self.settings.inference.quality,
             "maps": self.maps,
             "threads": threads(self.settings.inference.threads) or cores(),
-            "inputs": {m: self._describe_input(case, path) for m, path in inputs.items()},
+            "inputs": {m: self._describe_input(case, case.images[m], read[m]) for m in sequences},
             "settings": {
                 section: getattr(self.bundle.settings, section).model_dump(mode="json")
                 for section in ("prepare", "network", "inference", "segment")
             },
         }
 
-    def _describe_input(self, case: Case, path: Path) -> dict[str, str]:
-        """Return the hash of a file, and its name if wanted or where it tells no more than the case's id."""
+    def _describe_input(self, case: Case, path: Path, sha256: str) -> dict[str, str]:
+        """Return an input's hash, and its name if wanted or where it tells no more than the case's id."""
         is_told = self.keep_names or path.name.startswith(case.id)
-        return {**({"file": path.name} if is_told else {}), "sha256": files.sha256_of(path)}
+        return {**({"file": path.name} if is_told else {}), "sha256": sha256}
 
 
 def predict(image: Array, engine: Runs, settings: Settings) -> Array:

@@ -11,7 +11,7 @@ from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
-from gliomaseg.results.quality import judge, renamed
+from gliomaseg.results.quality import judge
 
 MM = Grid((60, 60, 60), np.eye(4))
 
@@ -86,10 +86,3 @@ def test_the_phantom_passes_but_for_its_voxels(phantom: Phantom) -> None:
     quality = judge(phantom.reference, measure(phantom.reference, images=phantom.images))
     assert len(quality.reasons) == 1
     assert "3 x 3 x 3 mm" in quality.reasons[0]
-
-
-@pytest.mark.parametrize(("before", "now"), [("ok", "pass"), ("check", "review"), ("doubtful", "unreliable")])
-def test_records_of_older_versions_are_read(before: str, now: str) -> None:
-    old = {"case": "a", "verdict": {"verdict": before, "reasons": ["why"]}}
-    assert renamed(old) == {"case": "a", "quality": now, "reasons": ["why"]}
-    assert renamed(renamed(old)) == renamed(old)

@@ -14,6 +14,7 @@ from gliomaseg.errors import CaseError, UsageError
 from gliomaseg.imaging.layouts import LAYOUTS, STRAY_REFERENCE, Part, parse_name
 from gliomaseg.imaging.nifti import missing_file
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
+from gliomaseg.storage.result_folder import ResultFolder
 
 _ID_COLUMNS = ("case", "id", "case_id", "subject", "patient")
 _REFERENCE_COLUMNS = ("seg", "reference", "label", "labels")
@@ -34,6 +35,11 @@ class Case:
         """Return whom the case is of: BraTS 2023 ids end in the timepoint, the others are the patient."""
         match = _BRATS2023_ID.fullmatch(self.id)
         return match[1] if match else self.id
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return every file of the case: its images, and its reference if there is one."""
+        return (*self.images.values(), *([self.reference] if self.reference else []))
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Case:
@@ -149,12 +155,16 @@ def _is_id(text: str) -> bool:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Yield ``root`` and what lies below it, each folder once: links are followed, hidden ones left out."""
+    """Yield ``root`` and what lies below it, each folder once: links are followed.
+
+    Hidden folders are left out, and gliomaseg's own results: they are no data.
+    """
     seen: set[Path] = set()
     for name, inner, _ in os.walk(root, followlinks=True):
         real = Path(name).resolve()
-        inner[:] = sorted(n for n in inner if not n.startswith(".")) if real not in seen else []
-        if real not in seen:
+        is_new = real not in seen and not ResultFolder(real).is_result
+        inner[:] = sorted(n for n in inner if not n.startswith(".")) if is_new else []
+        if is_new:
             seen.add(real)
             yield Path(name)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import LARGEST, is_finite, read_grid, read_layout, read_voxels
+from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_grid, read_layout, read_voxels
 from gliomaseg.imaging.resample import as_one_grid
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
@@ -44,7 +44,9 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     notes: list[Note] = []
     with ThreadPoolExecutor(len(modalities)) as pool:
         images = list(pool.map(lambda m: _read_image(case.images[m], notes), modalities))
-    arrays, grids = (dict(zip(modalities, found, strict=True)) for found in zip(*images, strict=True))
+    arrays = {modality: image.array for modality, image in zip(modalities, images, strict=True)}
+    grids = {modality: image.grid for modality, image in zip(modalities, images, strict=True)}
+    read = tuple(image.sha256 for image in images)
     del images
     check_contents(case, arrays)
     target = Modality.T1C if Modality.T1C in grids else modalities[0]
@@ -62,12 +64,12 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     stack = np.empty(shape, dtype=kind).transpose(0, 3, 2, 1)  # x fastest, as in the files
     for channel, modality in zip(stack, modalities, strict=True):
         np.copyto(channel, arrays.pop(modality), casting="same_kind")  # so that no image is held twice
-    return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes))
+    return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes), read)
 
 
-def _read_image(path: Path, notes: list[Note]) -> tuple[_Array, Grid]:
-    array, grid = read_voxels(path, notes)
-    return zero_background(array, str(path), notes), grid
+def _read_image(path: Path, notes: list[Note]) -> Voxels:
+    image = read_voxels(path, notes)
+    return image._replace(array=zero_background(image.array, str(path), notes))
 
 
 def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:

@@ -8,11 +8,13 @@ Ignorant of cases and of what the voxels mean.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import io
 import math
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +64,7 @@ def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
     Voxels keep their type on disk unless the header scales them (then float32). Four-dimensional
     files with one volume are taken as three-dimensional. Raises ImageError, see ``errors.CODES``.
     """
-    array, grid = read_voxels(path, [])
+    array, grid, _ = read_voxels(path, [])
     count = 0 if is_finite(array) else int(np.count_nonzero(~(np.abs(array) <= LARGEST)))
     if count:
         raise ImageError(
@@ -74,7 +76,15 @@ def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
     return array, grid
 
 
-def read_voxels(path: Path, notes: list[Note]) -> tuple[npt.NDArray[np.generic], Grid]:
+class Voxels(NamedTuple):
+    """An image (x, y, z), its grid, and the SHA-256 of the very bytes that it was read from."""
+
+    array: npt.NDArray[np.generic]
+    grid: Grid
+    sha256: str
+
+
+def read_voxels(path: Path, notes: list[Note]) -> Voxels:
     """Do what ``read_image`` does, but leave voxels in that are no numbers, and add warnings to ``notes``."""
     source = _Source(path, notes)
     layout = source.layout
@@ -86,7 +96,7 @@ def read_voxels(path: Path, notes: list[Note]) -> tuple[npt.NDArray[np.generic],
     if (layout.slope, layout.intercept) != (1.0, 0.0):
         with np.errstate(over="ignore", invalid="ignore"):  # who reads is told in words
             array = (array * np.float64(layout.slope) + layout.intercept).astype(np.float32)
-    return array, layout.grid
+    return Voxels(array, layout.grid, source.sha256)
 
 
 def is_finite(array: npt.NDArray[np.generic]) -> bool:
@@ -124,7 +134,7 @@ class _Source:
     def __init__(self, path: Path, notes: list[Note], *, first: int = -1) -> None:
         self._path = path
         self._notes = notes
-        raw = _read_raw(path, first)
+        self._raw = raw = _read_raw(path, first)
         self.is_compressed = MAGIC.startswith(raw[:2])
         self._stream = Gzip(path, raw) if self.is_compressed else io.BytesIO(raw)
         block = bytes(self._stream.read(348))
@@ -134,6 +144,11 @@ class _Source:
         if self.is_compressed != (path.suffix.lower() == ".gz"):
             what = "compressed" if self.is_compressed else "not compressed"
             notes.append(Note("W-EXT", f"{path} is {what}, unlike its name", "it was read by its content"))
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the bytes that were read."""
+        return hashlib.sha256(self._raw).hexdigest()
 
     def read_data(self) -> memoryview | bytes:
         """Return everything behind the header, proven to be whole."""

@@ -56,12 +56,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class Volume:
-    """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` what was odd about it."""
+    """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` what was odd about it.
+
+    ``sha256`` is that of the bytes each channel was read from; empty for images made in memory.
+    """
 
     array: npt.NDArray[np.generic]
     grid: Grid
     channels: tuple[str, ...]
     notes: tuple[Note, ...] = ()
+    sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from gliomaseg.labels import MODALITY_TITLES, Modality
 from gliomaseg.report.content import Report
-from gliomaseg.results.quality import renamed
+from gliomaseg.storage.record import renamed
 
 #: A volume is an outlier when its logarithm is so many robust deviations from the cohort's median
 #: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.

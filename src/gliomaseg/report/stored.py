@@ -11,7 +11,7 @@ from typing import Any
 
 from gliomaseg.errors import CaseError
 from gliomaseg.report.content import REPORT_SCHEMA, Report
-from gliomaseg.results.quality import renamed
+from gliomaseg.storage.record import renamed
 
 _ABOUT = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
 _VOLUME = re.compile(

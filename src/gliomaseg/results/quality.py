@@ -6,7 +6,7 @@ rule looks at the truth: a result without a reason can be wrong, and a strange o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,6 @@ LEAST_DICE = 0.7
 GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE"})
 
 
-#: What versions before 0.2 called quality, under the key ``verdict``.
-_FORMER = {"ok": "pass", "check": "review", "doubtful": "unreliable"}
-
-
 @dataclass(frozen=True)
 class Quality:
     """``reasons`` to review a result before its numbers are used; a grave one makes it ``unreliable``."""
@@ -57,15 +53,6 @@ class Quality:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return {"quality": self.name, "reasons": list(self.reasons)}
-
-
-def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored record whose ``verdict``, if an older version wrote it, has become its ``quality``."""
-    rest = dict(record)
-    former = rest.pop("verdict", None)
-    if not isinstance(former, Mapping):
-        return rest
-    return rest | {"quality": _FORMER[former["verdict"]], "reasons": former["reasons"]}
 
 
 def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note] = ()) -> Quality:

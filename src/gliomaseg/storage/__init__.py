@@ -1,0 +1,1 @@
+"""Where results lie on disk: a case's folder, what may be replaced, tables that are safe to open."""

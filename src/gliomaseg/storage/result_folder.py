@@ -1,0 +1,182 @@
+"""A case's folder of results: the only place that knows its files by name, reads them and proves them.
+
+run.json is written last and holds the SHA-256 of every other file, so that a folder can prove itself. What
+it does not list is someone else's, and a label map that differs from it was edited by hand: neither is
+ever replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomaseg import files
+from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.storage.guard import BROWSERS_OWN, refuse_inputs
+from gliomaseg.storage.record import IDENTITY, parse_record, renamed
+
+RECORD = "run.json"
+LABELS = "seg.nii.gz"
+REPORT = "report.html"
+MEASUREMENTS = "measurements.json"
+TABLE = "measurements.csv"
+OVERVIEW = "overview.png"
+THUMBNAIL = "thumbnail.jpg"
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """The folder of one case, there or not."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, labels: Path) -> ResultFolder | None:
+        """Return the folder whose label map ``labels`` is; None for one that came without a run.json."""
+        found = cls(labels.parent)
+        return found if labels.name == LABELS and found.is_result else None
+
+    @property
+    def is_result(self) -> bool:
+        """Return whether there is a run.json, whatever its state."""
+        return os.path.lexists(self.path / RECORD)
+
+    def read(self) -> dict[str, Any]:
+        """Return run.json, its shape proven; raises CaseError (E-REPORT) for a missing or damaged one."""
+        try:
+            return parse_record(files.read_json(self.path / RECORD))
+        except OSError as error:
+            raise self._damaged(RECORD, error.strerror or str(error)) from error
+        except ValueError as error:
+            raise self._damaged(RECORD, str(error)) from error
+
+    def measurements(self) -> dict[str, Any]:
+        """Return measurements.json as it was written, in today's words; raises CaseError (E-REPORT)."""
+        return renamed(json.loads(self.bytes_of(MEASUREMENTS)))
+
+    def bytes_of(self, name: str) -> bytes:
+        """Return a file, proven to be the one that was written; raises CaseError (E-REPORT)."""
+        try:
+            with files.open_regular(self.path / name) as stream:
+                content = stream.read()
+        except OSError as error:
+            raise self._damaged(name, error.strerror or str(error)) from error
+        if hashlib.sha256(content).hexdigest() != self.read()["outputs"].get(name):
+            raise self._damaged(name, "its SHA-256 is not the one in run.json")
+        return content
+
+    def edited(self) -> bool:
+        """Return whether the label map is another than the one that was written; raises as ``read``."""
+        return bool(self._changed(self.read(), [LABELS]))
+
+    def is_whole(self) -> bool:
+        """Return whether every file that was written is there, unchanged; raises as ``read``."""
+        record = self.read()
+        return not self._missing(record) and not self._changed(record)
+
+    def same_as(self, wanted: Callable[[], Mapping[str, Any]]) -> bool:
+        """Return whether this is, whole, the result that ``wanted`` describes; False where it is to be made.
+
+        ``wanted`` is asked only where there is a whole result.
+        Raises OutputError (E-EXISTS) where a new one would destroy something: another result, one that was
+        edited since, or files of someone else.
+        """
+        if self._is_free():
+            return False
+        record = self._own_record()
+        if changed := self._changed(record):
+            self._require_replaceable(record)
+            raise self._in_the_way(f"holds a result that was edited since ({', '.join(changed)})", _REPLACE)
+        if self._missing(record):
+            self._require_replaceable(record)
+            return False
+        plain = json.loads(json.dumps(dict(wanted())))
+        if differing := [key for key in IDENTITY if record.get(key) != plain.get(key)]:
+            raise self._in_the_way(f"holds another result: its {', '.join(differing)} differ", _REPLACE)
+        return True
+
+    @contextmanager
+    def write(self, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> Iterator[Path]:
+        """Give a draft that takes this folder's place, whole, when the block ends; ``seal`` it last.
+
+        Raises OutputError: E-OUTPUT where one of ``inputs`` lies here, E-EXISTS for what must not be
+        replaced (anything without ``overwrite``; an edited label map and files of someone else even with
+        it), E-DISK, E-PERM.
+        """
+        refuse_inputs(self.path.parent, [self.path], inputs)
+        files.make_folder(self.path.parent)
+        if not self._is_free():
+            self._require_replaceable(self._own_record())
+            if not overwrite:
+                raise self._in_the_way("exists already and holds another result", _REPLACE)
+        with files.open_folder(self.path) as draft:
+            yield draft
+
+    def _is_free(self) -> bool:
+        return not self.path.exists() or (self.path.is_dir() and not self._names())
+
+    def _names(self) -> set[str]:
+        try:
+            return {path.name for path in self.path.iterdir()} - BROWSERS_OWN
+        except OSError as error:
+            raise files.output_error(error, self.path) from error
+
+    def _missing(self, record: Mapping[str, Any]) -> list[str]:
+        return [name for name in record["outputs"] if not (self.path / name).is_file()]
+
+    def _changed(self, record: Mapping[str, Any], names: Iterable[str] | None = None) -> list[str]:
+        """Return which of ``names``, by default of all files, are there and not as they were written."""
+        wanted = record["outputs"]
+        there = [name for name in names or wanted if name in wanted and (self.path / name).is_file()]
+        return [name for name in there if files.sha256_of(self.path / name) != wanted[name]]
+
+    def _own_record(self) -> dict[str, Any]:
+        """Return run.json of a folder that is to be replaced; raises OutputError (E-EXISTS)."""
+        if not self.is_result:
+            some = ", ".join(sorted(self._names())[:3])
+            raise self._in_the_way(f"holds files that are not a result of gliomaseg: {some}", _MOVE)
+        try:
+            return self.read()
+        except CaseError as error:
+            raise self._in_the_way(f"can't prove what it holds: {error.what}", _MOVE) from error
+
+    def _require_replaceable(self, record: Mapping[str, Any]) -> None:
+        """Raise OutputError (E-EXISTS) for files of someone else and for an edited label map."""
+        if foreign := sorted(self._names() - record["outputs"].keys() - {RECORD}):
+            some = ", ".join(foreign[:3])
+            raise self._in_the_way(f"holds files that gliomaseg did not write: {some}", _MOVE)
+        if self._changed(record, [LABELS]):
+            raise self._in_the_way(f"holds a {LABELS} that was edited by hand", _MOVE)
+
+    def _in_the_way(self, what: str, remedy: str) -> OutputError:
+        return OutputError(
+            "E-EXISTS",
+            f"{self.path} {what}",
+            expected="a case folder that is not there yet, or the same result",
+            remedy=remedy,
+        )
+
+    def _damaged(self, name: str, reason: str) -> CaseError:
+        return CaseError(
+            "E-REPORT",
+            f"{self.path / name} is not as gliomaseg wrote it: {reason}",
+            expected="a folder of results that nothing but its label map was changed in",
+            remedy="move the folder away and segment the case again",
+        )
+
+
+def seal(draft: Path, record: Mapping[str, Any]) -> None:
+    """Write run.json into a draft, last: what it says, and the SHA-256 of every file that is there."""
+    outputs = {path.name: files.sha256_of(path) for path in sorted(draft.iterdir())}
+    files.write_json(draft / RECORD, {**record, "outputs": outputs})
+
+
+_REPLACE = "choose another folder with -o, or replace it with --overwrite"
+#: --overwrite would lose what is there.
+_MOVE = "move it away to keep it, or choose another folder with -o"
