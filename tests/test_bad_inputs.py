@@ -817,7 +817,7 @@ def still_being_copied(exam: Exam) -> None:
             os.utime(exam.file())
         return found
 
-    exam.patch.setattr("gliomaseg.imaging.nifti.os.fstat", grow)
+    exam.patch.setattr("gliomaseg.imaging.raw_file.os.fstat", grow)
 
 
 # Models and settings

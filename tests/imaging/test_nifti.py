@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomaseg import files
-from gliomaseg.errors import ImageError, LabelError, OutputError
+from gliomaseg.errors import ImageError, LabelError, Note, OutputError
 from gliomaseg.imaging.header import MAX_VOXELS
 from gliomaseg.imaging.nifti import (
     read_grid,
     read_image,
     read_labels,
+    read_voxels,
     write_image,
     write_segmentation,
 )
@@ -270,7 +271,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
             stream.write(b"more")
         return found
 
-    monkeypatch.setattr("gliomaseg.imaging.nifti.os.fstat", grow)
+    monkeypatch.setattr("gliomaseg.imaging.raw_file.os.fstat", grow)
     refused(path, "E-CHANGED")
 
 
@@ -507,6 +508,70 @@ def test_a_gzip_bomb_is_not_inflated(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(nifti()) + gzip.compress(bytes(1 << 20)) * 20)
     with at_most(5):
         refused(path, "E-BOMB")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("mark", [b"", b"\1"])
+def test_gigabytes_behind_the_data_are_not_held_in_memory(tmp_path: Path, name: str, mark: bytes) -> None:
+    """A sparse file: what follows is read and hashed, as the record names the hash of the whole file."""
+    path, notes = store(tmp_path, nifti(), name), list[Note]()
+    whole = path.stat().st_size
+    with path.open("r+b") as stream:
+        stream.truncate(whole + (200 << 20))
+        stream.seek(0, os.SEEK_END)
+        stream.write(mark)
+    with at_most(8):
+        array, *_ = read_voxels(path, notes)
+    np.testing.assert_array_equal(array, VOXELS)
+    is_noted = name == "a.nii" or mark  # gzip's own padding is zeros
+    assert [note.code for note in notes] == (["W-TRAILING"] if is_noted else [])
+
+
+def test_a_gzip_header_with_a_long_name_is_read_through(tmp_path: Path) -> None:
+    """Also where the header alone is wanted: it lies a megabyte behind the front."""
+    packed = gzip.compress(nifti())
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(packed[:3] + b"\x08" + packed[4:10] + b"n" * (1 << 20) + b"\0" + packed[10:])
+    assert read_grid(path).shape == SHAPE
+    np.testing.assert_array_equal(read_image(path)[0], VOXELS)
+
+
+@pytest.mark.parametrize("flag", [0x20, 0x40, 0x80])
+@pytest.mark.parametrize("member", [0, 1])
+def test_reserved_bits_of_gzip_are_refused(tmp_path: Path, flag: int, member: int) -> None:
+    """As RFC 1952 asks: a later version may give them a meaning that changes the content."""
+    content = nifti()
+    members = [gzip.compress(content[:400]), gzip.compress(content[400:])]
+    members[member] = members[member][:3] + bytes([flag]) + members[member][4:]
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(b"".join(members))
+    assert hex(flag) in refused(path, "E-CORRUPT").what
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize(("unit", "mm"), [(1, 1000.0), (3, 0.001)])
+def test_lengths_in_metres_and_micrometres(
+    tmp_path: Path, unit: int, mm: float, codes: tuple[int, int]
+) -> None:
+    """The grid is in mm; a result carries the very fields that were read."""
+    stored = np.diag([1 / mm, 1 / mm, 1 / mm, 1.0]) @ OBLIQUE
+    path = store(tmp_path, nifti(affine=stored, codes=codes, xyzt_units=unit))
+    grid = read_grid(path)
+    np.testing.assert_allclose(grid.affine, OBLIQUE, atol=1e-3)
+    np.testing.assert_allclose(grid.spacing, (1, 1.5, 2), rtol=1e-4)
+    write_image(tmp_path / "out.nii", VOXELS.astype(np.uint8), grid)
+    again = nib.load(tmp_path / "out.nii")
+    np.testing.assert_allclose(again.affine, nib.load(path).affine, rtol=1e-5)
+    assert int(again.header["xyzt_units"]) == unit
+    np.testing.assert_allclose(read_grid(tmp_path / "out.nii").affine, grid.affine, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1, 3])
+def test_a_unit_that_can_not_be_meant_is_noted_and_left_out(tmp_path: Path, unit: int) -> None:
+    path, notes = store(tmp_path, nifti(affine=OBLIQUE, xyzt_units=unit)), list[Note]()
+    np.testing.assert_allclose(read_grid(path, notes).affine, OBLIQUE, atol=1e-5)
+    assert [note.code for note in notes] == ["W-SPACING"]
+    refused(store(tmp_path, nifti(affine=np.diag([50.0, 50, 50, 1]), xyzt_units=unit)), "E-SPACING")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

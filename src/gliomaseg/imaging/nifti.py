@@ -8,13 +8,11 @@ Ignorant of cases and of what the voxels mean.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import io
 import math
-import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +22,7 @@ from gliomaseg.errors import ImageError, Note
 from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
 from gliomaseg.imaging.header import Layout, header_length, parse_header, truncated
 from gliomaseg.imaging.place import make_header
+from gliomaseg.imaging.raw_file import RawFile, unreadable
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 
@@ -32,18 +31,18 @@ LARGEST = float(np.finfo(np.float32).max)
 
 #: What may follow the data without being called a bomb, in bytes.
 _SLACK = 1 << 16
-#: How much of a file is read for its header.
-_FIRST = 1 << 12
 
 
 def read_layout(path: Path) -> Layout:
     """Return what the header of a NIfTI file says, no voxel read; raises ImageError."""
-    return _Source(path, [], first=_FIRST).layout
+    with _Source(path, []) as source:
+        return source.layout
 
 
 def inflate(path: Path) -> int:
     """Inflate and prove a whole file, and return the bytes of its data: the least that reading it takes."""
-    return len(_Source(path, []).read_data())
+    with _Source(path, []) as source:
+        return len(source.read_data())
 
 
 def read_grid(path: Path, notes: list[Note] | None = None) -> Grid:
@@ -52,10 +51,10 @@ def read_grid(path: Path, notes: list[Note] | None = None) -> Grid:
     A compressed file whose last four bytes don't tell the length that the header announces is read whole:
     so a file that was cut is found without inflating the others. Warnings are added to ``notes``.
     """
-    source = _Source(path, [] if notes is None else notes, first=_FIRST)
-    if not _ends_well(path, source):
-        _Source(path, []).read_data()
-    return source.layout.grid
+    with _Source(path, [] if notes is None else notes) as source:
+        if not _ends_well(path, source):
+            source.read_data()
+        return source.layout.grid
 
 
 def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
@@ -86,9 +85,8 @@ class Voxels(NamedTuple):
 
 def read_voxels(path: Path, notes: list[Note]) -> Voxels:
     """Do what ``read_image`` does, but leave voxels in that are no numbers, and add warnings to ``notes``."""
-    source = _Source(path, notes)
-    layout = source.layout
-    body = source.read_data()
+    with _Source(path, notes) as source:
+        layout, body = source.layout, source.read_data()
     array = np.frombuffer(body, layout.dtype, math.prod(layout.grid.shape), layout.offset - source.start)
     array = array.reshape(layout.grid.shape, order="F")
     if not layout.dtype.isnative:
@@ -131,35 +129,58 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
 class _Source:
     """One file, opened: its header parsed, its data still to be inflated."""
 
-    def __init__(self, path: Path, notes: list[Note], *, first: int = -1) -> None:
+    def __init__(self, path: Path, notes: list[Note]) -> None:
         self._path = path
         self._notes = notes
-        self._raw = raw = _read_raw(path, first)
-        self.is_compressed = MAGIC.startswith(raw[:2])
-        self._stream = Gzip(path, raw) if self.is_compressed else io.BytesIO(raw)
-        block = bytes(self._stream.read(348))
-        block += self._stream.read(header_length(block) - 348)
+        self._raw = _open(path)
+        try:
+            self._parse()
+            self._raw.compare()
+        except BaseException:
+            self._raw.close()
+            raise
+
+    def _parse(self) -> None:
+        first = self._raw.read(len(MAGIC))
+        self.is_compressed = MAGIC.startswith(first)
+        self._gzip = Gzip(self._path, self._raw, first) if self.is_compressed else None
+        block = first if self._gzip is None else b""
+        block += self._read(348 - len(block))
+        block += self._read(header_length(block) - 348)
         self.start = len(block)
-        self.layout = parse_header(path, block, notes)
-        if self.is_compressed != (path.suffix.lower() == ".gz"):
-            what = "compressed" if self.is_compressed else "not compressed"
-            notes.append(Note("W-EXT", f"{path} is {what}, unlike its name", "it was read by its content"))
+        self.layout = parse_header(self._path, block, self._notes)
+        if self.is_compressed != (self._path.suffix.lower() == ".gz"):
+            how = "compressed" if self.is_compressed else "not compressed"
+            what = f"{self._path} is {how}, unlike its name"
+            self._notes.append(Note("W-EXT", what, "it was read by its content"))
+
+    def __enter__(self) -> Self:
+        """Keep the file open for ``read_data``."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def _read(self, count: int) -> memoryview | bytes:
+        return self._gzip.read(count) if self._gzip else self._raw.read(count)
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the bytes that were read."""
-        return hashlib.sha256(self._raw).hexdigest()
+        """Return the hash of the whole file once its data were read."""
+        return self._raw.sha256
 
     def read_data(self) -> memoryview | bytes:
-        """Return everything behind the header, proven to be whole."""
+        """Return everything behind the header, proven to be whole; what follows it is read and left out."""
         expected = self.layout.size - self.start
-        data = self._stream.read(expected + _SLACK)
-        if isinstance(self._stream, Gzip) and len(data) == expected + _SLACK:
+        data = self._read(expected + (_SLACK if self._gzip else 0))
+        if self._gzip and len(data) == expected + _SLACK:
             raise _bomb(self._path, self.layout.size)
-        is_cut = isinstance(self._stream, Gzip) and not self._stream.ended
-        if len(data) < expected or is_cut:
+        if len(data) < expected or (self._gzip and not self._gzip.ended):
             raise truncated(self._path, len(data) + self.start, self.layout.size)
-        if len(data) > expected or (isinstance(self._stream, Gzip) and self._stream.has_more):
+        follows = self._gzip.finish() if self._gzip else self._raw.size > self.layout.size
+        self._raw.finish()
+        if follows or len(data) > expected:
             what = f"{self._path} goes on behind its data"
             self._notes.append(Note("W-TRAILING", what, "what follows was left out"))
         return data
@@ -175,38 +196,15 @@ def _ends_well(path: Path, source: _Source) -> bool:
         return int.from_bytes(stream.read(4), "little") == source.layout.size % (1 << 32)
 
 
-def _read_raw(path: Path, first: int) -> bytes:
+def _open(path: Path) -> RawFile:
     try:
         if path.exists() and not path.is_file():
             raise _no_file(path)
-        with path.open("rb") as stream:
-            before = os.fstat(stream.fileno())
-            raw = stream.read(first)
-            after = os.fstat(stream.fileno())
+        return RawFile(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_file(path) from error
     except OSError as error:
-        raise ImageError(
-            "E-PERM",
-            f"{path} can't be read: {error.strerror}",
-            expected="a readable file",
-            remedy="check its permissions and the disk",
-        ) from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ImageError(
-            "E-CHANGED",
-            f"{path} changed while it was read",
-            expected="a file that nothing is writing to",
-            remedy="wait until it is copied or saved, then try again",
-        )
-    if not raw:
-        raise ImageError(
-            "E-EMPTY",
-            f"{path} has 0 bytes",
-            expected="a NIfTI image",
-            remedy="copy it again: an interrupted copy leaves such files",
-        )
-    return raw
+        raise unreadable(path, error) from error
 
 
 def _no_file(path: Path) -> ImageError:

@@ -22,6 +22,8 @@ _FARTHEST_MM = 1e6
 _ROUNDING, _SHEAR = 1e-4, 1e-2
 #: How far sform and qform may place a corner apart, in mm: unnoticed, and with a warning.
 _FORMS_AGREE_MM, _FORMS_APART_MM = 0.1, 1.0
+#: Units of length other than the mm (code 2) that a header may give, by code, in mm; 0 is none.
+_UNITS_MM = {1: 1000.0, 3: 0.001}
 #: The fields that say where an image lies; pixdim too, but only its first four numbers.
 _GEOMETRY = (
     "xyzt_units",
@@ -47,11 +49,12 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
     codes = int(header["qform_code"]), int(header["sform_code"])
     if not all(0 <= code <= 5 for code in codes):  # readers disagree on what others mean
         raise bad_header(path, f"qform_code and sform_code are {codes}", "codes from 0 to 5")
+    unit = _unit_mm(path, header, notes)
     if not header["sform_code"]:
-        _check_spacing(path, header["pixdim"][1:4])
+        _check_spacing(path, header["pixdim"][1:4] * unit)
     with np.errstate(all="ignore"):
         fields = {name: _field(header[name]) for name in _GEOMETRY}
-        affine = _affine(path, header)
+        affine = _affine(path, header, unit)
         fields["pixdim"] = _field(header["pixdim"][:4])
         spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     _check_spacing(path, spacing)
@@ -66,8 +69,22 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
             )
         )
     elif all(codes):
-        _check_forms(path, header, grid, notes)
+        _check_forms(path, header, unit, grid, notes)
     return grid
+
+
+def _unit_mm(path: Path, header: nib.Nifti1Header, notes: list[Note]) -> float:
+    """Return the header's unit of length in mm; 1 where it gives none, or one that can't be meant."""
+    unit = _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+    with np.errstate(all="ignore"):
+        rows = np.array([header["srow_x"][:3], header["srow_y"][:3], header["srow_z"][:3]])
+        spacing = np.sqrt((rows**2).sum(axis=0)) if header["sform_code"] else np.abs(header["pixdim"][1:4])
+        if unit == 1 or _is_possible(spacing * unit) or not _is_possible(spacing):
+            return unit
+    name = "metres" if unit > 1 else "micrometres"
+    what = f"{path} gives its voxel size {spacing[0]:g} in {name}, which can't be meant"
+    notes.append(Note("W-SPACING", what, "it was taken as mm"))
+    return 1.0
 
 
 def _check_axes(path: Path, directions: Affine, notes: list[Note]) -> None:
@@ -81,11 +98,11 @@ def _check_axes(path: Path, directions: Affine, notes: list[Note]) -> None:
         )
 
 
-def _check_forms(path: Path, header: nib.Nifti1Header, grid: Grid, notes: list[Note]) -> None:
+def _check_forms(path: Path, header: nib.Nifti1Header, unit: float, grid: Grid, notes: list[Note]) -> None:
     """Compare where sform and qform place the corners; the sform is used, as by nibabel and ITK-SNAP."""
     try:
         with np.errstate(all="ignore"):
-            other = np.asarray(header.get_qform(), dtype=np.float64)
+            other = _in_mm(header.get_qform(), unit)
     except (nib.spatialimages.HeaderDataError, ValueError):
         other = np.full((4, 4), np.inf)
     apart = corner_distance(grid, other)
@@ -117,11 +134,15 @@ def _field(value: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return np.array(value, dtype=np.float32 if value.dtype.kind == "f" else value.dtype)
 
 
-def _affine(path: Path, header: nib.Nifti1Header) -> Affine:
+def _in_mm(affine: npt.ArrayLike, unit: float) -> Affine:
+    return np.diag([unit, unit, unit, 1.0]) @ np.asarray(affine, dtype=np.float64)
+
+
+def _affine(path: Path, header: nib.Nifti1Header, unit: float) -> Affine:
     if abs(header["pixdim"][0]) != 1:  # as the standard's own reader does: 0 and any other number are a sign
         header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine = _in_mm(header.get_best_affine(), unit)
     except (nib.spatialimages.HeaderDataError, ValueError) as error:
         raise _bad_affine(path, "its orientation fields contradict each other") from error
     if not np.all(np.abs(affine) < _FARTHEST_MM):
@@ -130,13 +151,17 @@ def _affine(path: Path, header: nib.Nifti1Header) -> Affine:
 
 
 def _check_spacing(path: Path, spacing: npt.NDArray[np.floating[Any]]) -> None:
-    if not np.all((spacing >= 0.1) & (spacing <= 20)):
+    if not _is_possible(spacing):
         raise ImageError(
             "E-SPACING",
             f"{path} has a voxel size of {' x '.join(f'{s:g}' for s in spacing)} mm",
             expected="0.1 to 20 mm along each axis",
             remedy="repair the header: pixdim, sform or qform is wrong",
         )
+
+
+def _is_possible(spacing: npt.NDArray[np.floating[Any]]) -> bool:
+    return bool(np.all((spacing >= 0.1) & (spacing <= 20)))
 
 
 def make_header(array: npt.NDArray[np.generic], grid: Grid) -> bytes:
