@@ -303,15 +303,23 @@ def test_the_scheme_of_the_references_can_be_named(predictions: Path, references
     assert overlaps(evaluation.mean()) == {1.0}
 
 
-@pytest.mark.parametrize("text", ["{", '{"scheme": "brats1999"}'])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", "E-REPORT"),
+        ('{"a":' * 200_000, "E-REPORT"),
+        ('{"scheme": ["brats2021"]}', "E-REPORT"),
+        ('{"scheme": "brats1999"}', "E-SETTING"),
+    ],
+)
 def test_a_run_json_that_makes_no_sense_fails_its_case(
-    predictions: Path, references: Path, text: str
+    predictions: Path, references: Path, text: str, code: str
 ) -> None:
     add_reference(references, "A", labels_of(BRATS2021, "et"))
     save(predictions / "A" / "seg.nii.gz", labels_of(BRATS2021, "et"))
     (predictions / "A" / "run.json").write_text(text)
     evaluation = evaluate(predictions, references)
-    assert evaluation.failed["A"]["code"] == "E-SETTING"
+    assert evaluation.failed["A"]["code"] == code
     assert evaluation.mean() == evaluation.median() == {}
     json.dumps(summary_dict(evaluation), allow_nan=False)
 

@@ -163,7 +163,7 @@ def test_our_own_results_are_no_cases(tmp_path: Path) -> None:
     for case_id in ("BraTS2021_00005", "BraTS-GLI-00005-000"):
         touch(tmp_path / "out" / case_id, "seg.nii.gz", "overview.png", "measurements.json", "run.json")
     error = refused("E-NOCASE", tmp_path / "out")
-    assert "0 NIfTI files" in error.what, "results are not looked into"
+    assert "2 NIfTI files" in error.what
     touch(tmp_path, *in_folder("data/a", case_files("a")))
     assert [case.id for case in find_cases(tmp_path)] == ["a"]
 

@@ -19,6 +19,7 @@ from gliomaseg.labels import Modality
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.results.measurements import to_csv
+from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, REPORT, TABLE, THUMBNAIL, ResultFolder, seal
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import FLAGS, ODD
@@ -65,15 +66,16 @@ def results(report: Report, exam: Exam, tmp_path_factory: pytest.TempPathFactory
     """Return a folder of three cases as segment writes them, one with an odd name, and a failed one."""
     folder = tmp_path_factory.mktemp("results")
     for name in ("case-1", "b & <b>c<b>", "dup 'quoted'"):
-        case = files.make_folder(folder / name)
+        case = ResultFolder(folder / name)
         named = Report({**report.about, "case": name}, report.volumes, report.pictures)
-        write_segmentation(case / "seg.nii.gz", exam.segmentation)
-        files.write_text(case / "report.html", case_page(named))
-        files.write_bytes(case / "thumbnail.jpg", report.pictures["thumbnail"])
         about = report.about["measurements"] | {key: report.about[key] for key in ("quality", "reasons")}
-        files.write_json(case / "measurements.json", about)
-        files.write_text(case / "measurements.csv", to_csv([report.about["row"]]))
-        files.write_json(case / "run.json", RUN | {"scheme": "brats2021"})
+        with case.write() as draft:
+            write_segmentation(draft / LABELS, exam.segmentation)
+            files.write_text(draft / REPORT, case_page(named))
+            files.write_bytes(draft / THUMBNAIL, report.pictures["thumbnail"])
+            files.write_json(draft / MEASUREMENTS, about)
+            files.write_text(draft / TABLE, to_csv([report.about["row"]]))
+            seal(draft, RUN | {"scheme": "brats2021"})
     summary = "case,state,error,message\nlost,failed,E-TRUNCATED,t1 ends too early\ncase-1,done,,\n"
     files.write_text(folder / "summary.csv", summary)
     return folder

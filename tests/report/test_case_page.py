@@ -17,6 +17,7 @@ from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.stored import read_report
 from gliomaseg.results.symmetry import Side
+from gliomaseg.storage.result_folder import REPORT, ResultFolder, seal
 
 MOST_BYTES = 12_000_000
 
@@ -78,10 +79,14 @@ def test_it_holds_no_path_and_stays_small(report: Report, exam: Exam, tmp_path: 
         assert private not in re.sub(r"[A-Za-z0-9+/=]{200,}", "", text)
 
 
+def folder_with(page: str, folder: Path) -> ResultFolder:
+    (folder / REPORT).write_text(page, encoding="utf-8")
+    seal(folder, {})
+    return ResultFolder(folder)
+
+
 def test_a_stored_report_is_read_back(report: Report, tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(case_page(report), encoding="utf-8")
-    back = read_report(path)
+    back = read_report(folder_with(case_page(report), tmp_path))
     assert back.about == json.loads(json.dumps(report.about))
     assert dict(back.volumes) == dict(report.volumes)
     assert set(back.pictures) == set(report.pictures) - {"thumbnail"}
@@ -89,16 +94,22 @@ def test_a_stored_report_is_read_back(report: Report, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "<html>", '<script type="application/json" id="report">{}</script>', "\x00"]
+    "text",
+    [
+        "",
+        "<html>",
+        '<script type="application/json" id="report">{}</script>',
+        '<script type="application/json" id="report">[]</script>',
+        '<script type="application/json" id="report">' + '{"a":' * 200_000 + "</script>",
+        "\x00",
+    ],
 )
 def test_another_file_is_no_report(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(CaseError) as caught:
-        read_report(path)
-    assert caught.value.code == "E-REPORT"
-    with pytest.raises(CaseError):
-        read_report(tmp_path / "none.html")
+    folder = folder_with(text, tmp_path)
+    for change in (lambda: None, (tmp_path / REPORT).unlink, (tmp_path / "run.json").unlink):
+        change()
+        with pytest.raises(CaseError, match="E-REPORT"):
+            read_report(folder)
 
 
 def test_agreement_by_pencil(compared: Report, exam: Exam) -> None:

@@ -130,7 +130,7 @@ def test_only_this_machine_is_listened_to(viewer: Viewer) -> None:
 
 def test_a_case_that_can_not_be_read_does_not_end_the_viewer(viewer: Viewer, results: Path) -> None:
     cookie = enter(viewer)
-    viewer.sources["case-1"].stored.write_text("damaged", encoding="utf-8")  # type: ignore[union-attr]
+    (viewer.sources["case-1"].seg.parent / "report.html").write_text("damaged", encoding="utf-8")
     status, body, _ = ask(viewer, "/case/case-1/", Cookie=cookie)
     assert status == 500
     assert str(results).encode() not in body

@@ -136,7 +136,8 @@ def _collect(found: pairing.Pairs, done: Sequence[Scored], *, rules: str, name: 
         extra=found.extra,
         failed={s.case_id: s.error for s in done if s.error is not None},
         skipped=found.skipped,
-        seen_in_training=tuple(s.case_id for s in whole if s.seen_in_training),
+        seen_in_training=tuple(s.case_id for s in whole if s.origin.seen_in_training),
+        edited=tuple(s.case_id for s in whole if s.origin.edited),
         remarks={s.case_id: s.remarks for s in whole if s.remarks},
         reliability={
             region: reduce(add, [s.reliability[region] for s in whole if region in s.reliability])

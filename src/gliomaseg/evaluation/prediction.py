@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from gliomaseg.errors import CaseError, SettingsError
+from gliomaseg.errors import CaseError
 from gliomaseg.imaging.nifti import missing_file, read_image
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import LabelScheme, find_scheme
+from gliomaseg.storage.result_folder import LABELS, ResultFolder
 
-_OWN_NAMES = ("seg.nii.gz", "seg.nii")
+_OWN_NAMES = (LABELS, "seg.nii")
 _ENDINGS = tuple(part + end for part in ("", "_seg", "-seg") for end in (".nii.gz", ".nii"))
 _NAME = re.compile(r"(?P<id>.+?)(?:[_-]seg)?\.nii(?:\.gz)?")
 
@@ -81,7 +81,7 @@ def read_prediction(
 ) -> tuple[Segmentation, tuple[str, ...]]:
     """Return the prediction in ``path``, an empty one without a path, and what is to be noted of it.
 
-    Its scheme is ``scheme``, else the one that run.json beside it names, else the reference's.
+    Its scheme is ``scheme``, else that of the result it is, else the reference's.
     """
     if path is None:
         return replace(reference, labels=np.zeros_like(reference.labels)), ()
@@ -105,27 +105,25 @@ def read_noting(
     return Segmentation(labels, grid, scheme), notes
 
 
-def was_seen(path: Path) -> bool:
-    """Return whether the model that made the prediction was trained on its case, by run.json."""
-    return _record_beside(path).get("seen_in_training") is True
+class Origin(NamedTuple):
+    """What is known of who made a prediction: a model trained on its very case; a person, who edited it."""
+
+    seen_in_training: bool = False
+    edited: bool = False
+
+
+UNKNOWN = Origin()
+
+
+def origin_of(path: Path | None) -> Origin:
+    """Return what the record beside a prediction says; raises CaseError (E-REPORT) for a damaged one."""
+    folder = ResultFolder.of(path) if path else None
+    if folder is None:
+        return UNKNOWN
+    return Origin(folder.read().get("seen_in_training") is True, folder.edited())
 
 
 def _scheme_beside(path: Path) -> LabelScheme | None:
-    name = _record_beside(path).get("scheme")
-    return find_scheme(name) if isinstance(name, str) else None
-
-
-def _record_beside(path: Path) -> dict[str, Any]:
-    run = path.parent / "run.json"
-    try:
-        content = json.loads(run.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            "E-SETTING",
-            f"{run} can't be read, so the label scheme of {path.name} is unknown: {error}",
-            expected='a JSON object with the key "scheme"',
-            remedy="name the scheme of the predictions: --prediction-scheme",
-        ) from error
-    return content if isinstance(content, dict) else {}
+    folder = ResultFolder.of(path)
+    name = folder.read().get("scheme") if folder else None
+    return find_scheme(name) if name else None

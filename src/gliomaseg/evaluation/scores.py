@@ -128,7 +128,8 @@ class Evaluation:
     ``rules`` is the profile that every number follows. ``missing`` references had no prediction (scored
     by its rule for an empty one), ``extra`` predictions no reference, ``failed`` cases an error (its
     ``as_dict``), ``skipped`` cases no reference label map. The model was trained on those
-    ``seen_in_training``, so that a mean with them in it is no accuracy. ``remarks`` are what was noted
+    ``seen_in_training``, so that a mean with them in it is no accuracy; a person edited the predictions of
+    those ``edited``, whose scores are not the model's. ``remarks`` are what was noted
     of single cases; ``reliability`` maps regions to the calibration of all cases together.
     """
 
@@ -140,6 +141,7 @@ class Evaluation:
     failed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     seen_in_training: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
     pairs: Mapping[str, Pair] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from gliomaseg import console
 from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.evaluation import metrics, segmentation_pair
 from gliomaseg.evaluation.calibration import Reliability, count_reliability
-from gliomaseg.evaluation.prediction import read_noting, read_prediction, was_seen
+from gliomaseg.evaluation.prediction import UNKNOWN, Origin, origin_of, read_noting, read_prediction
 from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Pair
 from gliomaseg.evaluation.uncertainty import score_uncertainty
@@ -49,7 +49,7 @@ class Scored:
     scores: Mapping[Column, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
-    seen_in_training: bool = False
+    origin: Origin = UNKNOWN
     error: Mapping[str, str] | None = None
 
 
@@ -65,8 +65,7 @@ def score_pair(job: Job) -> Scored:
             brain = _read_brain(pair, reference.grid)
             scores |= _score_uncertainty(pair, prediction, reference, brain=brain)
             reliability = _count_reliability(pair, reference, brain=brain)
-        seen = pair.prediction is not None and was_seen(pair.prediction)
-        return Scored(pair.case_id, scores, (*remarks, *more), reliability, seen)
+        return Scored(pair.case_id, scores, (*remarks, *more), reliability, origin_of(pair.prediction))
     except GliomasegError as error:
         if error.code == "E-EXTRA":  # no other case will fare better
             raise

@@ -62,6 +62,7 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "failed": {name: dict(error) for name, error in evaluation.failed.items()},
         "skipped": list(evaluation.skipped),
         "seen_in_training": list(evaluation.seen_in_training),
+        "edited": list(evaluation.edited),
         "remarks": {name: list(remarks) for name, remarks in evaluation.remarks.items()},
         "calibration": {
             region: {"ece": _plain(found.ece), "bins": [list(row) for row in found.curve()]}
@@ -163,6 +164,7 @@ def notes(evaluation: Evaluation) -> list[str]:
         "without a prediction, scored as empty by the rules": evaluation.missing,
         "without a reference, left out": (*evaluation.extra, *evaluation.skipped),
         "that the model was trained on: this is not its accuracy": evaluation.seen_in_training,
+        "edited by hand since they were written: their scores are not the model's": evaluation.edited,
     }
     lines = [_notebook_line(evaluation)] if evaluation.cases else []
     lines += [f"{len(names)} {what}: {_some(names)}" for what, names in listed.items() if names]

@@ -16,6 +16,7 @@ from gliomaseg.report.numbers import agreement, measurements, millilitres
 from gliomaseg.report.slices import viewer
 
 SCRIPTS = ("viewer.js", "three.js")
+EDITED = ' <span class="badge edited">edited</span>'
 NOTHING_ODD = (
     "Nothing unusual in size, place and number of parts. That does not prove it right: look at the slices."
 )
@@ -61,12 +62,21 @@ def _header(about: Mapping[str, Any], home: str) -> str:
     back = f'<nav><a href="{escape(home)}">All cases</a></nav>' if home else ""
     note = f'<p class="caution">{escape(about["note"])}</p>' if about["note"] else ""
     words = items(about["reasons"]) if about["reasons"] else f"<p>{NOTHING_ODD}</p>"
-    more = [text for text in (_missing(about), about["oblique"], _seen(about)) if text]
+    more = [text for text in (_edited(about), _missing(about), about["oblique"], _seen(about)) if text]
+    badge = f'<span class="badge {name}">{name}</span>' + EDITED * bool(about.get("edited"))
     return (
-        f'<header>{back}<h1>{escape(about["case"])} <span class="badge {name}">{name}</span>'
-        f"</h1>{note}"
+        f"<header>{back}<h1>{escape(about['case'])} {badge}</h1>{note}"
         f'<p class="notice">{escape(about["notice"])}</p><div class="reasons">{words}{items(more)}</div>'
         f"</header>"
+    )
+
+
+def _edited(about: Mapping[str, Any]) -> str:
+    if not about.get("edited"):
+        return ""
+    return (
+        "The label map was edited after gliomaseg wrote it, and measured anew. Intervals and predicted Dice "
+        "were those of the map before: they are left out."
     )
 
 
@@ -134,8 +144,8 @@ def _pictures(report: Report) -> str:
 
 def _made(about: Mapping[str, Any]) -> str:
     run = about["run"]
-    if not run:
-        words = "Not known: the label map came without a run.json."
+    if about.get("edited") or not run:
+        words = "Edited by hand." if run else "Not known: the label map came without a run.json."
         return f"<section><h2>How it was made</h2><p>{words}</p></section>"
     rows = [["what", "value"]]
     model = run.get("model", {})

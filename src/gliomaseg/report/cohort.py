@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from gliomaseg.labels import MODALITY_TITLES, Modality
 from gliomaseg.report.content import Report
-from gliomaseg.storage.record import renamed
+from gliomaseg.storage.result_folder import TABLE, THUMBNAIL, ResultFolder
 
 #: A volume is an outlier when its logarithm is so many robust deviations from the cohort's median
 #: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.
@@ -35,6 +34,18 @@ class Entry:
     seconds: float | None = None
     page: str = ""
     thumbnail: bytes = b""
+    edited: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the table says of the case as plain values, for JSON."""
+        return {
+            "case": self.case_id,
+            "quality": self.quality,
+            "edited": self.edited,
+            "reasons": list(self.reasons),
+            "missing": list(self.missing),
+            "page": self.page,
+        }
 
     def number(self, column: str) -> float | None:
         """Return a number of the row; None where there is none."""
@@ -56,31 +67,27 @@ def entry_of(report: Report, page: str) -> Entry:
         _total(about["run"]),
         page,
         report.pictures.get("thumbnail", b""),
+        bool(about.get("edited")),
     )
 
 
-def read_entry(folder: Path, page: str) -> Entry | None:
-    """Return the entry of a case's folder as ``segment`` writes it; None when it has no report."""
-    if not (folder / "report.html").is_file():
-        return None
+def read_entry(folder: ResultFolder, page: str) -> Entry:
+    """Return the entry of a case's folder as ``segment`` wrote it; raises CaseError (E-REPORT)."""
+    sizes, run = folder.measurements(), folder.read()
     try:
-        sizes = renamed(json.loads((folder / "measurements.json").read_text(encoding="utf-8")))
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        row = next(csv.DictReader(io.StringIO((folder / "measurements.csv").read_text(encoding="utf-8"))))
-        there = run["inputs"]
-        thumbnail = folder / "thumbnail.jpg"
+        row = next(csv.DictReader(io.StringIO(folder.bytes_of(TABLE).decode("utf-8"))))
         return Entry(
-            folder.name,
+            folder.path.name,
             str(sizes["quality"]),
             tuple(map(str, sizes["reasons"])),
             {name: value or "" for name, value in row.items()},
-            tuple(MODALITY_TITLES[m] for m in Modality if m not in there),
+            tuple(MODALITY_TITLES[m] for m in Modality if m not in run["inputs"]),
             _total(run),
             page,
-            thumbnail.read_bytes() if thumbnail.is_file() else b"",
+            folder.bytes_of(THUMBNAIL) if folder.has(THUMBNAIL) else b"",
         )
-    except (OSError, ValueError, LookupError, TypeError, StopIteration):
-        return None
+    except (LookupError, TypeError, ValueError, StopIteration) as error:
+        raise folder.damaged(TABLE, f"{type(error).__name__}: {error}") from error
 
 
 def failed_cases(folder: Path) -> Iterator[Entry]:

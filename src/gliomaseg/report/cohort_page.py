@@ -12,6 +12,7 @@ from html import escape
 from gliomaseg import __version__
 from gliomaseg.console import RESEARCH_USE
 from gliomaseg.labels import REGION_TITLES
+from gliomaseg.report.case_page import EDITED
 from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.html import base64_text, page
 
@@ -85,7 +86,7 @@ def _row(entry: Entry) -> str:
     return (
         f'<tr data-quality="{quality}"><td>{picture}</td><th scope="row">{link}</th>'
         f'<td class="words"><span class="badge '
-        f'{quality}">{quality}</span>{reasons}</td>'
+        f'{quality}">{quality}</span>{EDITED * entry.edited}{reasons}</td>'
         f'{cells}<td class="words">{escape(side)}</td><td class="words">{escape(missing)}'
         f"</td>{_number(entry.seconds, 1)}</tr>"
     )

@@ -5,7 +5,7 @@ A report holds no path and no header text: only ids, file names and numbers. Ign
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from gliomaseg import __version__
 from gliomaseg.console import RESEARCH_USE
+from gliomaseg.errors import Note
 from gliomaseg.imaging.volume import Affine, Segmentation, Volume
 from gliomaseg.labels import (
     MODALITY_TITLES,
@@ -31,7 +32,7 @@ from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import STROKES, Picture, Stroke, draw_overview, jpeg
 from gliomaseg.results.planes import obliquity
-from gliomaseg.results.quality import judge
+from gliomaseg.results.quality import Quality, judge
 
 REPORT_SCHEMA = 1
 
@@ -49,8 +50,10 @@ TISSUE_COLOURS: Mapping[Tissue, str] = {
 class Exam:
     """One case to report on: a segmentation with its images, a reference, and how it was made if known.
 
-    ``run`` is what run.json holds. Images and reference lie on the segmentation's grid. ``measurements``,
-    ``overview`` and ``packed`` spare making them again.
+    ``run`` is what run.json holds. Images and reference lie on the segmentation's grid. ``measurements``
+    and ``quality`` are those of the record, which count whoever draws; without them they are made here, with
+    ``notes`` in place of the images' own if given. ``overview`` and ``packed`` spare making them again.
+    ``edited``: a person changed the label map after it was written.
     """
 
     case_id: str
@@ -59,6 +62,9 @@ class Exam:
     reference: Segmentation | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     measurements: Measurements | None = None
+    quality: Quality | None = None
+    notes: Sequence[Note] | None = None
+    edited: bool = False
     overview: Picture | None = None
     packed: Packed | None = None
 
@@ -88,19 +94,19 @@ def make_report(exam: Exam, *, limit: int | None = MOST_BYTES) -> Report:
         packing = background.submit(lambda: exam.packed or pack(exam.images, maps, limit=limit))
         pictures = _pictures(exam, sizes)
         packed = packing.result()
-    notes = exam.images.notes if exam.images else ()
     about = {
         "schema_version": REPORT_SCHEMA,
         "gliomaseg": __version__,
         "notice": RESEARCH_USE,
         "note": exam.run.get("note", ""),
         "case": exam.case_id,
-        **judge(exam.segmentation, sizes, notes).as_dict(),
+        "edited": exam.edited,
+        **(exam.quality or _judge(exam, sizes)).as_dict(),
         "measurements": sizes.as_dict(),
         "row": sizes.as_row(),
         "scheme": exam.segmentation.scheme.name,
         "oblique": obliquity(exam.segmentation.grid).strip(),
-        "missing": _missing(exam.images),
+        "missing": _missing(exam),
         "run": {key: value for key, value in exam.run.items() if key not in ("notice", "note", "case")},
         "agreement": _agreement(exam),
         "pictures": list(pictures),
@@ -127,8 +133,14 @@ def _pictures(exam: Exam, sizes: Measurements) -> dict[str, bytes]:
     return {"overview": jpeg(overview), **lines, **thumbnail}
 
 
-def _missing(images: Volume | None) -> list[str]:
-    there = images.channels if images else ()
+def _judge(exam: Exam, sizes: Measurements) -> Quality:
+    notes = exam.images.notes if exam.images and exam.notes is None else exam.notes
+    return judge(exam.segmentation, sizes, notes or ())
+
+
+def _missing(exam: Exam) -> list[str]:
+    """Return which sequences the segmentation was made without; else which there are no images of."""
+    there = exam.run.get("inputs") or (exam.images.channels if exam.images else ())
     return [MODALITY_TITLES[m] for m in Modality if m not in there]
 
 

@@ -84,10 +84,9 @@ class Viewer(ThreadingHTTPServer):
 
     def _entry(self, source: Source) -> Entry:
         link = f"/case/{quote(source.case_id, safe='')}/"
-        stored = read_entry(source.stored.parent, link) if source.stored else None
-        if stored:
-            return stored
         try:
+            if folder := source.stored:
+                return read_entry(folder, link)
             return entry_of(self.report(source.case_id), link)
         except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
             return Entry(source.case_id, "failed", (source.anonymous(as_coded(error).what),))

@@ -5,14 +5,13 @@ Files are read when a report is asked for, not before. Ignorant of HTML and of s
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gliomaseg.errors import UsageError
+from gliomaseg.errors import Note, UsageError
 from gliomaseg.evaluation.prediction import find_predictions
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.check import read_case
@@ -21,11 +20,19 @@ from gliomaseg.imaging.nifti import missing_file, read_labels
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.stored import read_report
+from gliomaseg.results.measured import read_measurements
+from gliomaseg.results.quality import Quality
+from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, ResultFolder
+
+#: What is left of the record of an edited label map: nothing of the model, which did not draw it.
+_KEPT_OF_EDITED = ("note", "scheme", "inputs", "missing")
+#: Notes on what the model made of the images: they say nothing of an edited label map.
+_OF_MODEL = frozenset({"W-MISSING", "W-NOTUMOUR"})
 
 
 @dataclass(frozen=True)
 class Source:
-    """One label map with what belongs to it; ``stored`` is the report that is there already, if any."""
+    """One label map with what belongs to it; ``folder`` is that of the result it is, if it is one."""
 
     case_id: str
     seg: Path
@@ -33,31 +40,63 @@ class Source:
     reference: Path | None = None
     scheme: LabelScheme | None = None
     reference_scheme: LabelScheme = field(default=BRATS2021)
-    stored: Path | None = None
+    folder: ResultFolder | None = None
+
+    @property
+    def edited(self) -> bool:
+        """Return whether the label map was edited since; raises CaseError (E-REPORT)."""
+        return self.folder is not None and self.folder.edited()
+
+    @property
+    def stored(self) -> ResultFolder | None:
+        """Return the folder whose own report shows all there is; None where one must be drawn."""
+        if self.folder is None or self.case or self.reference or self.edited:
+            return None
+        return self.folder if self.folder.has(REPORT) else None
 
     def report(self, *, limit: int | None) -> Report:
         """Return the report: the stored one, or a new one with at most ``limit`` bytes of volumes.
 
         Raises GliomasegError for files that can't be read or don't belong together.
         """
-        return read_report(self.stored) if self.stored else make_report(self._exam(), limit=limit)
+        stored = self.stored
+        return read_report(stored) if stored else make_report(self._exam(), limit=limit)
 
     def anonymous(self, text: str) -> str:
         """Return ``text`` without the folders of this source's files."""
-        for path in filter(None, (self.seg, self.reference, self.stored)):
+        for path in filter(None, (self.seg, self.reference)):
             text = text.replace(f"{path.parent}{os.sep}", "")
         return self.case.anonymous(text) if self.case else text
 
     def _exam(self) -> Exam:
-        run = _run_beside(self.seg)
+        run = self.folder.read() if self.folder else {}
         images = read_case(self.case, tuple(self.case.images)) if self.case and self.case.images else None
         reference = read_labels(self.reference, self.reference_scheme) if self.reference else None
-        return Exam(self.case_id, read_labels(self.seg, self._scheme(run)), images, reference, run)
+        found = read_labels(self.seg, self._scheme(run))
+        exam = Exam(self.case_id, found, images, reference, run)
+        return self._with_record(exam, self.folder) if self.folder else exam
+
+    def _with_record(self, exam: Exam, folder: ResultFolder) -> Exam:
+        """Return an exam with the numbers of its record; of an edited label map, only with its notes."""
+        if self.edited:
+            kept = {key: exam.run[key] for key in _KEPT_OF_EDITED if key in exam.run}
+            notes = [Note(**note) for note in exam.run.get("warnings", ())]
+            noted = [note for note in notes if note.code not in _OF_MODEL]
+            return replace(exam, run=kept, notes=noted, edited=True)
+        if not folder.has(MEASUREMENTS):
+            return exam
+        content = folder.measurements()
+        try:
+            sizes = read_measurements(content, exam.segmentation.grid)
+            quality = Quality(tuple(content["reasons"]), content["quality"] == "unreliable")
+        except (LookupError, TypeError, ValueError) as error:
+            raise folder.damaged(MEASUREMENTS, f"{type(error).__name__}: {error}") from error
+        return replace(exam, measurements=sizes, quality=quality)
 
     def _scheme(self, run: Mapping[str, Any]) -> LabelScheme:
         if self.scheme:
             return self.scheme
-        if isinstance(run.get("scheme"), str):
+        if run.get("scheme"):
             return find_scheme(run["scheme"])
         named = parse_name(self.seg.name)
         return named.scheme if named else BRATS2021
@@ -78,7 +117,6 @@ def find_sources(
 
 
 def _source(case_id: str, seg: Path, case: Case | None, scheme: LabelScheme | None) -> Source:
-    stored = seg.parent / "report.html"
     return Source(
         case_id,
         seg,
@@ -86,7 +124,7 @@ def _source(case_id: str, seg: Path, case: Case | None, scheme: LabelScheme | No
         case.reference if case else None,
         scheme,
         case.scheme if case else BRATS2021,
-        stored if case is None and seg.name.startswith("seg.nii") and stored.is_file() else None,
+        ResultFolder.of(seg),
     )
 
 
@@ -117,13 +155,4 @@ def case_source(
             remedy="name the label map: --seg FILE",
         )
     named = scheme or (case.scheme if shown == case.reference else None)
-    return Source(case.id, shown, case, reference, named, scheme or case.scheme)
-
-
-def _run_beside(path: Path) -> dict[str, Any]:
-    """Return what run.json beside a label map says; nothing where there is none that can be read."""
-    try:
-        content = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and path.name.startswith("seg.nii") else {}
+    return Source(case.id, shown, case, reference, named, scheme or case.scheme, ResultFolder.of(shown))

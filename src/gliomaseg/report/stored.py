@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from gliomaseg.errors import CaseError
 from gliomaseg.report.content import REPORT_SCHEMA, Report
 from gliomaseg.storage.record import renamed
+from gliomaseg.storage.result_folder import REPORT, ResultFolder
 
 _ABOUT = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
 _VOLUME = re.compile(
@@ -22,26 +21,23 @@ _PICTURE = re.compile(
 )
 
 
-def read_report(path: Path) -> Report:
-    """Return the report in a file of this version; raises CaseError (E-REPORT, E-PERM)."""
+def read_report(folder: ResultFolder) -> Report:
+    """Return the report in a folder, its page proven and of this version; raises CaseError (E-REPORT)."""
+    path = folder.path / REPORT
     try:
-        text = path.read_text(encoding="utf-8")
+        text = folder.bytes_of(REPORT).decode("utf-8")
         about = renamed(json.loads(_ABOUT.findall(text)[0]))
         known = about["schema_version"] == REPORT_SCHEMA and isinstance(about["case"], str)
         volumes = {name: base64.b64decode(data) for name, data in _VOLUME.findall(text)}
         drawn = [base64.b64decode(data) for _, data in _PICTURE.findall(text)]
-    except OSError as error:
-        raise CaseError(
-            "E-PERM", f"{path} can't be read: {error.strerror}", remedy="check its permissions and the disk"
-        ) from error
-    except (UnicodeDecodeError, ValueError, LookupError, TypeError, binascii.Error):
+    except (ValueError, LookupError, TypeError, RecursionError):
         known = False
     if not known or not set(about["maps"]) <= set(volumes):
         raise CaseError(
             "E-REPORT",
             f"{path} is not a report of this version of gliomaseg",
             expected="a report.html of gliomaseg segment or gliomaseg report",
-            remedy="make it again: gliomaseg segment, or gliomaseg report with --images",
+            remedy="segment the case again, or draw it anew from its images: --data",
         )
     return Report(about, volumes, _pictures(about, drawn))
 

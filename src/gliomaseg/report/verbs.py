@@ -9,7 +9,7 @@ from pathlib import Path
 from gliomaseg import console, files
 from gliomaseg.labels import LabelScheme
 from gliomaseg.report.case_page import case_page
-from gliomaseg.report.cohort import ordered
+from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import Source, case_source, find_sources, is_case
 from gliomaseg.report.write import write_reports
@@ -23,23 +23,22 @@ def report(
     with console.progress() as progress, console.resumable():
         entries = ordered(write_reports(sources, output, mosaic=mosaic, progress=progress))
     if as_json:
-        console.show_json(
-            [
-                {"case": e.case_id, "quality": e.quality, "reasons": list(e.reasons), "page": e.page}
-                for e in entries
-            ]
-        )
+        console.show_json([entry.as_dict() for entry in entries])
     else:
-        rows = [[e.case_id, e.quality, " ".join(e.reasons)] for e in entries if e.quality != "pass"]
+        rows = [_shown(entry) for entry in entries if entry.quality != "pass" or entry.edited]
         if rows:
             console.show_table([["case", "quality", "why"], *rows[:20]])
-        count = len(entries) - len(rows)
+        count = sum(entry.quality == "pass" for entry in entries)
         console.say(
             f"{len(entries)} cases, {count} pass; page: {output}; table: {output.with_suffix('.csv')}"
         )
         console.say(console.RESEARCH_USE)
     if any(entry.quality == "failed" for entry in entries):
         raise SystemExit(1)
+
+
+def _shown(entry: Entry) -> list[str]:
+    return [entry.case_id, entry.quality + ", edited" * entry.edited, " ".join(entry.reasons)]
 
 
 def sources_of(

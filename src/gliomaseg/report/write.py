@@ -22,6 +22,7 @@ from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS
 from gliomaseg.report.sources import Source
 from gliomaseg.results.measurements import to_csv
 from gliomaseg.results.mosaic import mosaic_png
+from gliomaseg.storage.result_folder import REPORT
 
 Progress = Callable[[float, str], None]
 
@@ -58,8 +59,8 @@ def write_reports(
 
 def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, mosaic: int) -> Entry:
     entry, home = None, page.parent
-    if source.stored and limit is not None:
-        entry = read_entry(source.stored.parent, _link(source.stored, home))
+    if limit is not None and (folder := source.stored):
+        entry = read_entry(folder, _link(folder.path / REPORT, home))
     if entry and not mosaic:
         return entry
     report = source.report(limit=limit)
@@ -89,6 +90,7 @@ def _row(entry: Entry) -> dict[str, object]:
     return {
         "case": entry.case_id,
         "quality": entry.quality,
+        "edited": entry.edited,
         "reasons": " ".join(entry.reasons),
         "missing": " ".join(entry.missing),
         "seconds": entry.seconds,

@@ -128,8 +128,13 @@ def _ras(array: Numbers, turn: npt.NDArray[np.float64]) -> Numbers:
 
 def turned_to_ras(array: Numbers, grid: Grid) -> tuple[Numbers, npt.NDArray[np.float64]]:
     """Return a view of ``array``, stored (x, y, z) on ``grid``, with RAS axes, and its affine."""
+    return _ras(array, orientations.io_orientation(grid.affine)), ras_affine(grid)
+
+
+def ras_affine(grid: Grid) -> npt.NDArray[np.float64]:
+    """Return the affine of ``grid`` turned to RAS axes."""
     turn = orientations.io_orientation(grid.affine)
-    return _ras(array, turn), grid.affine @ orientations.inv_ornt_aff(turn, grid.shape)
+    return np.asarray(grid.affine @ orientations.inv_ornt_aff(turn, grid.shape))
 
 
 def _stride(length: int) -> int:

@@ -71,9 +71,15 @@ def parse_record(content: object) -> dict[str, Any]:
 
 
 def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored record whose ``verdict``, if an older version wrote it, has become its ``quality``."""
+    """Return stored numbers in today's words: before 0.2 there were a ``verdict`` and a ``crosses_midline``.
+
+    Raises LookupError and TypeError for what no version wrote.
+    """
     rest = dict(record)
-    former = rest.pop("verdict", None)
-    if not isinstance(former, Mapping):
-        return rest
-    return rest | {"quality": _FORMER[former["verdict"]], "reasons": former["reasons"]}
+    if former := rest.pop("verdict", None):
+        rest |= {"quality": _FORMER[former["verdict"]], "reasons": former["reasons"]}
+    side = rest.get("side")
+    if isinstance(side, dict) and "crosses_midline" in side:
+        new = {("crosses_symmetry_plane" if k == "crosses_midline" else k): v for k, v in side.items()}
+        rest["side"] = new
+    return rest

@@ -29,6 +29,9 @@ TABLE = "measurements.csv"
 OVERVIEW = "overview.png"
 THUMBNAIL = "thumbnail.jpg"
 
+#: A run.json with none of these is another program's.
+_OURS = frozenset({"gliomaseg", "outputs", "scheme"})
+
 
 @dataclass(frozen=True)
 class ResultFolder:
@@ -38,27 +41,40 @@ class ResultFolder:
 
     @classmethod
     def of(cls, labels: Path) -> ResultFolder | None:
-        """Return the folder whose label map ``labels`` is; None for one that came without a run.json."""
+        """Return the result whose label map ``labels`` is, run.json damaged or not; None for other maps."""
         found = cls(labels.parent)
-        return found if labels.name == LABELS and found.is_result else None
+        return found if labels.name == LABELS and found._is_ours(damaged=True) else None
 
     @property
     def is_result(self) -> bool:
-        """Return whether there is a run.json, whatever its state."""
-        return os.path.lexists(self.path / RECORD)
+        """Return whether gliomaseg wrote this folder: other programs have their run.json, too."""
+        return self._is_ours(damaged=False)
+
+    def _is_ours(self, *, damaged: bool) -> bool:
+        if not os.path.lexists(self.path / RECORD):
+            return False
+        try:
+            content = files.read_json(self.path / RECORD)
+        except (OSError, ValueError):
+            return damaged
+        return not _OURS.isdisjoint(content) if isinstance(content, dict) else damaged
 
     def read(self) -> dict[str, Any]:
         """Return run.json, its shape proven; raises CaseError (E-REPORT) for a missing or damaged one."""
         try:
             return parse_record(files.read_json(self.path / RECORD))
         except OSError as error:
-            raise self._damaged(RECORD, error.strerror or str(error)) from error
+            raise self.damaged(RECORD, error.strerror or str(error)) from error
         except ValueError as error:
-            raise self._damaged(RECORD, str(error)) from error
+            raise self.damaged(RECORD, str(error)) from error
 
     def measurements(self) -> dict[str, Any]:
         """Return measurements.json as it was written, in today's words; raises CaseError (E-REPORT)."""
         return renamed(json.loads(self.bytes_of(MEASUREMENTS)))
+
+    def has(self, name: str) -> bool:
+        """Return whether a file of this name was written; raises as ``read``."""
+        return name in self.read()["outputs"]
 
     def bytes_of(self, name: str) -> bytes:
         """Return a file, proven to be the one that was written; raises CaseError (E-REPORT)."""
@@ -66,9 +82,9 @@ class ResultFolder:
             with files.open_regular(self.path / name) as stream:
                 content = stream.read()
         except OSError as error:
-            raise self._damaged(name, error.strerror or str(error)) from error
+            raise self.damaged(name, error.strerror or str(error)) from error
         if hashlib.sha256(content).hexdigest() != self.read()["outputs"].get(name):
-            raise self._damaged(name, "its SHA-256 is not the one in run.json")
+            raise self.damaged(name, "its SHA-256 is not the one in run.json")
         return content
 
     def edited(self) -> bool:
@@ -138,7 +154,7 @@ class ResultFolder:
 
     def _own_record(self) -> dict[str, Any]:
         """Return run.json of a folder that is to be replaced; raises OutputError (E-EXISTS)."""
-        if not self.is_result:
+        if not self._is_ours(damaged=True):
             some = ", ".join(sorted(self._names())[:3])
             raise self._in_the_way(f"holds files that are not a result of gliomaseg: {some}", _MOVE)
         try:
@@ -162,12 +178,13 @@ class ResultFolder:
             remedy=remedy,
         )
 
-    def _damaged(self, name: str, reason: str) -> CaseError:
+    def damaged(self, name: str, reason: str) -> CaseError:
+        """Return the E-REPORT error for a file that no version of gliomaseg wrote like this."""
         return CaseError(
             "E-REPORT",
             f"{self.path / name} is not as gliomaseg wrote it: {reason}",
-            expected="a folder of results that nothing but its label map was changed in",
-            remedy="move the folder away and segment the case again",
+            expected="results in which nothing but the label map was changed",
+            remedy=f"segment the case again, or remove {RECORD}: the label map then counts as made elsewhere",
         )
 
 
