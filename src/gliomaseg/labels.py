@@ -33,8 +33,11 @@ MODALITY_NAMES: Mapping[str, Modality] = {
     "t1w": Modality.T1N,
     "t1ce": Modality.T1C,
     "t1gd": Modality.T1C,
+    "t1gad": Modality.T1C,
+    "ct1": Modality.T1C,
     "t2": Modality.T2W,
     "flair": Modality.T2F,
+    "t2flair": Modality.T2F,
 }
 
 MODALITY_TITLES: Mapping[Modality, str] = {
@@ -133,7 +136,7 @@ class LabelScheme:
                 "label map with nearest neighbour",
             )
         strange = [(int(v), int(n)) for v, n in zip(whole, counts, strict=True) if v not in self.allowed]
-        if strange:
+        if strange or not self.values:
             raise self._contradiction(name, strange, {int(v) for v in whole}, option)
         return np.asarray(
             labels if labels.dtype == np.uint8 else np.round(labels.astype(np.float64)), np.uint8
@@ -144,10 +147,14 @@ class LabelScheme:
     ) -> LabelError:
         fits = [s.name for s in SCHEMES.values() if found <= s.allowed and s.name != self.name]
         listed = ", ".join(f"{value} ({count} voxels)" for value, count in strange[:5])
+        what = f"{name} holds the label {listed}, which scheme {self.name} does not have"
+        if not self.values:
+            listed = ", ".join(map(str, sorted(found)))
+            what = f"{name} holds the labels {listed}, and nothing says which tissue each stands for"
         return LabelError(
             "E-LABELS",
-            f"{name} holds the label {listed}, which scheme {self.name} does not have",
-            expected=f"{self.name}: {self.describe()}",
+            what,
+            expected=f"{self.name}: {self.describe()}" if self.values else "a known label scheme",
             remedy=f"name the scheme that it follows: {' or '.join(f'{option} {fit}' for fit in fits)}"
             if fits
             else "no scheme known here has these labels: convert the file to one of " + ", ".join(SCHEMES),
@@ -170,6 +177,8 @@ BRATS2024_PED = LabelScheme(
     {Tissue.ENHANCING: 1, Tissue.NECROSIS: 2, Tissue.CYST: 3, Tissue.OEDEMA: 4},
 )
 MSD = LabelScheme("msd", {Tissue.OEDEMA: 1, Tissue.NECROSIS: 2, Tissue.ENHANCING: 3})
+#: What a layout implies that says nothing about the integers of its label maps: every label is refused.
+UNSURE = LabelScheme("unsure", {})
 
 #: brats2021 stands for every year up to 2021 (2022 too); brats2024 for the post-treatment task,
 #: brats2024-ped for the paediatric one.

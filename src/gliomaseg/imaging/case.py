@@ -1,40 +1,54 @@
-"""Cases: one patient at one timepoint, on disk. Found by name alone; nothing is opened here."""
+"""Cases: one patient at one timepoint, on disk. Found by name alone; nothing is opened but dataset.json.
+
+A case that was found but can't be used (two files for one sequence, a folder that can't be read, an image
+whose name no layout knows where a sequence is missing) carries its error, so that the others go on; whoever
+asks it for sequences meets the error.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gliomaseg.errors import CaseError, UsageError
-from gliomaseg.imaging.layouts import LAYOUTS, STRAY_REFERENCE, Part, parse_name
+from gliomaseg.errors import CaseError, GliomasegError, Note, UsageError
+from gliomaseg.imaging.folders import walk
+from gliomaseg.imaging.layouts import EXAMPLE, LAYOUTS, is_image_name, parse_name, split_id
 from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.imaging.search import Group, Piece, search
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
-from gliomaseg.storage.result_folder import ResultFolder
 
-_ID_COLUMNS = ("case", "id", "case_id", "subject", "patient")
-_REFERENCE_COLUMNS = ("seg", "reference", "label", "labels")
-_BRATS2023_ID = re.compile(r"(BraTS-[A-Za-z]+-\d+)-\d{3}")
+#: The longest id, in bytes: a file system allows names of 255, and locks and drafts put something before it.
+_LONGEST_ID = 200
+#: What no folder can be called on Windows.
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One patient at one timepoint: where its sequences lie, and its reference if there is one."""
+    """One patient at one timepoint: where its sequences lie, and its reference if there is one.
+
+    ``channels`` says which volume a sequence is where a file holds several (counted from 0). ``patient`` and
+    ``session`` are told from the id if they are not given. ``layout`` is the name of a row of
+    ``layouts.LAYOUTS``, ``unknown`` are images in its folder that no layout knows.
+    """
 
     id: str
     images: Mapping[Modality, Path]
     reference: Path | None = None
     scheme: LabelScheme = BRATS2021
+    patient: str = ""
+    session: str = ""
+    layout: str = ""
+    channels: Mapping[Modality, int] = field(default_factory=dict)
+    unknown: tuple[Path, ...] = ()
+    error: GliomasegError | None = None
 
-    @property
-    def patient(self) -> str:
-        """Return whom the case is of: BraTS 2023 ids end in the timepoint, the others are the patient."""
-        match = _BRATS2023_ID.fullmatch(self.id)
-        return match[1] if match else self.id
+    def __post_init__(self) -> None:
+        patient, session = split_id(self.id)
+        object.__setattr__(self, "patient", self.patient or patient)
+        object.__setattr__(self, "session", self.session or session)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -69,43 +83,61 @@ class Case:
         return text
 
     def require(self, modalities: Iterable[Modality]) -> Case:
-        """Return the case, proven to have all of ``modalities``; raises CaseError (E-MODALITY)."""
+        """Return the case, proven to have all of ``modalities``; raises its error or CaseError (E-MODALITY)."""
+        if self.error:
+            raise self.error
         missing = [m for m in modalities if m not in self.images]
         if missing:
             raise CaseError(
                 "E-MODALITY",
                 f"case {self.id} has no {', '.join(missing)}",
                 expected="the sequences " + ", ".join(modalities),
-                remedy="add the missing file, named as in " + LAYOUTS[1].example,
+                remedy="add the missing file, named as in " + EXAMPLE,
             )
         return self
 
     def present(self, modalities: Sequence[Modality]) -> tuple[Modality, ...]:
         """Return those of ``modalities`` that the case has; raises CaseError (E-MODALITY) for none."""
         found = tuple(m for m in modalities if m in self.images)
-        if not found:
+        if self.error or not found:
             self.require(modalities)
         return found
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Return what is to be noted of the files that were found."""
+        if not self.unknown:
+            return ()
+        what = f"case {self.id}: {_listed(self.unknown)} not understood by name"
+        return (
+            Note("W-UNKNOWN", what, "it was left out" if len(self.unknown) == 1 else "they were left out"),
+        )
 
-def find_cases(path: str | Path, *, scheme: LabelScheme | None = None) -> list[Case]:
+
+def find_cases(
+    path: str | Path, *, scheme: LabelScheme | None = None, allow_missing: bool = False
+) -> list[Case]:
     """Return the cases under a folder at any depth, or of a CSV list, sorted by id.
 
-    ``scheme`` overrides the label scheme that the layout implies. A case with missing sequences is
-    returned as it is. Raises ImageError (E-NOFILE), CaseError (E-NOCASE, E-DUPID, E-MANIFEST).
+    ``scheme`` overrides the label scheme that the layout implies. A case with missing sequences is returned
+    as it is; one that lacks a sequence while an image in its folder was not understood carries the error
+    E-UNKNOWN, unless ``allow_missing``. Others carry E-DUPID, E-PERM, E-ID, E-MANIFEST or E-NOFILE.
+    Raises ImageError (E-NOFILE, E-PERM), CaseError (E-NOCASE, E-MANIFEST).
     """
+    from gliomaseg.imaging.case_list import read_list
+
     path = Path(path)
     if not path.exists():
         raise missing_file(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")) and not path.is_dir():
+    if path.is_dir():
+        cases = [_case_of(group, allow_missing=allow_missing) for group in search(path)]
+    elif is_image_name(path.name):
         raise _one_image(path)
-    if path.is_file():
-        cases = _read_manifest(path)
     else:
-        cases = [case for folder in _folders(path) for case in _scan_folder(folder)]
+        cases = read_list(path)
     if not cases:
         raise _nothing_found(path)
-    _refuse_duplicates(cases)
+    cases = [case if is_id(case.id) else replace(case, error=bad_id(case.id)) for case in cases]
     return sorted((replace(c, scheme=scheme) if scheme else c for c in cases), key=lambda c: c.id)
 
 
@@ -116,13 +148,8 @@ def case_of_files(images: Mapping[str, str | Path], case_id: str | None = None) 
     "case". Raises ImageError (E-NOFILE), CaseError (E-MODALITY) for an unknown modality, UsageError (E-USAGE)
     for an id that can't be a folder's name.
     """
-    if case_id is not None and not _is_id(case_id):
-        raise UsageError(
-            "E-USAGE",
-            f"{case_id!r} can't be the id of a case",
-            expected="a name that a folder can bear",
-            remedy="leave out slashes, and a dot at the beginning",
-        )
+    if case_id is not None and not is_id(case_id):
+        raise UsageError("E-USAGE", bad_id(case_id).what, expected=_ID_EXPECTED, remedy="give another --id")
     paths = {_modality(name): Path(path) for name, path in images.items()}
     if len(paths) < len(images):
         raise CaseError(
@@ -150,53 +177,83 @@ def _modality(name: str) -> Modality:
     )
 
 
-def _is_id(text: str) -> bool:
-    return bool(text) and not text.startswith(".") and not set("/\\\0") & set(text)
+def is_id(text: str) -> bool:
+    """Return whether a folder can be called so, here and on Windows."""
+    return (
+        bool(text)
+        and len(text.encode(errors="surrogateescape")) <= _LONGEST_ID
+        and text[0] != "."
+        and text[-1] not in ". "
+        and not set("/\\\0") & set(text)
+        and not _RESERVED.fullmatch(text)
+    )
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Yield ``root`` and what lies below it, each folder once: links are followed.
-
-    Hidden folders are left out, and gliomaseg's own results: they are no data.
-    """
-    seen: set[Path] = set()
-    for name, inner, _ in os.walk(root, followlinks=True):
-        real = Path(name).resolve()
-        is_new = real not in seen and not ResultFolder(real).is_result
-        inner[:] = sorted(n for n in inner if not n.startswith(".")) if is_new else []
-        if is_new:
-            seen.add(real)
-            yield Path(name)
+_ID_EXPECTED = f"a name of at most {_LONGEST_ID} bytes that a folder can bear, also on Windows"
 
 
-def _scan_folder(folder: Path) -> list[Case]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    found: dict[str, list[tuple[Part, Path]]] = {}
-    for file in files:
-        part = parse_name(file.name)
-        if part is not None:
-            found.setdefault(part.case_id, []).append((part, file))
-    cases = [_assemble(case_id, parts) for case_id, parts in found.items()]
-    cases = [case for case in cases if case.images]
-    strays = [file for file in files if STRAY_REFERENCE.fullmatch(file.name)]
-    if len(cases) == len(strays) == 1 and cases[0].reference is None:
-        return [replace(cases[0], reference=strays[0])]
-    return cases
+def bad_id(text: str) -> CaseError:
+    """Return the error of an id that can't be the name of a folder."""
+    shown = text if len(text) < 60 else f"{text[:50]}..., {len(text)} characters"
+    return CaseError(
+        "E-ID",
+        f"{shown!r} can't be the id of a case",
+        expected=_ID_EXPECTED,
+        remedy="give the cases other ids in a CSV list: no slash, no dot at the beginning, no dot or space "
+        "at the end, not con, nul or the like",
+    )
 
 
-def _assemble(case_id: str, parts: list[tuple[Part, Path]]) -> Case:
-    found: dict[Modality | None, Path] = {}
-    for part, file in parts:
-        other = found.setdefault(part.modality, file)
-        if other is not file:
-            raise CaseError(
-                "E-DUPID",
-                f"case {case_id} has two {part.modality or 'seg'} images: {other.name} and {file.name}",
-                expected="one file per sequence",
-                remedy=f"move one of them out of {file.parent}",
-            )
-    images = {m: found[m] for m in Modality if m in found}
-    return Case(case_id, images, found.get(None), parts[0][0].scheme)
+def _case_of(group: Group, *, allow_missing: bool) -> Case:
+    found = {m: group.images[m] for m in Modality if m in group.images}
+    pieces = {m: fitting[0] for m, fitting in found.items()}
+    label = group.labels[0] if group.labels else None
+    scheme = label or next(iter(pieces.values()), None)
+    slots: list[tuple[str, list[Piece]]] = [*found.items(), ("seg", group.labels)]
+    error = group.error or next((_two(group, part, two) for part, two in slots if len(two) > 1), None)
+    case = Case(
+        group.case_id,
+        {m: piece.path for m, piece in pieces.items()},
+        label.path if label else None,
+        scheme.scheme if scheme else BRATS2021,
+        patient=group.patient,
+        layout=group.layout,
+        channels={m: piece.channel for m, piece in pieces.items() if piece.channel is not None},
+        unknown=tuple(group.unknown),
+        error=error,
+    )
+    lacks = len(case.images) < len(Modality) and case.unknown
+    if not error and lacks and not (allow_missing and case.images):
+        return replace(case, error=_not_understood(case))
+    return case
+
+
+def _two(group: Group, part: str, pieces: list[Piece]) -> CaseError:
+    first, second = (piece.path for piece in pieces[:2])
+    return CaseError(
+        "E-DUPID",
+        f"case {group.case_id} has two {part} images: {first.name} and {second.name}",
+        expected="one file per sequence",
+        remedy=f"move one of them out of {first.parent}, or give a CSV list that names the one to take: "
+        "gliomaseg check FOLDER --draft cases.csv writes it",
+    )
+
+
+def _not_understood(case: Case) -> CaseError:
+    missing = [m.value for m in Modality if m not in case.images]
+    listed = f"{_listed(case.unknown)} not understood by name, in {case.unknown[0].parent}"
+    return CaseError(
+        "E-UNKNOWN",
+        f"case {case.id} has no {', '.join(missing)}, and {listed}",
+        expected="names as in one of the layouts of docs/get-started.md, such as " + EXAMPLE,
+        remedy="rename the file, or give a CSV list that names it: gliomaseg check FOLDER --draft cases.csv "
+        "writes it; if it is none of these sequences: --allow-missing",
+    )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+    return f"{len(paths)} image{'s were' if len(paths) > 1 else ' was'} ({names})"
 
 
 def _one_image(path: Path) -> CaseError:
@@ -209,7 +266,8 @@ def _one_image(path: Path) -> CaseError:
 
 
 def _nothing_found(path: Path) -> CaseError:
-    count = sum(1 for f in _folders(path) for p in f.iterdir() if ".nii" in p.name.lower())
+    files = [file for folder in walk(path) for _, file in folder.files] if path.is_dir() else []
+    count = sum(".nii" in file.name.lower() for file in files)
     looked = "; ".join(layout.example for layout in LAYOUTS)
     return CaseError(
         "E-NOCASE",
@@ -217,59 +275,4 @@ def _nothing_found(path: Path) -> CaseError:
         expected=f"files named like {looked}",
         remedy="rename the files, name the four with --t1n --t1c --t2w --t2f, or give a CSV list "
         "with the columns case, t1n, t1c, t2w, t2f",
-    )
-
-
-def _refuse_duplicates(cases: Iterable[Case]) -> None:
-    seen: dict[str, Case] = {}
-    for case in cases:
-        other = seen.setdefault(case.id.casefold(), case)
-        if other is not case:
-            first, second = (next(iter(c.images.values())).parent for c in (other, case))
-            raise CaseError(
-                "E-DUPID",
-                f"two cases are called {case.id}: in {first} and in {second}",
-                expected="one case per id (upper and lower case count as the same)",
-                remedy="rename one of them or give a smaller folder",
-            )
-
-
-def _read_manifest(path: Path) -> list[Case]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        reader = csv.DictReader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
-        rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _bad_manifest(path, "it is not a list with columns") from error
-    names = {name.strip().lower(): name for name in reader.fieldnames or ()}
-    id_column = next((names[n] for n in _ID_COLUMNS if n in names), None)
-    columns = {names[n]: m for n, m in MODALITY_NAMES.items() if n in names}
-    if id_column is None or not columns or len(set(columns.values())) < len(columns):
-        raise _bad_manifest(path, f"its columns are {', '.join(names) or 'missing'}")
-    reference = next((names[n] for n in _REFERENCE_COLUMNS if n in names), None)
-    return [_from_row(path, line, row, (id_column, columns, reference)) for line, row in rows]
-
-
-def _from_row(
-    path: Path, line: int, row: dict[str, str], columns: tuple[str, dict[str, Modality], str | None]
-) -> Case:
-    id_column, modalities, reference = columns
-    case_id = (row[id_column] or "").strip()
-    if not _is_id(case_id):
-        raise _bad_manifest(path, f"line {line} has the case id {case_id!r}, which no folder can bear")
-    cells = {m: (row[c] or "").strip() for c, m in modalities.items()}
-    images = {m: path.parent / cells[m] for m in Modality if cells.get(m)}
-    if not images:
-        raise _bad_manifest(path, f"line {line} names no image of case {case_id}")
-    label = (row[reference] or "").strip() if reference else ""
-    return Case(case_id, images, path.parent / label if label else None)
-
-
-def _bad_manifest(path: Path, what: str) -> CaseError:
-    return CaseError(
-        "E-MANIFEST",
-        f"{path} can't be read as a list of cases: {what}",
-        expected="CSV with the columns case, t1n, t1c, t2w, t2f and, if there is one, seg",
-        remedy="paths may be relative to the CSV file; separators may be comma, semicolon or tab",
     )

@@ -1,7 +1,20 @@
-"""How data sets name their files, as a table. Ignorant of folders and of file content.
+"""How data sets name their files, as a table: a row is a way of naming. Ignorant of disks and of content.
 
-Sources: the organisers' distributions of BraTS 2018 to 2024 and Kaggle's copy of BraTS 2020, in which
-the reference of case 355 is called W39_1998.09.19_Segm.nii.
+Patterns are matched to the end of a path, without the file's ending; those with a slash see its folders.
+What their groups mean:
+
+- ``id`` is the case; else ``patient`` and ``session`` are, from the folders' names;
+- ``part`` is the sequence, by any name of ``labels.MODALITY_NAMES``;
+- ``contrast`` is there where a T1 is one with contrast;
+- ``channel`` is a number that dataset.json explains; a stack (all sequences in one file) has neither;
+- ``lesser`` is there where the file steps back behind another one of the same sequence;
+- ``set`` joins images and labels that lie in folders apart.
+
+Sources: the organisers' distributions of BraTS 2018 to 2024; Kaggle's copies of BraTS 2020 (the reference
+of case 355 is called W39_1998.09.19_Segm.nii) and of 2021 and 2023 (each file in a folder of its own); BIDS
+1.10; nnU-Net's documentation/dataset_format.md; the Medical Segmentation Decathlon's dataset.json; the
+documentation of the FeTS tool; TCIA's NIfTI packages of UCSF-PDGM (version 5), UPENN-GBM and BraTS-TCGA;
+Suter et al. 2022 (LUMIERE). The last five were checked against public code that reads them, not on the data.
 """
 
 from __future__ import annotations
@@ -9,52 +22,229 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gliomaseg.labels import BRATS2021, BRATS2023, MODALITY_NAMES, LabelScheme, Modality
+from gliomaseg.labels import BRATS2021, BRATS2023, MODALITY_NAMES, UNSURE, LabelScheme, Modality
 
-_NIFTI = r"\.nii(?:\.gz)?$"
+#: How files end that are read.
+ENDING = r"\.(?:nii(?:\.gz)?|nrrd|mha|mg[hz]|hdr)"
+#: How files end that are images, whether they are read or not.
+_IMAGE = re.compile(r".+\.(?:nii(?:\.gz)?|nrrd|nhdr|mha|mhd|mg[hz]|hdr|dcm|ima)", re.IGNORECASE | re.DOTALL)
+
+_ID = r"(?P<id>[^/]+)"
+_SUBJECT = r"(?P<id>sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?)"
+_ENTITIES = r"(?:_[a-z]+-[a-z0-9+.]+)*"
+#: There where an entity says that a contrast agent was given: the standard's ce-, or what acq- is used for.
+_CONTRAST = (
+    r"(?:(?=[^/]*_(?:ce-(?!none)[a-z0-9]+|"
+    r"acq-(?:t1)?(?:c|ce|gd|gad|gadolinium|post|postgd|postcontrast|contrast))_)(?P<contrast>))?"
+)
+_UCSF = r"(?P<id>UCSF-PDGM-\d+(?:_FU\d+d)?)"
+_UPENN = r"(?P<id>UPENN-GBM-\d+_\d+)"
+_TCGA = r"(?P<id>TCGA-\w\w-\w{4}_\d{4}\.\d\d\.\d\d)"
+_ANY_PART = r"(?P<part>t1|t1w|t1n|t1c|t1ce|t1gd|ct1|t2|t2w|t2f|flair|t2flair)"
 
 
 class Layout(NamedTuple):
-    """One way of naming: ``pattern`` has the groups ``id`` and ``part``."""
+    """One way of naming: patterns of images and of label maps, what these mean, and an example."""
 
     name: str
-    pattern: re.Pattern[str]
+    images: str
+    labels: str | None
     scheme: LabelScheme
     example: str
 
 
 class Part(NamedTuple):
-    """What one file name says: its case, its modality (None: the reference) and its label scheme."""
+    """What one file's name says: whose it is, and which of the case's files."""
 
     case_id: str
-    modality: Modality | None
-    scheme: LabelScheme
+    layout: Layout
+    is_label: bool
+    modality: Modality | None = None
+    channel: int | None = None
+    is_lesser: bool = False
+    joined: str = ""
 
+    @property
+    def scheme(self) -> LabelScheme:
+        """Return the label scheme that the layout implies."""
+        return self.layout.scheme
+
+
+#: The layout whose files are named after the sequence alone: the folder is the case.
+PLAIN = "plain"
 
 LAYOUTS = (
     Layout(
+        "BraTS-PED",  # in 2023 the integers were those of the others, in 2024 they were not
+        r"(?P<id>BraTS-PED-[^/]+)-(?P<part>t1n|t1c|t2w|t2f)",
+        r"(?P<id>BraTS-PED-[^/]+)-seg",
+        UNSURE,
+        "BraTS-PED-00001-000/BraTS-PED-00001-000-t1n.nii.gz, -t1c, -t2w, -t2f, -seg",
+    ),
+    Layout(
         "BraTS 2023/2024",
-        re.compile(r"(?P<id>.+)-(?P<part>t1n|t1c|t2w|t2f|seg)" + _NIFTI, re.IGNORECASE),
+        _ID + r"-(?P<part>t1n|t1c|t2w|t2f)",
+        _ID + r"-seg",
         BRATS2023,
         "BraTS-GLI-00005-000/BraTS-GLI-00005-000-t1n.nii.gz, -t1c, -t2w, -t2f, -seg",
     ),
     Layout(
+        "BIDS",
+        _SUBJECT + _CONTRAST + _ENTITIES + r"_(?P<part>T1w|T2w|FLAIR)",
+        _SUBJECT + _ENTITIES + r"_dseg",
+        UNSURE,
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz, _ce-gadolinium_T1w, _T2w, _FLAIR",
+    ),
+    Layout(
+        "UCSF-PDGM",
+        _UCSF + r"_(?P<part>T1|T1c|T1gad|T2|FLAIR)(?P<lesser>_bias)?",
+        _UCSF + r"_tumor_segmentation",
+        BRATS2021,
+        "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_T1.nii.gz, _T1c, _T2, _FLAIR, _tumor_segmentation",
+    ),
+    Layout(
+        "UPENN-GBM",
+        _UPENN + r"_(?P<part>T1|T1GD|T2|FLAIR)(?P<lesser>_unstripped)?",
+        _UPENN + r"(?P<lesser>_automated_approx)?(?P<set>_segm)",
+        BRATS2021,
+        "images_structural/UPENN-GBM-00002_11/UPENN-GBM-00002_11_T1.nii.gz, _T1GD, _T2, _FLAIR, _segm",
+    ),
+    Layout(
+        "BraTS-TCGA",
+        _TCGA + r"_(?P<part>t1|t1gd|t2|flair)",
+        _TCGA + r"_GlistrBoost(?:_ManuallyCorrected|(?P<lesser>))",
+        BRATS2021,
+        "TCGA-02-0006/TCGA-02-0006_1996.08.23_t1.nii.gz, _t1Gd, _t2, _flair, _GlistrBoost",
+    ),
+    Layout(
+        "FeTS",
+        _ID + r"_brain_" + _ANY_PART,
+        r"(?P<id>[^/]+?)(?:_brain)?_final_seg",
+        BRATS2021,
+        "Patient_001/Patient_001_brain_t1.nii.gz, _brain_t1ce, _brain_t2, _brain_t2flair, _final_seg",
+    ),
+    Layout(
         "BraTS 2018 to 2021",
-        re.compile(r"(?P<id>.+)_(?P<part>t1|t1ce|t1gd|t1n|t1c|t2|t2w|t2f|flair|seg)" + _NIFTI, re.IGNORECASE),
+        _ID + r"_(?P<part>t1|t1w|t1ce|t1gd|t1n|t1c|t2|t2w|t2f|flair)",
+        _ID + r"_seg",
         BRATS2021,
         "BraTS2021_00005/BraTS2021_00005_t1.nii.gz, _t1ce, _t2, _flair, _seg",
     ),
+    Layout(
+        "LUMIERE",
+        r"(?P<patient>Patient-\d+)/(?P<session>week-[\d-]+)/(?P<part>CT1|T1|T2|FLAIR)",
+        None,
+        UNSURE,
+        "Patient-001/week-000-1/T1.nii.gz, CT1, T2, FLAIR",
+    ),
+    Layout(
+        PLAIN,
+        _ID + r"/" + _ANY_PART,
+        _ID + r"/(?P<lesser>)seg",
+        BRATS2021,
+        "case-7/t1.nii.gz, t1ce, t2, flair, seg",
+    ),
+    Layout(
+        "nnU-Net",
+        r"(?:images(?P<set>Tr|Ts|Val)/)?(?P<id>[^/]+)_(?P<channel>\d{4})",
+        None,
+        UNSURE,
+        "dataset.json, imagesTr/case-7_0000.nii.gz, _0001, _0002, _0003, labelsTr/case-7.nii.gz",
+    ),
+    Layout(
+        "MSD",
+        r"images(?P<set>Tr|Ts|Val)/(?P<id>[^/]+)",
+        r"labels(?P<set>Tr|Ts|Val)/(?P<id>[^/]+)",
+        UNSURE,
+        "dataset.json, imagesTr/BRATS_001.nii.gz (all sequences in one file), labelsTr/BRATS_001.nii.gz",
+    ),
 )
 
+#: What errors show: the layout that most people know.
+EXAMPLE = next(layout.example for layout in LAYOUTS if layout.name == "BraTS 2018 to 2021")
+
+#: Ids that name a patient and a session (in BraTS 2023 and later: the timepoint).
+_SESSIONS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(BraTS-[a-z]+-\d+)-(\d{3})",
+        r"(sub-[a-z0-9]+)_(ses-[a-z0-9]+)",
+        r"(UCSF-PDGM-\d+)_(FU\d+d)",
+        r"(UPENN-GBM-\d+)_(\d+)",
+        r"(TCGA-\w\w-\w{4})_(\d{4}\.\d\d\.\d\d)",
+        r"(BraTSReg_\d+)_(\d\d_\d{4})",
+        r"(Patient-\d+)_(week-[\d-]+)",
+    )
+]
+
 #: A reference that doesn't bear its case's name: it belongs to the only case of its folder.
-STRAY_REFERENCE = re.compile(r".*_segm" + _NIFTI, re.IGNORECASE)
+STRAY_REFERENCE = re.compile(r".*_segm" + ENDING, re.IGNORECASE | re.DOTALL)
+
+#: What lies beside the sequences in public data sets and is none of them, by the end of its name.
+_OTHERS = re.compile(
+    r"(?:.*[_-])?(?:\w*mask|\w*seg(?:mentation)?|dseg|probseg|adc|asl|dti\w*|dwi|swi|bold|magnitude\d?|"
+    r"phase\w*|t2star|pdw?|bias)(?:_bias)?" + ENDING,
+    re.IGNORECASE | re.DOTALL,
+)
+#: What a name holds that is likely to be a sequence's.
+_SEQUENCE = re.compile(r"(?<![a-z])(?:c?t1|t2|fl|mpr|mp2?rage|spgr)", re.IGNORECASE)
 
 
-def parse_name(name: str) -> Part | None:
-    """Return what a file name says under the first layout that it fits, or None."""
-    for layout in LAYOUTS:
-        match = layout.pattern.fullmatch(name)
+def _compile(pattern: str) -> tuple[re.Pattern[str], bool]:
+    """Return a pattern for the end of paths, and whether it sees folders."""
+    sees_folders = "/" in pattern.replace("[^/]", "")
+    start = "(?:.*?/)??" if sees_folders else ""
+    return re.compile(start + pattern + ENDING, re.IGNORECASE | re.DOTALL), sees_folders
+
+
+_PATTERNS = [
+    (layout, is_label, *_compile(pattern))
+    for layout in LAYOUTS
+    for is_label, pattern in ((False, layout.images), (True, layout.labels))
+    if pattern
+]
+
+
+def parse_name(name: str, folders: str = "") -> Part | None:
+    """Return what a file's name says under the first layout that it fits, or None.
+
+    ``folders`` are the names of those that it lies in, such as "Patient-001/week-000-1/".
+    """
+    for layout, is_label, pattern, sees_folders in _PATTERNS:
+        match = pattern.fullmatch(folders + name if sees_folders else name)
         if match:
-            part = match["part"].lower()
-            return Part(match["id"], MODALITY_NAMES.get(part), layout.scheme)
+            return _part_of(match.groupdict(), layout, is_label=is_label)
     return None
+
+
+def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -> Part:
+    case_id = groups.get("id") or f"{groups['patient']}_{groups['session']}"
+    modality = MODALITY_NAMES.get((groups.get("part") or "").lower())
+    is_lesser = groups.get("lesser") is not None
+    if groups.get("contrast") is not None:
+        is_lesser |= modality != Modality.T1N  # FLAIR is FLAIR with an agent, too: the other one is preferred
+        modality = Modality.T1C if modality == Modality.T1N else modality
+    number = groups.get("channel")
+    channel = None if number is None else int(number)
+    return Part(case_id, layout, is_label, modality, channel, is_lesser, (groups.get("set") or "").lower())
+
+
+def split_id(case_id: str) -> tuple[str, str]:
+    """Return the patient and the session that an id names; the id itself and "" where it names none."""
+    found = next((match for pattern in _SESSIONS if (match := pattern.fullmatch(case_id))), None)
+    return (found[1], found[2]) if found else (case_id, "")
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file is an image by its ending, be it one that is read or not."""
+    return _IMAGE.fullmatch(name) is not None
+
+
+def is_other_name(name: str) -> bool:
+    """Return whether a name is that of something else than a sequence, such as a mask or a diffusion map."""
+    return _OTHERS.fullmatch(name) is not None
+
+
+def is_like_sequence(name: str) -> bool:
+    """Return whether a name that no layout knows is likely to be a sequence's all the same."""
+    return is_image_name(name) and _SEQUENCE.search(name) is not None and not is_other_name(name)
