@@ -669,7 +669,7 @@ def links(exam: Exam) -> None:
     exam.args[1] = exam.home / "links"
 
 
-@row(60, "E-NOFILE", "does not exist")
+@row(60, "E-NOFILE", "is a link to")
 def broken_link(exam: Exam) -> None:
     exam.file().unlink()
     exam.file().symlink_to(exam.home / "gone")

@@ -18,7 +18,6 @@ from gliomaseg import __version__, cli_checks, cli_results, cli_train, console, 
 from gliomaseg.errors import UsageError, as_coded
 
 if TYPE_CHECKING:
-    from gliomaseg.imaging.case import Case
     from gliomaseg.labels import LabelScheme
 
 app = typer.Typer(
@@ -96,6 +95,10 @@ def segment(
         bool, typer.Option("--held-out", help="Leave out cases that the model was trained on.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Do without a sequence, though images were not understood."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on where images don't look right.")] = False,
     keep_names: Annotated[
         bool, typer.Option("--keep-names", help="Name every input file in run.json; else only by hash.")
@@ -106,12 +109,14 @@ def segment(
     json: Json = False,
 ) -> None:
     """Label every voxel of a case, or of each case in a folder, and draw a picture."""
+    from gliomaseg.cli_inputs import choose_cases
     from gliomaseg.cohort import segment_cases
     from gliomaseg.labels import find_scheme
     from gliomaseg.segmenter import Segmenter
 
     scheme = find_scheme(labels)
-    cases = _cases(path, {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, case_id)
+    images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
+    cases = choose_cases(path, images, case_id, allow_missing=allow_missing)
     segmenter = Segmenter.load(
         model,
         force=force,
@@ -252,27 +257,6 @@ def evaluate(
         teams = [predictions, *(compare or [])]
         evaluations = evaluate_teams(teams, references, rules=rules, progress=progress, **options)
     show.report_scores(evaluations, output, scheme=options["scheme"], as_json=json)
-
-
-def _cases(path: Path | None, images: dict[str, Path | None], case_id: str | None) -> list[Case]:
-    from gliomaseg.imaging.case import case_of_files, find_cases
-
-    given = {name: file for name, file in images.items() if file is not None}
-    if (path is None) == (not given):
-        raise UsageError(
-            "E-USAGE",
-            "give either a path or the files of one case",
-            expected="gliomaseg segment PATH, or --t1n A --t1c B --t2w C --t2f D",
-            remedy="see gliomaseg segment --help",
-        )
-    if path and case_id is not None:
-        raise UsageError(
-            "E-USAGE",
-            "--id names a case of files given one by one, not one of a path",
-            expected="--id with --t1n, --t1c, --t2w, --t2f",
-            remedy="give the files one by one, or leave --id out",
-        )
-    return find_cases(path) if path else [case_of_files(given, case_id)]
 
 
 def _scheme(name: str | None) -> LabelScheme | None:

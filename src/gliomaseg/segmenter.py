@@ -225,17 +225,19 @@ class Segmenter:
             "quality": self.settings.inference.quality,
             "maps": self.maps,
             "threads": threads(self.settings.inference.threads) or cores(),
-            "inputs": {m: self._describe_input(case, case.images[m], read[m]) for m in sequences},
+            "inputs": {m: self._describe_input(case, m, read[m]) for m in sequences},
             "settings": {
                 section: getattr(self.bundle.settings, section).model_dump(mode="json")
                 for section in ("prepare", "network", "inference", "segment")
             },
         }
 
-    def _describe_input(self, case: Case, path: Path, sha256: str) -> dict[str, str]:
+    def _describe_input(self, case: Case, modality: Modality, sha256: str) -> dict[str, Any]:
         """Return an input's hash, and its name if wanted or where it tells no more than the case's id."""
-        is_told = self.keep_names or path.name.startswith(case.id)
-        return {**({"file": path.name} if is_told else {}), "sha256": sha256}
+        name = case.images[modality].name
+        is_told = self.keep_names or name.startswith(case.id)
+        volume = {"channel": case.channels[modality]} if modality in case.channels else {}
+        return {**({"file": name} if is_told else {}), **volume, "sha256": sha256}
 
 
 def predict(image: Array, engine: Runs, settings: Settings) -> Array:

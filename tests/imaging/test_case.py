@@ -10,6 +10,7 @@ import pytest
 
 from gliomaseg.errors import CaseError, GliomasegError, ImageError, UsageError
 from gliomaseg.imaging.case import Case, case_of_files, find_cases
+from gliomaseg.imaging.check import read_headers
 from gliomaseg.imaging.layouts import parse_name
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Modality
 
@@ -38,6 +39,19 @@ def in_folder(folder: str, names: Sequence[str]) -> list[str]:
 
 def names_of(case: Case) -> dict[str, str]:
     return {modality.value: path.name for modality, path in case.images.items()}
+
+
+def carried(code: str, path: Path) -> GliomasegError:
+    """Return the error of the only case there: whoever asks it for its sequences meets it."""
+    (case,) = find_cases(path)
+    assert case.error is not None
+    assert case.error.code == code, case.error
+    assert case.error.remedy
+    for ask in (case.require, case.present):
+        with pytest.raises(GliomasegError) as caught:
+            ask(tuple(Modality))
+        assert caught.value is case.error
+    return case.error
 
 
 def refused(code: str, path: Path) -> GliomasegError:
@@ -139,7 +153,7 @@ def test_timepoints_of_a_patient(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("seg.nii.gz", "t1.nii.gz", "_t1.nii.gz", "a_t1.nii.gz.part", "a_t1.mha", "a_t1.json"),
+        *("seg.nii.gz", "t1.nii.gz", "_t1.nii.gz", "a_t1.nii.gz.part", "a_t1.mhd", "a_t1.json"),
         *(
             "a_t1ce_mask.nii",
             "a_t1.nii.gz~",
@@ -183,11 +197,14 @@ def test_hidden_files_drafts_and_hidden_folders_are_ignored(tmp_path: Path) -> N
     assert len(find_cases(tmp_path / ".git")) == 1  # unless it is what was asked for
 
 
-def test_folders_named_like_files_are_no_images(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_an_image_is_not_lost(tmp_path: Path) -> None:
     touch(tmp_path / "a_t1.nii.gz", "something.txt")
     touch(tmp_path, *case_files("a", OLD[1:]))
     (case,) = find_cases(tmp_path)
-    assert list(case.images) == [T1C, T2W, T2F]
+    assert list(case.images) == [T1N, T1C, T2W, T2F]
+    with pytest.raises(ImageError, match="is a folder, not a file") as caught:
+        read_headers(case, tuple(Modality))
+    assert caught.value.code == "E-NOFILE"
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
@@ -203,7 +220,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     for name in case_files("b"):
         (single / name).symlink_to(tmp_path / "store" / "b" / name)
     (single / "c_t1.nii.gz").symlink_to(tmp_path / "gone")
-    assert [case.id for case in find_cases(single)] == ["b"]
+    assert [case.id for case in find_cases(single)] == ["b", "c"]
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
@@ -236,9 +253,11 @@ def test_from_folder_wants_one(tmp_path: Path) -> None:
 def test_two_cases_of_one_id(tmp_path: Path, one: str, two: str) -> None:
     touch(tmp_path / "HGG" / one, *case_files(one))
     touch(tmp_path / "LGG" / two, *case_files(two))
-    error = refused("E-DUPID", tmp_path)
+    error = carried("E-DUPID", tmp_path)
     assert str(tmp_path / "HGG" / one) in error.what
     assert str(tmp_path / "LGG" / two) in error.what
+    touch(tmp_path / "HGG" / "other", *case_files("other"))
+    assert [case.error is None for case in find_cases(tmp_path)].count(True) == 1
 
 
 @pytest.mark.parametrize(
@@ -252,7 +271,7 @@ def test_two_cases_of_one_id(tmp_path: Path, one: str, two: str) -> None:
     ],
 )
 def test_two_files_for_one_sequence(tmp_path: Path, names: tuple[str, ...]) -> None:
-    error = refused("E-DUPID", touch(tmp_path, *names))
+    error = carried("E-DUPID", touch(tmp_path, *names))
     assert all(name in error.what for name in names[-2:])
 
 
@@ -303,7 +322,10 @@ def test_case_of_files_refuses_what_it_can_not_use(tmp_path: Path) -> None:
     assert twice.value.code == "E-MODALITY"
 
 
-@pytest.mark.parametrize("case_id", ["", "..", "../x", "a/b", "a\\b", ".hidden", "a\0b"])
+@pytest.mark.parametrize(
+    "case_id",
+    ["", "..", "../x", "a/b", "a\\b", ".hidden", "a\0b", "x" * 201, "ü" * 101, "a.", "a ", "NUL", "con.1"],
+)
 def test_an_id_that_would_leave_the_output_folder_is_refused(tmp_path: Path, case_id: str) -> None:
     touch(tmp_path, "x.nii")
     with pytest.raises(UsageError, match="E-USAGE"):
@@ -400,7 +422,7 @@ def test_a_list_without_rows_has_no_case(tmp_path: Path) -> None:
 
 
 def test_duplicate_ids_in_a_list(tmp_path: Path) -> None:
-    error = refused("E-DUPID", write_list(tmp_path, "case,t1n\nx,a/1.nii\nX,b/1.nii\n"))
+    error = carried("E-DUPID", write_list(tmp_path, "case,t1n\nx,a/1.nii\nX,b/1.nii\n"))
     assert str(tmp_path / "a") in error.what
     assert str(tmp_path / "b") in error.what
 

@@ -10,8 +10,8 @@ from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.prediction import find_predictions
 from gliomaseg.evaluation.scores import Pair
 from gliomaseg.imaging.case import Case, find_cases
-from gliomaseg.imaging.layouts import parse_name
 from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.imaging.search import label_scheme
 from gliomaseg.labels import LabelScheme
 
 
@@ -39,6 +39,9 @@ def pair_up(
     """
     found = find_predictions(predictions)
     listed = _find_references(references, scheme, fallback)
+    for case in listed:
+        if case.error and case.reference is None and case.error.code != "E-UNKNOWN":  # which needs no images
+            raise case.error
     pairs = tuple(
         Pair(case.id, case.reference, case.scheme, found.get(case.id), case.images)
         for case in listed
@@ -63,9 +66,9 @@ def _find_references(path: Path, scheme: LabelScheme | None, fallback: LabelSche
             maps = find_predictions(path)
         except CaseError:
             raise error from None
-    named = {name: parse_name(file.name) for name, file in maps.items()}
-    schemes = {name: part.scheme if part else fallback for name, part in named.items()}
-    return [Case(name, {}, file, scheme or schemes[name]) for name, file in sorted(maps.items())]
+    return [
+        Case(name, {}, file, scheme or label_scheme(file) or fallback) for name, file in sorted(maps.items())
+    ]
 
 
 def _check_pairs(predictions: Path, references: Path, found: list[str], expert: list[str]) -> None:

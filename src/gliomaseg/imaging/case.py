@@ -83,7 +83,7 @@ class Case:
         return text
 
     def require(self, modalities: Iterable[Modality]) -> Case:
-        """Return the case, proven to have all of ``modalities``; raises its error or CaseError (E-MODALITY)."""
+        """Return the case, proven to have all of ``modalities``; raises E-MODALITY or the case's error."""
         if self.error:
             raise self.error
         missing = [m for m in modalities if m not in self.images]
@@ -206,9 +206,9 @@ def bad_id(text: str) -> CaseError:
 
 def _case_of(group: Group, *, allow_missing: bool) -> Case:
     found = {m: group.images[m] for m in Modality if m in group.images}
-    pieces = {m: fitting[0] for m, fitting in found.items()}
-    label = group.labels[0] if group.labels else None
-    scheme = label or next(iter(pieces.values()), None)
+    pieces = {m: fitting[0] for m, fitting in found.items() if len(fitting) == 1}
+    label = group.labels[0] if len(group.labels) == 1 else None
+    scheme = label or next((fitting[0] for fitting in found.values()), None)
     slots: list[tuple[str, list[Piece]]] = [*found.items(), ("seg", group.labels)]
     error = group.error or next((_two(group, part, two) for part, two in slots if len(two) > 1), None)
     case = Case(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_grid, read_layout, read_voxels
+from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_channels, read_grid, read_layout
 from gliomaseg.imaging.resample import as_one_grid
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
@@ -41,12 +41,11 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and ImageError.
     """
     case.require(modalities)
-    notes: list[Note] = []
-    with ThreadPoolExecutor(len(modalities)) as pool:
-        images = list(pool.map(lambda m: _read_image(case.images[m], notes), modalities))
-    arrays = {modality: image.array for modality, image in zip(modalities, images, strict=True)}
-    grids = {modality: image.grid for modality, image in zip(modalities, images, strict=True)}
-    read = tuple(image.sha256 for image in images)
+    notes = list(case.notes)
+    images = _read_images(case, modalities, notes)
+    arrays = {modality: images[modality].array for modality in modalities}
+    grids = {modality: images[modality].grid for modality in modalities}
+    read = tuple(images[modality].sha256 for modality in modalities)
     del images
     check_contents(case, arrays)
     target = Modality.T1C if Modality.T1C in grids else modalities[0]
@@ -67,9 +66,28 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes), read)
 
 
-def _read_image(path: Path, notes: list[Note]) -> Voxels:
-    image = read_voxels(path, notes)
-    return image._replace(array=zero_background(image.array, str(path), notes))
+def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) -> dict[Modality, Voxels]:
+    """Read each file once, several side by side."""
+    files: dict[tuple[Path, Modality | None], list[Modality]] = {}
+    for modality in modalities:
+        alone = None if modality in case.channels else modality
+        files.setdefault((case.images[modality], alone), []).append(modality)
+
+    def read(path: Path, wanted: Sequence[Modality]) -> dict[Modality, Voxels]:
+        found = read_channels(path, notes, [case.channels.get(m) for m in wanted])
+        arrays = [zero_background(image.array, str(path), notes) for image in found]
+        pairs = zip(wanted, found, arrays, strict=True)
+        return {modality: image._replace(array=array) for modality, image, array in pairs}
+
+    with ThreadPoolExecutor(len(files)) as pool:
+        found = pool.map(lambda file: read(file[0][0], file[1]), files.items())
+        return {modality: image for images in found for modality, image in images.items()}
+
+
+def read_grid_of(case: Case, modality: Modality, notes: list[Note] | None = None) -> Grid:
+    """Return the grid of one sequence by its header; raises CaseError (E-MODALITY) and ImageError."""
+    path = case.require([modality]).images[modality]
+    return read_grid(path, notes, channel=case.channels.get(modality))
 
 
 def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:
@@ -78,7 +96,7 @@ def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:
     From the headers alone. Raises CaseError (E-MODALITY) and ImageError.
     """
     case.require(modalities)
-    layouts = [read_layout(case.images[m]) for m in modalities]
+    layouts = [read_layout(case.images[m], channel=case.channels.get(m)) for m in modalities]
     return max(math.prod(x.grid.shape) for x in layouts), sum(x.dtype.itemsize for x in layouts)
 
 
@@ -88,8 +106,8 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     Raises CaseError (E-MODALITY, E-GRID) and ImageError as ``read_case`` does, as far as headers tell.
     """
     case.require(modalities)
-    notes: list[Note] = []
-    grids = {m: read_grid(case.images[m], notes) for m in modalities}
+    notes = list(case.notes)
+    grids = {m: read_grid_of(case, m, notes) for m in modalities}
     target = grids[Modality.T1C if Modality.T1C in grids else modalities[0]]
     for modality, grid in grids.items():
         if not grid.matches(target, GRID_TOLERANCE_MM):

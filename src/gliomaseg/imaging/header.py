@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,11 +63,12 @@ class Layout(NamedTuple):
     offset: int
     slope: float
     intercept: float
+    volumes: int = 1
 
     @property
     def size(self) -> int:
         """Return the number of bytes that a whole file has at least."""
-        return self.offset + math.prod(self.grid.shape) * self.dtype.itemsize
+        return self.offset + self.volumes * math.prod(self.grid.shape) * self.dtype.itemsize
 
 
 def header_length(start: bytes) -> int:
@@ -81,8 +83,8 @@ def parse_header(path: Path, block: bytes, notes: list[Note]) -> Layout:
     """
     header = _nifti_header(path, block)
     dims = [int(n) for n in header["dim"]]
-    shape = _shape(path, dims)
-    if dims[0] > 3:
+    shape, volumes = _shape(path, dims)
+    if dims[0] > 3 and volumes == 1:
         notes.append(Note("W-NDIM", f"{path} has {dims[0]} dimensions", "its only volume was taken"))
     dtype = _dtype(path, header)
     offset = float(header["vox_offset"])
@@ -94,7 +96,8 @@ def parse_header(path: Path, block: bytes, notes: list[Note]) -> Layout:
         notes.append(Note("W-SCALE", f"{path} has the scl_slope {slope:g}", "its raw values were taken"))
     if not math.isfinite(slope) or slope == 0:  # the standard: such a slope means "not scaled"
         slope, intercept = 1.0, 0.0
-    return Layout(read_place(path, header, shape, notes), dtype, int(offset), slope, intercept or 0.0)
+    grid = read_place(path, header, shape, notes)
+    return Layout(grid, dtype, int(offset), slope, intercept or 0.0, volumes)
 
 
 def _nifti_header(path: Path, block: bytes) -> nib.Nifti1Header:
@@ -129,20 +132,16 @@ def _no_nifti(path: Path, block: bytes) -> ImageError:
     )
 
 
-def _shape(path: Path, dims: list[int]) -> tuple[int, int, int]:
+def _shape(path: Path, dims: list[int]) -> tuple[tuple[int, int, int], int]:
+    """Return the shape of one volume, and how many there are."""
     count = dims[0]
     if not 1 <= count <= 7 or any(n < 1 for n in dims[1 : count + 1]):
         raise bad_header(path, f"dim is {dims}", "1 to 7 dimensions of at least one voxel")
     sizes = dims[1 : count + 1]
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
-    if len(sizes) != 3 or min(sizes) < 2:
-        raise ImageError(
-            "E-NDIM",
-            f"{path} has the shape {' x '.join(map(str, sizes))}",
-            expected="three dimensions with at least two voxels each",
-            remedy="give one file per sequence: a 4D file is a time series or several sequences",
-        )
+    if not 3 <= len(sizes) <= 4 or min(sizes) < 2:
+        raise no_volume(path, sizes)
     if math.prod(sizes) > MAX_VOXELS:
         raise ImageError(
             "E-TOOBIG",
@@ -150,7 +149,20 @@ def _shape(path: Path, dims: list[int]) -> tuple[int, int, int]:
             expected=f"at most {MAX_VOXELS:,} voxels",
             remedy="crop or resample it to about 1 mm; or the header is damaged: copy the file again",
         )
-    return sizes[0], sizes[1], sizes[2]
+    return (sizes[0], sizes[1], sizes[2]), (*sizes, 1)[3]
+
+
+def no_volume(path: Path, sizes: Sequence[int], channel: int | None = None) -> ImageError:
+    """Return the E-NDIM error of a file that is not one image, or does not hold the wanted ``channel``."""
+    return ImageError(
+        "E-NDIM",
+        f"{path} has the shape {' x '.join(map(str, sizes))}",
+        expected="three dimensions with at least two voxels each"
+        if channel is None
+        else f"a fourth dimension of at least {channel + 1}, as the data set or list says",
+        remedy="give one file per sequence: a 4D file is a time series or several sequences; which, it does "
+        "not say (dataset.json of the Medical Segmentation Decathlon does)",
+    )
 
 
 def _dtype(path: Path, header: nib.Nifti1Header) -> np.dtype[np.generic]:

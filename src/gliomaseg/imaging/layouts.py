@@ -8,7 +8,7 @@ What their groups mean:
 - ``contrast`` is there where a T1 is one with contrast;
 - ``channel`` is a number that dataset.json explains; a stack (all sequences in one file) has neither;
 - ``lesser`` is there where the file steps back behind another one of the same sequence;
-- ``set`` joins images and labels that lie in folders apart.
+- ``set`` is there where images and label maps lie in folders apart: those of one set and id are joined.
 
 Sources: the organisers' distributions of BraTS 2018 to 2024; Kaggle's copies of BraTS 2020 (the reference
 of case 355 is called W39_1998.09.19_Segm.nii) and of 2021 and 2023 (each file in a folder of its own); BIDS
@@ -62,7 +62,7 @@ class Part(NamedTuple):
     modality: Modality | None = None
     channel: int | None = None
     is_lesser: bool = False
-    joined: str = ""
+    joined: str | None = None
 
     @property
     def scheme(self) -> LabelScheme:
@@ -104,8 +104,8 @@ LAYOUTS = (
     ),
     Layout(
         "UPENN-GBM",
-        _UPENN + r"_(?P<part>T1|T1GD|T2|FLAIR)(?P<lesser>_unstripped)?",
-        _UPENN + r"(?P<lesser>_automated_approx)?(?P<set>_segm)",
+        _UPENN + r"_(?P<part>T1|T1GD|T2|FLAIR)(?P<lesser>_unstripped)?(?P<set>)",
+        _UPENN + r"(?P<lesser>_automated_approx)?_segm(?P<set>)",
         BRATS2021,
         "images_structural/UPENN-GBM-00002_11/UPENN-GBM-00002_11_T1.nii.gz, _T1GD, _T2, _FLAIR, _segm",
     ),
@@ -226,7 +226,8 @@ def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -
         modality = Modality.T1C if modality == Modality.T1N else modality
     number = groups.get("channel")
     channel = None if number is None else int(number)
-    return Part(case_id, layout, is_label, modality, channel, is_lesser, (groups.get("set") or "").lower())
+    joined = groups.get("set")
+    return Part(case_id, layout, is_label, modality, channel, is_lesser, joined and joined.lower())
 
 
 def split_id(case_id: str) -> tuple[str, str]:

@@ -8,9 +8,11 @@ Ignorant of cases and of what the voxels mean.
 from __future__ import annotations
 
 import difflib
+import errno
 import io
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -20,7 +22,7 @@ import numpy.typing as npt
 from gliomaseg import files
 from gliomaseg.errors import ImageError, Note
 from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
-from gliomaseg.imaging.header import Layout, header_length, parse_header, truncated
+from gliomaseg.imaging.header import Layout, header_length, no_volume, parse_header, truncated
 from gliomaseg.imaging.place import make_header
 from gliomaseg.imaging.raw_file import RawFile, unreadable
 from gliomaseg.imaging.volume import Grid, Segmentation
@@ -33,9 +35,12 @@ LARGEST = float(np.finfo(np.float32).max)
 _SLACK = 1 << 16
 
 
-def read_layout(path: Path) -> Layout:
-    """Return what the header of a NIfTI file says, no voxel read; raises ImageError."""
-    with _Source(path, []) as source:
+def read_layout(path: Path, *, channel: int | None = None) -> Layout:
+    """Return what the header of a NIfTI file says, no voxel read; raises ImageError.
+
+    ``channel`` is the wanted volume of a file that holds several, here and in the other functions.
+    """
+    with _Source(path, [], channel=channel) as source:
         return source.layout
 
 
@@ -45,25 +50,25 @@ def inflate(path: Path) -> int:
         return len(source.read_data())
 
 
-def read_grid(path: Path, notes: list[Note] | None = None) -> Grid:
+def read_grid(path: Path, notes: list[Note] | None = None, *, channel: int | None = None) -> Grid:
     """Return the grid of a NIfTI file from its header alone; raises ImageError.
 
     A compressed file whose last four bytes don't tell the length that the header announces is read whole:
     so a file that was cut is found without inflating the others. Warnings are added to ``notes``.
     """
-    with _Source(path, [] if notes is None else notes) as source:
+    with _Source(path, [] if notes is None else notes, channel=channel) as source:
         if not _ends_well(path, source):
             source.read_data()
         return source.layout.grid
 
 
-def read_image(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
+def read_image(path: Path, *, channel: int | None = None) -> tuple[npt.NDArray[np.generic], Grid]:
     """Return the voxels (x, y, z) and the grid of a .nii or .nii.gz file, every voxel a finite number.
 
     Voxels keep their type on disk unless the header scales them (then float32). Four-dimensional
     files with one volume are taken as three-dimensional. Raises ImageError, see ``errors.CODES``.
     """
-    array, grid, _ = read_voxels(path, [])
+    ((array, grid, _),) = read_channels(path, [], [channel])
     count = 0 if is_finite(array) else int(np.count_nonzero(~(np.abs(array) <= LARGEST)))
     if count:
         raise ImageError(
@@ -85,16 +90,29 @@ class Voxels(NamedTuple):
 
 def read_voxels(path: Path, notes: list[Note]) -> Voxels:
     """Do what ``read_image`` does, but leave voxels in that are no numbers, and add warnings to ``notes``."""
-    with _Source(path, notes) as source:
-        layout, body = source.layout, source.read_data()
-    array = np.frombuffer(body, layout.dtype, math.prod(layout.grid.shape), layout.offset - source.start)
-    array = array.reshape(layout.grid.shape, order="F")
+    return read_channels(path, notes, [None])[0]
+
+
+def read_channels(path: Path, notes: list[Note], channels: Sequence[int | None]) -> list[Voxels]:
+    """Do what ``read_voxels`` does for several volumes of one file, which is inflated once."""
+    with _Source(path, notes, channel=max((c for c in channels if c is not None), default=None)) as source:
+        body = source.read_data()
+    grid, sha256 = source.layout.grid, source.sha256
+    return [Voxels(_volume(source, body, channel or 0), grid, sha256) for channel in channels]
+
+
+def _volume(source: _Source, body: memoryview | bytes, channel: int) -> npt.NDArray[np.generic]:
+    """Return one volume of an inflated file as an array (x, y, z), scaled as its header says."""
+    layout = source.layout
+    count = math.prod(layout.grid.shape)
+    start = layout.offset - source.start + channel * count * layout.dtype.itemsize
+    array = np.frombuffer(body, layout.dtype, count, start).reshape(layout.grid.shape, order="F")
     if not layout.dtype.isnative:
         array = array.astype(layout.dtype.newbyteorder("="))
     if (layout.slope, layout.intercept) != (1.0, 0.0):
         with np.errstate(over="ignore", invalid="ignore"):  # who reads is told in words
             array = (array * np.float64(layout.slope) + layout.intercept).astype(np.float32)
-    return Voxels(array, layout.grid, source.sha256)
+    return array
 
 
 def is_finite(array: npt.NDArray[np.generic]) -> bool:
@@ -129,12 +147,13 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
 class _Source:
     """One file, opened: its header parsed, its data still to be inflated."""
 
-    def __init__(self, path: Path, notes: list[Note]) -> None:
+    def __init__(self, path: Path, notes: list[Note], *, channel: int | None = None) -> None:
         self._path = path
         self._notes = notes
         self._raw = _open(path)
         try:
             self._parse()
+            self._require(channel)
             self._raw.compare()
         except BaseException:
             self._raw.close()
@@ -153,6 +172,12 @@ class _Source:
             how = "compressed" if self.is_compressed else "not compressed"
             what = f"{self._path} is {how}, unlike its name"
             self._notes.append(Note("W-EXT", what, "it was read by its content"))
+
+    def _require(self, channel: int | None) -> None:
+        """Raise ImageError (E-NDIM) unless there is the wanted volume, or only one."""
+        volumes = self.layout.volumes
+        if volumes > 1 if channel is None else channel >= volumes:
+            raise no_volume(self._path, (*self.layout.grid.shape, volumes), channel)
 
     def __enter__(self) -> Self:
         """Keep the file open for ``read_data``."""
@@ -204,7 +229,7 @@ def _open(path: Path) -> RawFile:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise missing_file(path) from error
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise (missing_file(path) if error.errno == errno.ELOOP else unreadable(path, error)) from error
 
 
 def _no_file(path: Path) -> ImageError:
@@ -220,7 +245,9 @@ def _no_file(path: Path) -> ImageError:
 
 
 def missing_file(path: Path) -> ImageError:
-    """Return the E-NOFILE error for ``path``, naming what lies nearest to it."""
+    """Return the E-NOFILE error of ``path``, naming what lies nearest; E-POINTER for git-annex's links."""
+    if path.is_symlink():
+        return _broken_link(path)
     if re.match(r"[a-z0-9]+:/|-$", str(path), re.IGNORECASE):
         return ImageError(
             "E-NOFILE",
@@ -238,6 +265,19 @@ def missing_file(path: Path) -> ImageError:
         f"{path} does not exist",
         expected="an existing file",
         remedy=f"did you mean {', '.join(close)}?" if close else "check the spelling of the path",
+    )
+
+
+def _broken_link(path: Path) -> ImageError:
+    target = str(path.readlink())
+    if re.search(r"annex[/\\]objects", target):
+        what = f"{path} is a git-annex link whose content is not here"
+        return ImageError("E-POINTER", what, expected="the image itself", remedy="run: git annex get")
+    return ImageError(
+        "E-NOFILE",
+        f"{path} is a link to {target}, which is not there",
+        expected="a link to an existing file",
+        remedy="copy the file itself here, or mount the disk that it lies on",
     )
 
 

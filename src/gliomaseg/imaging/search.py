@@ -46,7 +46,7 @@ class Group:
     depth: int = 0
     layout: str = ""
     patient: str = ""
-    joined: str = ""
+    joined: str | None = None
     images: dict[Modality, list[Piece]] = field(default_factory=dict)
     labels: list[Piece] = field(default_factory=list)
     unknown: list[Path] = field(default_factory=list)
@@ -69,11 +69,24 @@ def search(root: Path) -> list[Group]:
     return found.finish()
 
 
+def label_scheme(path: Path) -> LabelScheme | None:
+    """Return the scheme that a label map's name, folder or dataset.json implies, None where nothing does.
+
+    Raises CaseError (E-MANIFEST) for a dataset.json that can't be understood.
+    """
+    folder = Folder(path.parent, 0, "".join(f"{name}/" for name in path.resolve().parts[-3:-1]))
+    part = parse_name(path.name, folder.names)
+    if part is None or not part.is_label:
+        return None
+    dataset = _Search().dataset(folder) if part.joined is not None else None
+    return dataset.scheme if dataset else part.scheme
+
+
 class _Search:
     def __init__(self) -> None:
         self._groups: list[Group] = []
         self._strangers: list[Group] = []
-        self._labels: dict[tuple[str, str], list[Piece]] = {}  # those that lie apart from their images
+        self._labels: dict[tuple[str, str | None], list[Piece]] = {}  # those that lie apart from their images
         self._datasets: dict[Path, Dataset | None] = {}
 
     def look(self, folder: Folder) -> None:
@@ -113,14 +126,14 @@ class _Search:
     def _take(self, part: Part, path: Path, folder: Folder, cases: dict[str, Group]) -> bool:
         """Put a file where it belongs; returns False if it turns out not to be understood."""
         scheme = part.scheme
-        if part.is_label and part.joined:
-            dataset = self._dataset(folder) if scheme is UNSURE else None
+        if part.is_label and part.joined is not None:
+            dataset = self.dataset(folder) if scheme is UNSURE else None
             piece = Piece(path, dataset.scheme if dataset else scheme, is_lesser=part.is_lesser)
             _add(self._labels.setdefault((part.case_id, part.joined), []), piece)
             return True
         channels: dict[Modality, int | None] = {part.modality: None} if part.modality else {}
         if not part.is_label and not part.modality:
-            dataset = self._dataset(folder)
+            dataset = self.dataset(folder)
             named = dataset.channels if dataset else {}
             numbers = named if part.channel is None else {part.channel} & named.keys()
             channels = {m: n if part.channel is None else None for n in numbers if (m := named[n])}
@@ -134,7 +147,7 @@ class _Search:
             _add(group.labels, Piece(path, scheme, is_lesser=part.is_lesser))
         return True
 
-    def _dataset(self, folder: Folder) -> Dataset | None:
+    def dataset(self, folder: Folder) -> Dataset | None:
         """Return what the dataset.json in or above a folder says; raises CaseError (E-MANIFEST)."""
         if folder.path not in self._datasets:
             places = (folder.path, folder.path.resolve().parent)

@@ -27,9 +27,9 @@ from gliomaseg import console, files
 from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, TrainingError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import check_reference, read_case
+from gliomaseg.imaging.check import check_reference, read_case, read_grid_of
 from gliomaseg.imaging.content import check_content, check_reference_content
-from gliomaseg.imaging.nifti import missing_file, read_grid, read_labels
+from gliomaseg.imaging.nifti import missing_file, read_labels
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.machine import cores
@@ -126,7 +126,7 @@ def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
     if not missing:
         return 0
     modalities = settings.network.modalities
-    shape = read_grid(missing[0].require(modalities).images[modalities[0]]).shape
+    shape = read_grid_of(missing[0].require(modalities), modalities[0]).shape
     each = int(np.prod(shape, dtype=np.int64)) * (2 * len(modalities) + 1)
     return round(len(missing) * _BOX_PART * each)
 

@@ -21,7 +21,7 @@ from gliomaseg import files
 from gliomaseg.config import Settings
 from gliomaseg.errors import TrainingError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import read_grid
+from gliomaseg.imaging.check import read_grid_of
 from gliomaseg.inference import machine
 from gliomaseg.learning.cache import PreparedCase
 from gliomaseg.learning.dataset import PatchDataset
@@ -181,7 +181,7 @@ def check_patch(cases: Sequence[Case], settings: Settings) -> None:
     """
     modalities, patch = settings.network.modalities, settings.training.patch
     for case in cases:
-        shape = read_grid(case.require(modalities).images[modalities[0]]).shape
+        shape = read_grid_of(case.require(modalities), modalities[0]).shape
         if any(wanted > there for wanted, there in zip(patch, shape, strict=False)):
             raise TrainingError(
                 "E-SETTING",
