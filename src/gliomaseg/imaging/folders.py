@@ -1,8 +1,8 @@
 """Folders on disk: each one once, with what lies in it. No file is opened.
 
-Links are followed; left out are hidden names, gliomaseg's own results and, in a BIDS data set, derivatives and
-sources. What is neither a file nor a folder (a broken link, a pipe) counts as a file: reading it says what is
-wrong.
+Links are followed; hidden names, gliomaseg's own results and, in a BIDS data set, derivatives and sources are
+left out. What is neither a file nor a folder (a broken link, a pipe) counts as a file: reading it says what
+is wrong.
 """
 
 from __future__ import annotations
