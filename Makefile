@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check lowest clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/gliomaseg demo -o demo-out
@@ -17,6 +17,10 @@ check: $(VENV)/test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every core dependency at the lowest version that pyproject.toml declares, in an environment of its own.
+lowest:
+	$(PYTHON) tools/lowest_versions.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gliomaseg needs Python 3.11 or newer: make PYTHON=python3.12")'

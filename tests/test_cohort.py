@@ -199,12 +199,30 @@ def test_the_record_names_the_bytes_that_were_segmented(
 
 
 def test_another_process_at_the_same_case(segmenter: Segmenter, cases: list[Case], tmp_path: Path) -> None:
+    """The free cases come first; the locked one is tried again at the end, and named if it still is."""
     (tmp_path / "out").mkdir()
     with files.claim(tmp_path / "out" / "A"):
         outcomes = list(segment_cases(cases, segmenter, tmp_path / "out"))
-    assert states(outcomes) == ["A failed E-LOCKED", "B done"]
+    assert states(outcomes) == ["B done", "A locked E-LOCKED"]
     assert states(list(segment_cases(cases, segmenter, tmp_path / "out"))) == ["A done", "B unchanged"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["A", "B"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_case_that_is_free_again_at_the_end(
+    segmenter: Segmenter, cases: list[Case], tmp_path: Path, overwrite: bool
+) -> None:
+    """By what the other process did: it made the case, and it is not made a second time; or it ended."""
+    (tmp_path / "out").mkdir()
+    for case, state in (("A", "A done"), ("B", "B unchanged")):
+        with files.claim(tmp_path / "out" / case):
+            outcomes = segment_cases(cases, segmenter, tmp_path / "out", overwrite=overwrite)
+            first = next(outcomes)
+            if case == "B":
+                segmenter.segment(cases[1]).save(tmp_path / "out", overwrite=True)
+        is_kept = case == "B" and not overwrite
+        assert first.state == ("unchanged" if is_kept else "done")
+        assert states(list(outcomes)) == [state]
 
 
 def test_what_is_written_does_not_tell_where_files_lie_or_whose_they_are(

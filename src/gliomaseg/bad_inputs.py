@@ -143,7 +143,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(64, "a full disk", "refused", "E-DISK", "nothing half-written stays"),
     Row(65, "a kill in the middle", "works", "", "nothing half-written; the same command goes on"),
-    Row(66, "two processes on one case", "refused", "E-LOCKED", "a dead process's lock counts as none"),
+    Row(66, "two processes on one case", "refused", "E-LOCKED", "other cases first; a dead one holds none"),
     Row(67, "a network disk without locks", "works", "", "goes on without; results still appear whole"),
     Row(68, "too little memory", "refused", "E-MEM", "no retry with smaller windows"),
     Row(69, "Ctrl-C and SIGTERM", "works", "", "exit 130 and 143, says how to go on"),

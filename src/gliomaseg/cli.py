@@ -1,12 +1,13 @@
 """The command line: one function per verb, each a few calls of the Python API. Door: typer.
 
 Only what a verb needs is imported, inside the verb. Exit codes: 0 ok, 1 a problem with data,
-2 wrong usage, 130 interrupted, 143 terminated.
+2 wrong usage, 3 some of several cases failed, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from io import TextIOWrapper
 from json import loads
 from pathlib import Path
@@ -65,13 +66,27 @@ for _verb in (*_LOOKING, cli_results.view):
     app.command()(_verb)
 
 
+class Only(StrEnum):
+    """What of a result may be wanted alone."""
+
+    SEG = "seg"
+
+
 @app.command()
 def segment(
     path: Annotated[
         Path | None, typer.Argument(help="A case's folder, a folder of cases, or a CSV list.")
     ] = None,
     *,
-    output: Output = Path("out"),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for results; a name such as x.nii.gz: the label map of one case."
+        ),
+    ] = Path("out"),
+    only: Annotated[
+        Only | None, typer.Option(help="seg: without report and pictures.", show_default=False)
+    ] = None,
     t1n: Image = None,
     t1c: Image = None,
     t2w: Image = None,
@@ -131,9 +146,8 @@ def segment(
     if held_out:
         cases = segmenter.held_out(cases)
     with console.progress() as progress, console.resumable():
-        outcomes = list(
-            segment_cases(cases, segmenter, output, scheme=scheme, overwrite=overwrite, progress=progress)
-        )
+        wanted: dict[str, Any] = {"scheme": scheme, "overwrite": overwrite, "only": only and only.value}
+        outcomes = list(segment_cases(cases, segmenter, output, **wanted, progress=progress))
     show.report(outcomes, output, as_json=json)
 
 

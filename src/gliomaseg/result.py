@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gliomaseg import console, files
 from gliomaseg.errors import Note
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.nifti import write_image, write_segmentation
+from gliomaseg.imaging.nifti import names_image, write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.machine import peak_memory
 from gliomaseg.labels import Region, Tissue
@@ -28,6 +28,8 @@ from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements, to_csv
 from gliomaseg.results.picture import Picture, draw_overview, png
+from gliomaseg.results.quality import Quality, judge
+from gliomaseg.storage.guard import refuse_file
 from gliomaseg.storage.result_folder import (
     LABELS,
     MEASUREMENTS,
@@ -111,53 +113,70 @@ class Result:
             if isinstance(part, Region) or part in known
         }
 
-    def save(self, output: str | Path, *, overwrite: bool = False) -> Path:
+    def save(
+        self, output: str | Path, *, overwrite: bool = False, only: Literal["seg"] | None = None
+    ) -> Path:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
         The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv,
-        maps of certainty if wanted and, written last, run.json.
+        maps of certainty if wanted and, written last, run.json. With ``only`` "seg" the report and the
+        pictures are left out. Where ``output`` is called like an image (``x.nii.gz``, ``x.nii``) the label
+        map alone is written to that file, and its path returned.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false, or when it holds
         what no run.json lists or an edited label map; E-OUTPUT when it holds an input). An old result is
         kept when the new one can't be written.
         """
+        if names_image(Path(output)):
+            return self._save_labels(Path(output), overwrite=overwrite)
         target = ResultFolder(Path(output) / self.case.id)
         with target.write(overwrite=overwrite, inputs=self.case.files) as draft:
-            self._write(draft)
-            seal(draft, self._record())
+            with ThreadPoolExecutor(1) as beside:  # what needs no other part is made while others are
+                packing = None if only else beside.submit(lambda: self._packed)
+                self._write_maps(draft)
+                if packing:
+                    self._write_pages(draft, beside, packing)
+            seal(draft, self._record() | {"only": only})
         return target.path
 
-    def _write(self, folder: Path) -> None:
-        with ThreadPoolExecutor(1) as beside:  # what needs no other part is made while others are
-            packing = beside.submit(lambda: self._packed)
-            with timed(self.seconds, "write"):
-                write_segmentation(folder / LABELS, self.segmentation)
-                for name, found in self.maps.items():
-                    write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
-            with timed(self.seconds, "measure"):
-                self.measurements  # noqa: B018 (made here, so that its seconds are known)
-            with timed(self.seconds, "picture"):
-                self._picture  # noqa: B018
-            saving = beside.submit(lambda: files.write_bytes(folder / OVERVIEW, self.overview))
-            with timed(self.seconds, "report"):
-                packing.result()
-                files.write_text(folder / REPORT, case_page(self.report))
-                files.write_bytes(folder / THUMBNAIL, self.report.pictures["thumbnail"])
-                files.write_json(folder / MEASUREMENTS, self._measured())
-                files.write_text(folder / TABLE, to_csv([self._row()]))
-                saving.result()
+    def _save_labels(self, path: Path, *, overwrite: bool) -> Path:
+        refuse_file(path, self.case.files, overwrite=overwrite)
+        files.make_folder(path.parent)
+        write_segmentation(path, self.segmentation)
+        return path
 
-    def _measured(self) -> dict[str, object]:
+    def _write_maps(self, folder: Path) -> None:
+        with timed(self.seconds, "write"):
+            write_segmentation(folder / LABELS, self.segmentation)
+            for name, found in self.maps.items():
+                write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
+        with timed(self.seconds, "measure"):
+            files.write_json(folder / MEASUREMENTS, self.measured())
+            files.write_text(folder / TABLE, to_csv([self._row()]))
+
+    def _write_pages(self, folder: Path, beside: Executor, packing: Future[Packed]) -> None:
+        with timed(self.seconds, "picture"):
+            self._picture  # noqa: B018
+        saving = beside.submit(lambda: files.write_bytes(folder / OVERVIEW, self.overview))
+        with timed(self.seconds, "report"):
+            packing.result()
+            files.write_text(folder / REPORT, case_page(self.report))
+            files.write_bytes(folder / THUMBNAIL, self.report.pictures["thumbnail"])
+            saving.result()
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Return whether the result should be reviewed first, and why."""
+        return judge(self.segmentation, self.measurements, self.images.notes)
+
+    def measured(self) -> dict[str, object]:
+        """Return what measurements.json holds: volumes, lesions, RANO lines, quality; plain values."""
         about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
-        more = {
-            "scheme": self.segmentation.scheme.name,
-            "quality": self.report.about["quality"],
-            "reasons": self.report.about["reasons"],
-        }
+        more = {"scheme": self.segmentation.scheme.name, **self.quality.as_dict()}
         return about | self.measurements.as_dict() | more
 
     def _row(self) -> dict[str, object]:
-        quality, reasons = self.report.about["quality"], self.report.about["reasons"]
-        about = {"case": self.case.id, "quality": quality, "reasons": " ".join(reasons)}
+        reasons = " ".join(self.quality.reasons)
+        about = {"case": self.case.id, "quality": self.quality.name, "reasons": reasons}
         return about | self.measurements.as_row()
 
     def _record(self) -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomaseg import console
+from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
 
 if TYPE_CHECKING:
     from gliomaseg.cohort import Outcome
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
-    """Show what became of segmented cases; raises SystemExit (1) when one failed."""
+    """Show what became of segmented cases; raises SystemExit: 1 when all failed, 3 when some did."""
     from gliomaseg import cohort, files
 
     if len(outcomes) > 1:
@@ -29,35 +30,53 @@ def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
         console.show_json([outcome.as_dict() for outcome in outcomes])
     else:
         _show_outcomes(outcomes, output)
-    if any(outcome.error for outcome in outcomes):
-        raise SystemExit(1)
+    _end(failed=sum(outcome.error is not None for outcome in outcomes), of=len(outcomes))
+
+
+def _end(*, failed: int, of: int) -> None:
+    """Raise SystemExit when cases failed: 1 for all of them, 3 for some."""
+    if failed:
+        raise SystemExit(1 if failed == of else 3)
 
 
 def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
     done = [outcome for outcome in outcomes if outcome.folder]
     if len(outcomes) == 1 and done:
         console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
-        folder = output / done[0].case_id
-        console.say(f"report: {folder / 'report.html'}; picture: {folder / 'overview.png'}")
+        console.say(_where(done[0]))
     elif done:
         console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
-        console.say(f"reports: {output}/*/report.html; table: {output / 'summary.csv'}")
+        has_reports = any((outcome.folder / REPORT).exists() for outcome in done if outcome.folder)
+        what = f"reports: {output}/*/{REPORT}" if has_reports else f"label maps: {output}/*/{LABELS}"
+        console.say(f"{what}; table: {output / 'summary.csv'}")
         console.say(f"next: gliomaseg report {output} -o cohort.html, or gliomaseg view {output}")
     for outcome in outcomes:
         for note in outcome.warnings:
             console.say(str(note))
         if outcome.error:
-            console.say(f"\n{outcome.case_id} failed")
+            console.say(f"\n{outcome.case_id} {outcome.state}")
             console.show_error(outcome.error)
     _count(outcomes)
     console.say(console.RESEARCH_USE)
+
+
+def _where(outcome: Outcome) -> str:
+    """Return in words where the result of one case lies."""
+    place = outcome.folder
+    if place is None or not place.is_dir():
+        return f"label map: {place}"
+    if (place / REPORT).exists():
+        return f"report: {place / REPORT}; picture: {place / OVERVIEW}"
+    return f"label map: {place / LABELS}"
 
 
 def _count(outcomes: Iterable[Outcome]) -> None:
     states = [outcome.state for outcome in outcomes]
     if len(states) > 1:
         console.say(
-            ", ".join(f"{states.count(s)} {s}" for s in ("done", "unchanged", "failed") if s in states)
+            ", ".join(
+                f"{states.count(s)} {s}" for s in ("done", "unchanged", "failed", "locked") if s in states
+            )
         )
 
 
@@ -74,7 +93,7 @@ def int8_summary(bundle: Bundle) -> str:
 def report_scores(
     evaluations: Sequence[Evaluation], output: Path | None, *, scheme: LabelScheme | None, as_json: bool
 ) -> None:
-    """Write scores and show them, compared if there are several; raises SystemExit (1) when a case failed."""
+    """Write scores and show them, compared if there are several; raises SystemExit when cases failed."""
     from gliomaseg.evaluation import comparison, score_folder, tables
 
     compared = comparison.compare(evaluations) if len(evaluations) > 1 else None
@@ -91,8 +110,8 @@ def report_scores(
         if page:
             console.say(f"page: {page}; tables: scores.csv, summary.json beside it")
         console.say(console.RESEARCH_USE)
-    if any(evaluation.failed for evaluation in evaluations):
-        raise SystemExit(1)
+    failed = sum(len(evaluation.failed) for evaluation in evaluations)
+    _end(failed=failed, of=failed + sum(len(evaluation.cases) for evaluation in evaluations))
 
 
 def _show_scores(evaluation: Evaluation) -> None:

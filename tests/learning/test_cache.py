@@ -45,6 +45,23 @@ class TestPrepareCases:
         assert stamps(folder) == before
         assert told == [(0.0, f"preparing {own.id}")]
 
+    @pytest.mark.parametrize("name", ["image.npy", "label.npy", "places.npz", "case.json"])
+    @pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
+    def test_a_damaged_file_is_prepared_again(
+        self, own: Case, tmp_path: Path, tiny, name: str, damage: str
+    ) -> None:
+        (first,) = prepare_cases([own], tiny(), tmp_path / "cache", quiet)
+        image, before = np.array(first.image), stamps(first.folder)
+        path = first.folder / name
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+        if damage == "gone":
+            path.unlink()
+        (again,) = prepare_cases([own], tiny(), tmp_path / "cache", quiet)
+        np.testing.assert_array_equal(again.image, image)
+        assert path.read_bytes() == content
+        assert stamps(again.folder).keys() == before.keys()
+
     @pytest.mark.parametrize(
         "change", ["prepare.clip_percentiles=[1, 99]", "network.modalities=[t2f, t1c, t1n, t2w]"]
     )

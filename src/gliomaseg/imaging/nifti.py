@@ -129,6 +129,11 @@ def read_labels(path: Path, scheme: LabelScheme) -> Segmentation:
     return Segmentation(scheme.check(array, str(path)), grid, scheme)
 
 
+def names_image(path: Path) -> bool:
+    """Return whether a path is called like a NIfTI file, there or not."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
 def write_image(path: Path, array: npt.NDArray[np.generic], grid: Grid) -> None:
     """Write ``array`` (x, y, z) on ``grid`` as NIfTI-1, compressed when the name ends in .gz.
 

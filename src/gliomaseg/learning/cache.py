@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,8 @@ STORED = BRATS2023
 KINDS = ("core", "tumour", "brain")
 CORE, TUMOUR, BRAIN = range(3)
 
+#: Written last, so that a case without it was not finished.
+_RECORD = "case.json"
 #: Voxel places kept per kind to centre patches on.
 _PLACES = 5000
 _FORMAT = 5
@@ -122,7 +125,7 @@ def _require_references(cases: Sequence[Case]) -> None:
 def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
     """Return about how many bytes the cases that are not in ``cache`` will take there, by the first one."""
     folder = _folder(cache, settings)
-    missing = [case for case in cases if not (folder / case.id / "case.json").exists()]
+    missing = [case for case in cases if not (folder / case.id / _RECORD).exists()]
     if not missing:
         return 0
     modalities = settings.network.modalities
@@ -134,9 +137,9 @@ def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
 def find_prepared(case_id: str, settings: Settings, cache: Path) -> PreparedCase:
     """Return a case that is in the cache; raises TrainingError (E-RUN) when it is not."""
     folder = _folder(cache, settings) / case_id
-    record = folder / "case.json"
-    if record.is_file():
-        return PreparedCase(case_id, case_id, folder, json.loads(record.read_text(encoding="utf-8"))["facts"])
+    known = _read_record(folder)
+    if known:
+        return PreparedCase(case_id, case_id, folder, known["facts"])
     raise TrainingError(
         "E-RUN",
         f"the prepared case {case_id} is not in {cache}",
@@ -153,14 +156,30 @@ def _folder(cache: Path, settings: Settings) -> Path:
 def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
     key = _key(case, settings)
     folder = cache / case.id
-    record = folder / "case.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    known = _read_record(folder)
     if known.get("key") != key:
         shutil.rmtree(folder, ignore_errors=True)
         files.make_folder(folder)
         known = {"key": key, "facts": _write_case(case, settings, folder)}
-        files.write_json(record, known)
+        files.write_json(folder / _RECORD, known)
     return PreparedCase(case.id, case.patient, folder, known["facts"])
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Return what case.json says; nothing where a file of the prepared case is missing, cut or damaged.
+
+    The arrays are opened, which compares their headers with their lengths, and not read.
+    """
+    try:
+        known = dict(json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        for name in ("image.npy", "label.npy"):
+            np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        with (folder / "places.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            for kind in KINDS:
+                archive[kind]  # its checksum is compared
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile):
+        return {}
+    return known if {"key", "facts"} <= known.keys() else {}
 
 
 def _key(case: Case, settings: Settings) -> str:

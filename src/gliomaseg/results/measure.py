@@ -169,7 +169,7 @@ class _Crop:
         lines = (found.longest, found.perpendicular)
         ends = [_point(self.places(np.array([*end, found.slice]))) for line in lines for end in line.ends]
         slices = int(np.count_nonzero(where.any(axis=(0, 1))))
-        normal = np.linalg.cross(self.axes[:, 0], self.axes[:, 1])
+        normal = np.cross(self.axes[:, 0], self.axes[:, 1])
         thickness = abs(float(normal @ self.axes[:, 2])) / float(np.linalg.norm(normal))
         least = max(MEASURABLE_MM, 2 * thickness if thickness > THICK_MM else 0.0)
         large = min(found.longest.length_mm, found.perpendicular.length_mm) >= least - 1e-6

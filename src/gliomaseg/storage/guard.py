@@ -37,6 +37,35 @@ def refuse_inputs(output: Path, targets: Iterable[Path], inputs: Iterable[Path])
         )
 
 
+def refuse_file(path: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise OutputError where ``path`` can't become a file: one of ``inputs``, a folder, or there already.
+
+    An input is refused by whatever name it has, also with ``overwrite``.
+    """
+    found = _identity(path)
+    if found and found in map(_identity, inputs):
+        raise OutputError(
+            "E-OUTPUT",
+            f"{path} is one of the images that are to be segmented",
+            expected="the name of a new file",
+            remedy="choose another name with -o",
+        )
+    if path.is_dir():
+        raise OutputError(
+            "E-OUTPUT",
+            f"{path} is a folder, and its name that of an image",
+            expected="the name of a new file, or of a folder for results",
+            remedy="choose another name with -o",
+        )
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(
+            "E-EXISTS",
+            f"{path} is there already",
+            expected="the name of a new file",
+            remedy="choose another name with -o, or replace it with --overwrite",
+        )
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return what a path leads to, whatever it is called; None where there is nothing."""
     try:

@@ -19,6 +19,7 @@ IDENTITY = (
     "precision",
     "quality",
     "maps",
+    "only",
     "inputs",
     "settings",
 )
