@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gliomaseg import __version__, console, files
 from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, Note
+from gliomaseg.imaging.arrays import case_of_arrays
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import read_case, stored_size
 from gliomaseg.imaging.content import check_content
@@ -137,6 +139,24 @@ class Segmenter:
         (E-MEM) when the case asks for more memory than there is.
         """
         return self.label(self.open(case, scheme=scheme, stage=stage), stage=stage)
+
+    def segment_arrays(
+        self,
+        images: Mapping[str, npt.ArrayLike],
+        affine: npt.ArrayLike,
+        *,
+        case_id: str = "arrays",
+        scheme: LabelScheme = BRATS2021,
+    ) -> Result:
+        """Label every voxel of a case in memory: arrays in, arrays out, and no file touched.
+
+        ``images`` are arrays (x, y, z) by sequence: t1n, t1c, t2w, t2f or another name of one of them, all on
+        one grid, whose ``affine`` (4, 4) maps voxel indices to RAS+ mm. The labels, (x, y, z) uint8 on the
+        same grid, are ``.segmentation.labels`` of what is returned; its ``save`` writes a folder called
+        ``case_id``. The same checks are made, and the same labels found, as when the arrays lie in files.
+        Raises CaseError and ImageError for the arrays, UsageError (E-USAGE) for the id, ModelError.
+        """
+        return self.segment(case_of_arrays(images, affine, case_id), scheme=scheme)
 
     def open(
         self,

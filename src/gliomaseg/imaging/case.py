@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from gliomaseg.errors import CaseError, GliomasegError, Note, UsageError
 from gliomaseg.imaging.folders import walk
@@ -18,6 +19,8 @@ from gliomaseg.imaging.layouts import EXAMPLE, LAYOUTS, is_image_name, parse_nam
 from gliomaseg.imaging.nifti import missing_file
 from gliomaseg.imaging.search import Group, Piece, search
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
+
+Given = TypeVar("Given")
 
 #: The longest id, in bytes: a file system allows names of 255, and locks and drafts put something before it.
 _LONGEST_ID = 200
@@ -148,22 +151,34 @@ def case_of_files(images: Mapping[str, str | Path], case_id: str | None = None) 
     "case". Raises ImageError (E-NOFILE), CaseError (E-MODALITY) for an unknown modality, UsageError (E-USAGE)
     for an id that can't be a folder's name.
     """
-    if case_id is not None and not is_id(case_id):
-        raise UsageError("E-USAGE", bad_id(case_id).what, expected=_ID_EXPECTED, remedy="give another --id")
-    paths = {_modality(name): Path(path) for name, path in images.items()}
-    if len(paths) < len(images):
-        raise CaseError(
-            "E-MODALITY",
-            f"a modality is given twice: {', '.join(images)}",
-            expected="one file for each of " + ", ".join(Modality),
-            remedy="t1 is another name of t1n, t1ce of t1c, t2 of t2w, flair of t2f",
-        )
+    if case_id is not None:
+        require_id(case_id)
+    paths = {modality: Path(path) for modality, path in by_modality(images).items()}
     for path in paths.values():
         if not path.exists():
             raise missing_file(path)
     ids = {part.case_id for part in (parse_name(path.name) for path in paths.values()) if part}
     found = ids.pop() if len(ids) == 1 else "case"
-    return Case(case_id or found, {m: paths[m] for m in Modality if m in paths})
+    return Case(case_id or found, paths)
+
+
+def require_id(case_id: str) -> None:
+    """Raise UsageError (E-USAGE) for an id that can't be a folder's name."""
+    if not is_id(case_id):
+        raise UsageError("E-USAGE", bad_id(case_id).what, expected=_ID_EXPECTED, remedy="give another --id")
+
+
+def by_modality(given: Mapping[str, Given]) -> dict[Modality, Given]:
+    """Return what is given by any names of sequences, in their order; raises CaseError (E-MODALITY)."""
+    found = {_modality(name): image for name, image in given.items()}
+    if len(found) < len(given):
+        raise CaseError(
+            "E-MODALITY",
+            f"a modality is given twice: {', '.join(given)}",
+            expected="one image for each of " + ", ".join(Modality),
+            remedy="t1 is another name of t1n, t1ce of t1c, t2 of t2w, flair of t2f",
+        )
+    return {m: found[m] for m in Modality if m in found}
 
 
 def _modality(name: str) -> Modality:

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, ImageError, Note
+from gliomaseg.imaging.arrays import ArrayCase
 from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.header import Layout
 from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_channels, read_grid, read_layout
 from gliomaseg.imaging.resample import as_one_grid
 from gliomaseg.imaging.volume import Grid, Volume
@@ -67,7 +69,10 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
 
 
 def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) -> dict[Modality, Voxels]:
-    """Read each file once, several side by side."""
+    """Read each file once, several side by side; a case in memory has been read."""
+    if isinstance(case, ArrayCase):
+        known = {modality: case.voxels[modality] for modality in modalities}
+        return {m: v._replace(array=zero_background(v.array, m, notes)) for m, v in known.items()}
     files: dict[tuple[Path, Modality | None], list[Modality]] = {}
     for modality in modalities:
         alone = None if modality in case.channels else modality
@@ -96,8 +101,14 @@ def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:
     From the headers alone. Raises CaseError (E-MODALITY) and ImageError.
     """
     case.require(modalities)
-    layouts = [read_layout(case.images[m], channel=case.channels.get(m)) for m in modalities]
+    layouts = [_layout_of(case, modality) for modality in modalities]
     return max(math.prod(x.grid.shape) for x in layouts), sum(x.dtype.itemsize for x in layouts)
+
+
+def _layout_of(case: Case, modality: Modality) -> Layout:
+    if isinstance(case, ArrayCase):
+        return Layout(case.voxels[modality].grid, case.voxels[modality].array.dtype, 0, 1.0, 0.0)
+    return read_layout(case.images[modality], channel=case.channels.get(modality))
 
 
 def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:

@@ -56,9 +56,7 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
         fields = {name: _field(header[name]) for name in _GEOMETRY}
         affine = _affine(path, header, unit)
         fields["pixdim"] = _field(header["pixdim"][:4])
-        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    _check_spacing(path, spacing)
-    _check_axes(path, affine[:3, :3] / spacing, notes)
+    check_affine(path, affine, notes)
     grid = Grid(shape, affine, fields)
     if codes == (0, 0):
         notes.append(
@@ -71,6 +69,17 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
     elif all(codes):
         _check_forms(path, header, unit, grid, notes)
     return grid
+
+
+_HEADER_REMEDY = "repair the header: pixdim, sform or qform is wrong"
+
+
+def check_affine(path: Path, affine: Affine, notes: list[Note], remedy: str = _HEADER_REMEDY) -> None:
+    """Raise ImageError (E-SPACING, E-AFFINE) unless ``affine`` has possible voxels at right angles."""
+    with np.errstate(all="ignore"):
+        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    _check_spacing(path, spacing, remedy)
+    _check_axes(path, affine[:3, :3] / spacing, notes)
 
 
 def _unit_mm(path: Path, header: nib.Nifti1Header, notes: list[Note]) -> float:
@@ -150,13 +159,13 @@ def _affine(path: Path, header: nib.Nifti1Header, unit: float) -> Affine:
     return affine
 
 
-def _check_spacing(path: Path, spacing: npt.NDArray[np.floating[Any]]) -> None:
+def _check_spacing(path: Path, spacing: npt.NDArray[np.floating[Any]], remedy: str = _HEADER_REMEDY) -> None:
     if not _is_possible(spacing):
         raise ImageError(
             "E-SPACING",
             f"{path} has a voxel size of {' x '.join(f'{s:g}' for s in spacing)} mm",
             expected="0.1 to 20 mm along each axis",
-            remedy="repair the header: pixdim, sform or qform is wrong",
+            remedy=remedy,
         )
 
 
