@@ -20,26 +20,40 @@ def check(
         bool, typer.Option("--deep", help="Read every voxel, and look at what the images show.")
     ] = False,
     scheme: Annotated[str | None, typer.Option(help="Label scheme of the references.")] = None,
+    draft: Annotated[
+        Path | None, typer.Option(help="Write what was understood as a CSV list, to be corrected by hand.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the list that is there.")] = False,
     json: Json = False,
 ) -> None:
-    """Tell what is wrong with each case, and what to do, before any work."""
+    """Show which files make which case, what is wrong with each, and what to do, before any work.
+
+    gliomaseg check DATA --draft cases.csv, then gliomaseg segment cases.csv
+    """
     from gliomaseg.imaging.case import find_cases
+    from gliomaseg.imaging.case_table import mapping, write_list
     from gliomaseg.labels import find_scheme
     from gliomaseg.survey import survey
 
     cases = find_cases(path, scheme=find_scheme(scheme) if scheme else None)
+    if draft:
+        write_list(draft, cases, overwrite=overwrite)
     findings = []
     with console.progress() as progress:
         for number, finding in enumerate(survey(cases, deep=deep)):
             progress(number / len(cases), finding.case_id)
             findings.append(finding)
     if json:
-        console.show_json([finding.as_dict() for finding in findings])
+        root = path if path.is_dir() else path.parent
+        console.show_json([finding.as_dict(root) for finding in findings])
     else:
+        console.show_table(mapping(cases), title="What was understood (CASE stands for the id)")
         rows = [row for finding in findings for row in finding.rows()]
         console.show_table([["case", "state", "code", "reason", "remedy"], *rows])
         states = [finding.state for finding in findings]
         console.say(", ".join(f"{states.count(s)} {s}" for s in ("pass", "warn", "fail")))
+    if draft:
+        console.say(f"list: {draft}; when it is right: gliomaseg segment {draft}")
     if any(finding.error for finding in findings):
         raise SystemExit(1)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.case_table import understood
 from gliomaseg.imaging.check import anonymous, check_reference, read_case, read_headers
 from gliomaseg.imaging.content import check_content, check_reference_content
 from gliomaseg.imaging.nifti import read_labels
@@ -18,9 +20,14 @@ from gliomaseg.labels import Modality
 class Finding:
     """What was found about one case."""
 
-    case_id: str
+    case: Case
     warnings: tuple[Note, ...] = ()
     error: GliomasegError | None = None
+
+    @property
+    def case_id(self) -> str:
+        """Return the id of the case."""
+        return self.case.id
 
     @property
     def state(self) -> Literal["pass", "warn", "fail"]:
@@ -34,10 +41,11 @@ class Finding:
             found.insert(0, (self.error.code, self.error.what, self.error.remedy))
         return [[self.case_id, self.state, *remark] for remark in found or [("", "", "")]]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, for JSON."""
+    def as_dict(self, root: Path) -> dict[str, Any]:
+        """Return everything as plain values, for JSON; paths are relative to ``root`` if below it."""
         return {
             "case": self.case_id,
+            **understood(self.case, root),
             "state": self.state,
             "error": self.error.as_dict() if self.error else None,
             "warnings": [note._asdict() for note in self.warnings],
@@ -55,9 +63,9 @@ def survey(
         try:
             wanted = modalities or case.present(tuple(Modality))
             notes = (_look_at if deep else read_headers)(case, wanted)
-            yield Finding(case.id, (*_gaps(case, modalities), *notes))
+            yield Finding(case, (*_gaps(case, modalities), *notes))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases are looked at)
-            yield Finding(case.id, error=as_coded(error).reworded(case.anonymous))
+            yield Finding(case, error=as_coded(error).reworded(case.anonymous))
 
 
 def _gaps(case: Case, required: Sequence[Modality]) -> tuple[Note, ...]:

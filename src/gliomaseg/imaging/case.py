@@ -87,9 +87,9 @@ class Case:
 
     def require(self, modalities: Iterable[Modality]) -> Case:
         """Return the case, proven to have all of ``modalities``; raises E-MODALITY or the case's error."""
-        if self.error:
-            raise self.error
         missing = [m for m in modalities if m not in self.images]
+        if self.error and (missing or self.error.code != "E-UNKNOWN"):  # what is not wanted is not missed
+            raise self.error
         if missing:
             raise CaseError(
                 "E-MODALITY",
@@ -111,7 +111,7 @@ class Case:
         """Return what is to be noted of the files that were found."""
         if not self.unknown:
             return ()
-        what = f"case {self.id}: {_listed(self.unknown)} not understood by name"
+        what = f"case {self.id}: {_listed(self.unknown)}"
         return (
             Note("W-UNKNOWN", what, "it was left out" if len(self.unknown) == 1 else "they were left out"),
         )
@@ -234,7 +234,7 @@ def _case_of(group: Group, *, allow_missing: bool) -> Case:
         patient=group.patient,
         layout=group.layout,
         channels={m: piece.channel for m, piece in pieces.items() if piece.channel is not None},
-        unknown=tuple(group.unknown),
+        unknown=(*group.unknown, *(piece.path for _, two in slots if len(two) > 1 for piece in two)),
         error=error,
     )
     lacks = len(case.images) < len(Modality) and case.unknown
@@ -256,19 +256,19 @@ def _two(group: Group, part: str, pieces: list[Piece]) -> CaseError:
 
 def _not_understood(case: Case) -> CaseError:
     missing = [m.value for m in Modality if m not in case.images]
-    listed = f"{_listed(case.unknown)} not understood by name, in {case.unknown[0].parent}"
+    go_on = "if it is none of these sequences: --allow-missing" if case.images else "or leave the folder out"
     return CaseError(
         "E-UNKNOWN",
-        f"case {case.id} has no {', '.join(missing)}, and {listed}",
+        f"case {case.id} has no {', '.join(missing)}, and in {case.unknown[0].parent} {_listed(case.unknown)}",
         expected="names as in one of the layouts of docs/get-started.md, such as " + EXAMPLE,
         remedy="rename the file, or give a CSV list that names it: gliomaseg check FOLDER --draft cases.csv "
-        "writes it; if it is none of these sequences: --allow-missing",
+        f"writes it; {go_on}",
     )
 
 
 def _listed(paths: Sequence[Path]) -> str:
     names = ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
-    return f"{len(paths)} image{'s were' if len(paths) > 1 else ' was'} ({names})"
+    return f"{len(paths)} image{'s were' if len(paths) > 1 else ' was'} not understood by name: {names}"
 
 
 def _one_image(path: Path) -> CaseError:

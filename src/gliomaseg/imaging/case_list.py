@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gliomaseg.errors import CaseError, GliomasegError, ImageError
 from gliomaseg.imaging.case import Case, is_id
 from gliomaseg.imaging.nifti import missing_file
-from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality, find_scheme
+from gliomaseg.labels import BRATS2021, MODALITY_NAMES, UNSURE, LabelScheme, Modality, find_scheme
 
 #: What each column may be called, in lower case, besides the sequences' names.
 _NAMES = {
@@ -122,6 +122,8 @@ def _locate(folder: Path, text: str) -> tuple[Path, int | None]:
 
 
 def _scheme(path: Path, line: int, name: str) -> LabelScheme:
+    if name == UNSURE.name:
+        return UNSURE
     try:
         return find_scheme(name) if name else BRATS2021
     except GliomasegError as error:

@@ -201,6 +201,10 @@ def _only(same: list[Group]) -> Group:
     better = [group for group in same if not group.is_lesser] or same
     if len(better) > 1:
         first, second = better[:2]
+        for other in better[1:]:
+            first.unknown += [
+                piece.path for pieces in other.images.values() for piece in pieces
+            ] + other.unknown
         first.error = CaseError(
             "E-DUPID",
             f"two cases are called {first.case_id}: in {first.folder} and in {second.folder}",
