@@ -11,7 +11,14 @@ FILES = sorted(SOURCE.rglob("*.py"))
 #: Which files may import a library; nibabel's geometry helpers are used wherever axes are turned.
 DOORS = {
     "isal": {"imaging/gzipped.py"},
-    "nibabel": {"imaging/header.py", "imaging/place.py", "imaging/prepare.py", "results/planes.py"},
+    "nibabel": {
+        "imaging/foreign.py",
+        "imaging/header.py",
+        "imaging/place.py",
+        "imaging/prepare.py",
+        "results/planes.py",
+    },
+    "SimpleITK": {"imaging/foreign.py"},
     "openvino": {"inference/engine.py"},
     "nncf": {"learning/quantise.py"},
     "pydantic": {"config.py", "settings.py", "storage/record.py"},

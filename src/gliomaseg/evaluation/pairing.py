@@ -10,7 +10,7 @@ from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.prediction import find_predictions
 from gliomaseg.evaluation.scores import Pair
 from gliomaseg.imaging.case import Case, find_cases
-from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.imaging.search import label_scheme
 from gliomaseg.labels import LabelScheme
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gliomaseg.errors import CaseError
-from gliomaseg.imaging.nifti import missing_file, read_image
+from gliomaseg.imaging.nifti import read_image
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import LabelScheme, find_scheme
 from gliomaseg.storage.result_folder import LABELS, ResultFolder

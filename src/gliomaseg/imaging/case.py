@@ -8,6 +8,7 @@ asks it for sequences meets the error.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import TypeVar
 
 from gliomaseg.errors import CaseError, GliomasegError, Note, UsageError
 from gliomaseg.imaging.folders import walk
+from gliomaseg.imaging.header import kind_of
 from gliomaseg.imaging.layouts import EXAMPLE, LAYOUTS, is_image_name, parse_name, split_id
-from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.imaging.search import Group, Piece, search
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
 
@@ -24,6 +26,12 @@ Given = TypeVar("Given")
 
 #: The longest id, in bytes: a file system allows names of 255, and locks and drafts put something before it.
 _LONGEST_ID = 200
+#: How many files are opened to tell what they are, where none was understood by its name.
+_MOST_OPENED = 1000
+#: Which layouts errors show.
+_SHOWN = [
+    layout.example for layout in LAYOUTS if layout.name in ("BraTS 2018 to 2021", "BIDS", "plain", "MSD")
+]
 #: What no folder can be called on Windows.
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?", re.IGNORECASE | re.DOTALL)
 
@@ -255,11 +263,11 @@ def _two(group: Group, part: str, pieces: list[Piece]) -> CaseError:
 
 
 def _not_understood(case: Case) -> CaseError:
-    missing = [m.value for m in Modality if m not in case.images]
+    missing = ", ".join(m for m in Modality if m not in case.images)
     go_on = "if it is none of these sequences: --allow-missing" if case.images else "or leave the folder out"
     return CaseError(
         "E-UNKNOWN",
-        f"case {case.id} has no {', '.join(missing)}, and in {case.unknown[0].parent} {_listed(case.unknown)}",
+        f"case {case.id} has no {missing}, and in {case.unknown[0].parent} {_listed(case.unknown)}",
         expected="names as in one of the layouts of docs/get-started.md, such as " + EXAMPLE,
         remedy="rename the file, or give a CSV list that names it: gliomaseg check FOLDER --draft cases.csv "
         f"writes it; {go_on}",
@@ -283,11 +291,14 @@ def _one_image(path: Path) -> CaseError:
 def _nothing_found(path: Path) -> CaseError:
     files = [file for folder in walk(path) for _, file in folder.files] if path.is_dir() else []
     count = sum(".nii" in file.name.lower() for file in files)
-    looked = "; ".join(layout.example for layout in LAYOUTS)
+    kinds = Counter(kind for file in files[:_MOST_OPENED] if file.is_file() and (kind := kind_of(file)))
+    others = "".join(f"; {kind}, {number} times" for (kind, _), number in kinds.most_common(3))
     return CaseError(
         "E-NOCASE",
-        f"no case in {path} ({count} NIfTI files there)",
-        expected=f"files named like {looked}",
-        remedy="rename the files, name the four with --t1n --t1c --t2w --t2f, or give a CSV list "
+        f"no case in {path} ({count} NIfTI files there{others})",
+        expected="files named as in a layout of docs/get-started.md, such as " + "; ".join(_SHOWN),
+        remedy=f"{kinds.most_common(1)[0][0][1]}, then name the four with --t1n --t1c --t2w --t2f"
+        if kinds and not count
+        else "rename the files, name the four with --t1n --t1c --t2w --t2f, or give a CSV list "
         "with the columns case, t1n, t1c, t2w, t2f",
     )

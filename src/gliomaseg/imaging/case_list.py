@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from gliomaseg.errors import CaseError, GliomasegError, ImageError
 from gliomaseg.imaging.case import Case, is_id
-from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.imaging.header import format_of
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, UNSURE, LabelScheme, Modality, find_scheme
 
 #: What each column may be called, in lower case, besides the sequences' names.
@@ -65,8 +66,11 @@ def _decode(path: Path) -> str:
             expected="a folder with cases, or a CSV list",
             remedy="check its permissions",
         ) from error
-    if raw[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise _bad_list(path, "it is an Excel workbook or another archive", "save the sheet as CSV UTF-8")
+    if path.suffix.lower() in (".xlsx", ".xlsm", ".xls", ".ods", ".numbers"):
+        raise _bad_list(path, "it is a spreadsheet in its own format", "save the sheet as CSV UTF-8")
+    if found := format_of(raw[:540]):
+        kind, remedy = found
+        raise CaseError("E-FORMAT", f"{path} is {kind}", expected="a folder or a CSV list", remedy=remedy)
     encodings = ["utf-16"] if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:

@@ -42,10 +42,20 @@ _FORMATS = {
         "export it as NIfTI from where its orientation is known",
     ),
     rb".{128}DICM": ("a DICOM file", "convert the series with dcm2niix"),
-    rb"NRRD": ("an NRRD file", "convert it with SimpleITK"),
-    rb"ObjectType|NDims": ("a MetaImage file", "convert it with SimpleITK"),
-    rb"\0\0\0\x01\0\0[\0\x01].\0": ("an MGH file", "convert it with mri_convert or nibabel"),
+    rb"NRRD": ("an NRRD file", "give it the ending .nrrd; reading it takes SimpleITK"),
+    rb"ObjectType|NDims": (
+        "a MetaImage file",
+        "give it the ending .mha; reading it takes SimpleITK",
+    ),
+    rb"\0\0\0\x01\0\0[\0\x01].\0": ("an MGH file", "give it the ending .mgh, or .mgz if it is compressed"),
+    rb"\x08\0[\0-\x20]\0": ("a DICOM file without preamble", "convert the series with dcm2niix"),
     rb"PK\x03\x04": ("a zip archive", "unpack it"),
+    rb"7z\xbc\xaf\x27|Rar!": ("an archive", "unpack it"),
+    rb"\x89PNG|\xff\xd8\xff|GIF8|BM....\0\0\0\0": (
+        "a picture",
+        "export the MRI itself",
+    ),
+    rb"CDF[\x01\x02]|\x89HDF": ("a MINC or HDF5 file", "convert it to NIfTI, as mnc2nii does"),
 }
 #: How a NIfTI file begins, in both byte orders: with the length of its header.
 _STARTS = {
@@ -110,17 +120,31 @@ def _nifti_header(path: Path, block: bytes) -> nib.Nifti1Header:
     return kind(block[:348] if kind is nib.Nifti1Header else block, check=False)
 
 
+def format_of(block: bytes) -> tuple[str, str] | None:
+    """Return which other format a file is that begins so, and what to do with it; None for none known."""
+    return next((said for mark, said in _FORMATS.items() if re.match(mark, block, re.DOTALL)), None)
+
+
+def kind_of(path: Path) -> tuple[str, str] | None:
+    """Return what ``format_of`` says about a file on disk; None, too, for one that can't be read."""
+    try:
+        with path.open("rb") as stream:
+            return format_of(stream.read(540))
+    except OSError:
+        return None
+
+
 def _no_nifti(path: Path, block: bytes) -> ImageError:
     for mark, (kind, remedy) in _POINTERS.items():
         if re.match(mark, block.lstrip(), re.IGNORECASE):
             return ImageError(
                 "E-POINTER", f"{path} is {kind}, not an image", expected="a NIfTI image", remedy=remedy
             )
-    for mark, (kind, remedy) in _FORMATS.items():
-        if re.match(mark, block, re.DOTALL):
-            return ImageError(
-                "E-FORMAT", f"{path} is {kind}", expected="NIfTI in one file (.nii or .nii.gz)", remedy=remedy
-            )
+    if found := format_of(block):
+        kind, remedy = found
+        return ImageError(
+            "E-FORMAT", f"{path} is {kind}", expected="NIfTI in one file (.nii or .nii.gz)", remedy=remedy
+        )
     starts = (*_STARTS[348], *_STARTS[540])
     if len(block) < header_length(block) and any(start.startswith(block[:4]) for start in starts):
         return truncated(path, len(block), header_length(block))
@@ -143,13 +167,18 @@ def _shape(path: Path, dims: list[int]) -> tuple[tuple[int, int, int], int]:
     if not 3 <= len(sizes) <= 4 or min(sizes) < 2:
         raise no_volume(path, sizes)
     if math.prod(sizes) > MAX_VOXELS:
-        raise ImageError(
-            "E-TOOBIG",
-            f"{path} announces {' x '.join(map(str, sizes))} voxels",
-            expected=f"at most {MAX_VOXELS:,} voxels",
-            remedy="crop or resample it to about 1 mm; or the header is damaged: copy the file again",
-        )
+        raise too_big(path, sizes)
     return (sizes[0], sizes[1], sizes[2]), (*sizes, 1)[3]
+
+
+def too_big(path: Path, sizes: Sequence[int]) -> ImageError:
+    """Return the E-TOOBIG error of a file that announces too many voxels."""
+    return ImageError(
+        "E-TOOBIG",
+        f"{path} announces {' x '.join(map(str, sizes))} voxels",
+        expected=f"at most {MAX_VOXELS:,} voxels",
+        remedy="crop or resample it to about 1 mm; or the header is damaged: copy the file again",
+    )
 
 
 def no_volume(path: Path, sizes: Sequence[int], channel: int | None = None) -> ImageError:

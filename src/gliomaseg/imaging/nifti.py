@@ -7,11 +7,8 @@ Ignorant of cases and of what the voxels mean.
 
 from __future__ import annotations
 
-import difflib
-import errno
 import io
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -21,10 +18,11 @@ import numpy.typing as npt
 
 from gliomaseg import files
 from gliomaseg.errors import ImageError, Note
+from gliomaseg.imaging.foreign import Converted, is_foreign
 from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
 from gliomaseg.imaging.header import Layout, header_length, no_volume, parse_header, truncated
 from gliomaseg.imaging.place import make_header
-from gliomaseg.imaging.raw_file import RawFile, unreadable
+from gliomaseg.imaging.raw_file import RawFile, open_file
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 
@@ -155,7 +153,7 @@ class _Source:
     def __init__(self, path: Path, notes: list[Note], *, channel: int | None = None) -> None:
         self._path = path
         self._notes = notes
-        self._raw = _open(path)
+        self._raw = Converted(path) if is_foreign(path) else open_file(path)
         try:
             self._parse()
             self._require(channel)
@@ -166,15 +164,17 @@ class _Source:
 
     def _parse(self) -> None:
         first = self._raw.read(len(MAGIC))
-        self.is_compressed = MAGIC.startswith(first)
-        self._gzip = Gzip(self._path, self._raw, first) if self.is_compressed else None
+        is_gzip = MAGIC.startswith(first)
+        self._gzip = (
+            Gzip(self._path, self._raw, first) if is_gzip and isinstance(self._raw, RawFile) else None
+        )
         block = first if self._gzip is None else b""
         block += self._read(348 - len(block))
         block += self._read(header_length(block) - 348)
         self.start = len(block)
         self.layout = parse_header(self._path, block, self._notes)
-        if self.is_compressed != (self._path.suffix.lower() == ".gz"):
-            how = "compressed" if self.is_compressed else "not compressed"
+        if is_gzip != (self._path.suffix.lower() == ".gz"):
+            how = "compressed" if is_gzip else "not compressed"
             what = f"{self._path} is {how}, unlike its name"
             self._notes.append(Note("W-EXT", what, "it was read by its content"))
 
@@ -191,6 +191,11 @@ class _Source:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._raw.close()
+
+    @property
+    def is_compressed(self) -> bool:
+        """Return whether the file is a gzip stream."""
+        return self._gzip is not None
 
     def _read(self, count: int) -> memoryview | bytes:
         return self._gzip.read(count) if self._gzip else self._raw.read(count)
@@ -218,72 +223,14 @@ class _Source:
 
 def _ends_well(path: Path, source: _Source) -> bool:
     """Return whether a file is as long as its header says, by its size or by what gzip wrote last."""
+    if is_foreign(path):  # it was read whole
+        return True
     with path.open("rb") as stream:
         size = stream.seek(0, io.SEEK_END)
         if not source.is_compressed:
             return size >= source.layout.size
         stream.seek(max(0, size - 4))
         return int.from_bytes(stream.read(4), "little") == source.layout.size % (1 << 32)
-
-
-def _open(path: Path) -> RawFile:
-    try:
-        if path.exists() and not path.is_file():
-            raise _no_file(path)
-        return RawFile(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise missing_file(path) from error
-    except OSError as error:
-        raise (missing_file(path) if error.errno == errno.ELOOP else unreadable(path, error)) from error
-
-
-def _no_file(path: Path) -> ImageError:
-    inside = sorted(p.name for p in path.glob("*.nii*"))[:5] if path.is_dir() else []
-    return ImageError(
-        "E-NOFILE",
-        f"{path} is a folder, not a file" if path.is_dir() else f"{path} is a pipe or device, not a file",
-        expected="a .nii or .nii.gz file",
-        remedy=f"name the file inside it: {', '.join(inside)}"
-        if inside
-        else "save the image as a file first",
-    )
-
-
-def missing_file(path: Path) -> ImageError:
-    """Return the E-NOFILE error of ``path``, naming what lies nearest; E-POINTER for git-annex's links."""
-    if path.is_symlink():
-        return _broken_link(path)
-    if re.match(r"[a-z0-9]+:/|-$", str(path), re.IGNORECASE):
-        return ImageError(
-            "E-NOFILE",
-            f"{path} is no file on this computer",
-            expected="a path: gliomaseg uses no network and reads no stream",
-            remedy="download or save the images first, then name their folder",
-        )
-    try:
-        near = [p.name for p in path.parent.iterdir() if p.name != path.name]  # itself: a broken link
-    except OSError:
-        near = []
-    close = difflib.get_close_matches(path.name, near, n=3)
-    return ImageError(
-        "E-NOFILE",
-        f"{path} does not exist",
-        expected="an existing file",
-        remedy=f"did you mean {', '.join(close)}?" if close else "check the spelling of the path",
-    )
-
-
-def _broken_link(path: Path) -> ImageError:
-    target = str(path.readlink())
-    if re.search(r"annex[/\\]objects", target):
-        what = f"{path} is a git-annex link whose content is not here"
-        return ImageError("E-POINTER", what, expected="the image itself", remedy="run: git annex get")
-    return ImageError(
-        "E-NOFILE",
-        f"{path} is a link to {target}, which is not there",
-        expected="a link to an existing file",
-        remedy="copy the file itself here, or mount the disk that it lies on",
-    )
 
 
 def _bomb(path: Path, size: int) -> ImageError:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from gliomaseg.errors import ImageError
@@ -80,4 +83,65 @@ def unreadable(path: Path, error: OSError) -> ImageError:
         f"{path} can't be read: {error.strerror}",
         expected="a readable file",
         remedy="check its permissions and the disk",
+    )
+
+
+def open_file(path: Path) -> RawFile:
+    """Return a file, open for reading; raises ImageError (E-NOFILE, E-POINTER, E-PERM, E-EMPTY)."""
+    try:
+        if path.exists() and not path.is_file():
+            raise _no_file(path)
+        return RawFile(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise missing_file(path) from error
+    except OSError as error:
+        raise (missing_file(path) if error.errno == errno.ELOOP else unreadable(path, error)) from error
+
+
+def _no_file(path: Path) -> ImageError:
+    inside = sorted(p.name for p in path.glob("*.nii*"))[:5] if path.is_dir() else []
+    return ImageError(
+        "E-NOFILE",
+        f"{path} is a folder, not a file" if path.is_dir() else f"{path} is a pipe or device, not a file",
+        expected="a .nii or .nii.gz file",
+        remedy=f"name the file inside it: {', '.join(inside)}"
+        if inside
+        else "save the image as a file first",
+    )
+
+
+def missing_file(path: Path) -> ImageError:
+    """Return the E-NOFILE error of ``path``, naming what lies nearest; E-POINTER for git-annex's links."""
+    if path.is_symlink():
+        return _broken_link(path)
+    if re.match(r"[a-z0-9]+:/|-$", str(path), re.IGNORECASE):
+        return ImageError(
+            "E-NOFILE",
+            f"{path} is no file on this computer",
+            expected="a path: gliomaseg uses no network and reads no stream",
+            remedy="download or save the images first, then name their folder",
+        )
+    try:
+        near = [p.name for p in path.parent.iterdir() if p.name != path.name]  # itself: a broken link
+    except OSError:
+        near = []
+    close = difflib.get_close_matches(path.name, near, n=3)
+    return ImageError(
+        "E-NOFILE",
+        f"{path} does not exist",
+        expected="an existing file",
+        remedy=f"did you mean {', '.join(close)}?" if close else "check the spelling of the path",
+    )
+
+
+def _broken_link(path: Path) -> ImageError:
+    target = str(path.readlink())
+    if re.search(r"annex[/\\]objects", target):
+        what = f"{path} is a git-annex link whose content is not here"
+        return ImageError("E-POINTER", what, expected="the image itself", remedy="run: git annex get")
+    return ImageError(
+        "E-NOFILE",
+        f"{path} is a link to {target}, which is not there",
+        expected="a link to an existing file",
+        remedy="copy the file itself here, or mount the disk that it lies on",
     )

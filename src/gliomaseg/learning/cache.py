@@ -30,8 +30,9 @@ from gliomaseg.errors import CaseError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import check_reference, read_case, read_grid_of
 from gliomaseg.imaging.content import check_content, check_reference_content
-from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import Prepared, prepare
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.machine import cores
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue

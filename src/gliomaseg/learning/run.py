@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gliomaseg import files
 from gliomaseg.config import Settings
 from gliomaseg.errors import TrainingError
-from gliomaseg.imaging.nifti import missing_file
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import Region
 from gliomaseg.learning.history import History, read_history
 from gliomaseg.learning.split import Split

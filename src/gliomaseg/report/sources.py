@@ -16,7 +16,8 @@ from gliomaseg.evaluation.prediction import find_predictions
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.layouts import parse_name
-from gliomaseg.imaging.nifti import missing_file, read_labels
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.stored import read_report

@@ -1,0 +1,158 @@
+"""Images in other formats, converted in memory to NIfTI, so that the same reader proves and reads them.
+
+MGH and MGZ (FreeSurfer) are read by nibabel; NRRD and MetaImage by SimpleITK where it is installed: an extra.
+Both readers pass over some damage without a word, which is looked for here.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from gliomaseg.errors import ImageError
+from gliomaseg.imaging.gzipped import MAGIC, Gzip
+from gliomaseg.imaging.header import MAX_VOXELS, no_volume, too_big, truncated
+from gliomaseg.imaging.raw_file import RawFile, open_file
+
+_MGH = (".mgh", ".mgz")
+_ITK = (".nrrd", ".mha")
+#: The length of an MGH header (FreeSurfer's wiki, MghFormat).
+_MGH_HEADER = 284
+#: The most that follows the voxels: scanning parameters, and the history of commands.
+_MGH_END = 1 << 20
+#: What of a file tells whether its header says how the image lies.
+_START = 1 << 12
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether a file is of another format than NIfTI, by its ending."""
+    return path.suffix.lower() in (*_MGH, *_ITK)
+
+
+class Converted:
+    """A file of another format, read as the NIfTI file that it becomes; ``sha256`` is of its own bytes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and convert a file; raises ImageError."""
+        raw = open_file(path)
+        try:
+            image = _read_mgh(path, raw) if path.suffix.lower() in _MGH else _read_itk(path)
+            raw.finish()
+        finally:
+            raw.close()
+        content = image.to_bytes()
+        self.sha256, self.size = raw.sha256, len(content)
+        self._stream = io.BytesIO(content)
+
+    def read(self, count: int) -> bytes:
+        """Return the next ``count`` bytes, fewer at the end."""
+        return self._stream.read(count)
+
+    def finish(self) -> bool:
+        """Return False: nothing follows the data."""
+        return False
+
+    def compare(self) -> None:
+        """Do nothing: the file was compared when it was closed."""
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._stream.close()
+
+
+def _read_mgh(path: Path, raw: RawFile) -> nib.Nifti1Image:
+    first = raw.read(len(MAGIC))
+    stream = Gzip(path, raw, first) if first == MAGIC else None
+    start = bytes(stream.read(_MGH_HEADER)) if stream else first + raw.read(_MGH_HEADER - len(first))
+    try:
+        header = nib.freesurfer.mghformat.MGHHeader(start)
+        shape, dtype = header.get_data_shape(), header.get_data_dtype()
+        affine = header.get_affine()
+    except Exception as error:
+        raise _damaged(path, "an MGH image", str(error)) from error
+    if len(shape) != 3 or min(shape) < 2:
+        raise no_volume(path, shape)
+    if math.prod(map(int, shape)) > MAX_VOXELS:
+        raise too_big(path, shape)
+    size = math.prod(map(int, shape)) * dtype.itemsize
+    body = stream.read(size) if stream else raw.read(size)
+    if stream:
+        stream.read(_MGH_END)
+    if len(body) < size or (stream and not stream.ended):
+        raise truncated(path, len(body) + _MGH_HEADER, size + _MGH_HEADER)
+    array = np.frombuffer(body, dtype).reshape(shape, order="F")
+    return nib.Nifti1Image(array.astype(dtype.newbyteorder("=")), affine)
+
+
+def _read_itk(path: Path) -> nib.Nifti1Image:
+    itk = _simpleitk(path)
+    try:
+        reader = itk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        shape = reader.GetSize()
+        if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+            raise no_volume(path, (*shape, reader.GetNumberOfComponents()))
+        if math.prod(shape) > MAX_VOXELS:
+            raise too_big(path, shape)
+        image = reader.Execute()
+        array = itk.GetArrayFromImage(image)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise _damaged(path, "an image that SimpleITK reads", reason) from error
+    start = path.read_bytes()[:_START]
+    _prove_metaimage(path, array.nbytes)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    converted = nib.Nifti1Image(array.transpose(), np.diag([-1, -1, 1, 1]) @ affine)  # LPS to RAS
+    if not any(word in start for word in (b"space:", b"TransformMatrix", b"Orientation", b"Rotation")):
+        converted.set_sform(None, code=0)
+        converted.set_qform(None, code=0)
+    return converted
+
+
+def _prove_metaimage(path: Path, size: int) -> None:
+    """Raise ImageError (E-CORRUPT) for compressed data that fail their checksum: SimpleITK reads on."""
+    content = path.read_bytes()
+    header, mark, data = content.partition(b"ElementDataFile = LOCAL")
+    if not mark or b"CompressedData = True" not in header:
+        return
+    stream = zlib.decompressobj()
+    try:
+        stream.decompress(data.lstrip(b"\r").removeprefix(b"\n"), size + 1)
+        stream.decompress(stream.unconsumed_tail, 1)
+        reason = "" if stream.eof else "its data end too early"
+    except zlib.error as error:
+        reason = str(error)
+    if reason:
+        raise _damaged(path, "compressed data that pass their checksum", reason)
+
+
+def _simpleitk(path: Path) -> Any:
+    try:
+        import SimpleITK
+    except ModuleNotFoundError as error:
+        raise ImageError(
+            "E-EXTRA",
+            f"reading {path} needs SimpleITK, which is not installed",
+            expected="the extra [formats], or NIfTI",
+            remedy="pip install simpleitk, or convert the image to .nii.gz",
+        ) from error
+    SimpleITK.ProcessObject.GlobalWarningDisplayOff()  # what matters is an error, or looked for here
+    return SimpleITK
+
+
+def _damaged(path: Path, expected: str, reason: str) -> ImageError:
+    return ImageError(
+        "E-CORRUPT",
+        f"{path} is damaged, or is not what its name says: {reason}",
+        expected=expected,
+        remedy="copy it again from its source, or convert it to .nii.gz",
+    )
