@@ -84,15 +84,7 @@ def segment_cases(
     as in ``Result.save``. Raises OutputError when ``output`` can't be written, or holds an input, UsageError
     when it is one file for more than one label map, before any work.
     """
-    if names_image(output):
-        _require_one(cases, segmenter, output)
-        files.make_folder(output.parent, room=ROOM)
-        files.clear_leftovers(output.parent)
-    else:
-        inputs = [file for case in cases for file in case.files]
-        refuse_inputs(output, [output / case.id for case in cases], inputs)
-        files.make_folder(output, room=ROOM * sum(not (output / case.id).exists() for case in cases))
-        files.clear_leftovers(output)
+    _make_room(cases, segmenter, output)
     order = _Order(segmenter, output, scheme, overwrite, only)
     jobs: list[_Job] = []
     for number, case in enumerate(cases):
@@ -107,6 +99,19 @@ def segment_cases(
         jobs.append(_Job(case, order, tell))
     in_turn = segmenter.settings.inference.max_memory_gb is not None
     return _overlapped(jobs, ahead=0 if in_turn else 1)
+
+
+def _make_room(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> None:
+    """Prove that results can be written to ``output``, and clear away what killed processes left there."""
+    if names_image(output):
+        _require_one(cases, segmenter, output)
+        folder, count = output.parent, 1
+    else:
+        inputs = [file for case in cases for file in case.files]
+        refuse_inputs(output, [output / case.id for case in cases], inputs)
+        folder, count = output, sum(not (output / case.id).exists() for case in cases)
+    files.make_folder(folder, room=ROOM * count)
+    files.clear_leftovers(folder)
 
 
 def _require_one(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> None:
