@@ -83,7 +83,7 @@ class Viewer(ThreadingHTTPServer):
         return list(self._entries.values())
 
     def _entry(self, source: Source) -> Entry:
-        link = f"/case/{quote(source.case_id, safe='')}/"
+        link = f"/case/{quote(source.case_id, safe='', errors='surrogateescape')}/"
         try:
             if folder := source.stored:
                 return read_entry(folder, link)
@@ -109,7 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self._has_session():
             self._refuse(HTTPStatus.FORBIDDEN, "Open the address that gliomaseg view printed; it works once.")
         else:
-            self._answer([unquote(part) for part in parts.path.strip("/").split("/")])
+            self._answer(
+                [unquote(part, errors="surrogateescape") for part in parts.path.strip("/").split("/")]
+            )
 
     def do_HEAD(self) -> None:
         """Answer like a request for the same, without the content."""
@@ -147,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             match path:
                 case [""] if len(self.server.sources) == 1:
-                    only = quote(next(iter(self.server.sources)), safe="")
+                    only = quote(next(iter(self.server.sources)), safe="", errors="surrogateescape")
                     self._send(HTTPStatus.SEE_OTHER, b"", _HTML, {"Location": f"/case/{only}/"})
                 case [""]:
                     text = cohort_page.cohort_page(self.server.entries(), served=True)

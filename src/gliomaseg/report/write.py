@@ -79,7 +79,8 @@ def _failed(source: Source, error: GliomasegError) -> Entry:
 
 def _link(target: Path, start: Path) -> str:
     """Return a relative link, as a page in the folder ``start`` needs it."""
-    return quote(Path(os.path.relpath(target.resolve(), start.resolve())).as_posix())
+    relative = Path(os.path.relpath(target.resolve(), start.resolve())).as_posix()
+    return quote(relative, errors="surrogateescape")  # a name of any bytes
 
 
 #: Columns of a case's own table that are written from its entry; ``verdict`` is that of older versions.
