@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -26,11 +27,9 @@ from gliomaseg.config import Settings
 from gliomaseg.errors import SettingsError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.learning.cache import PreparedCase, prepare_cases
-from gliomaseg.learning.curves import write_curves
 from gliomaseg.learning.dataset import PatchDataset
 from gliomaseg.learning.loss import Loss, build_loss
 from gliomaseg.learning.network import memory_format
-from gliomaseg.learning.patch_sheet import write_patch_sheet
 from gliomaseg.learning.plan import Plan, check_patch, make_plan
 from gliomaseg.learning.process import (
     greatest_of_all,
@@ -100,6 +99,8 @@ def show_augmentation(
     progress: Progress,
 ) -> None:
     """Prepare ``cases`` and draw the first patches of training on them to a PNG file; trains nothing."""
+    from gliomaseg.learning.patch_sheet import write_patch_sheet
+
     _, patches, _ = _prepare(cases, folder, settings, cache, progress, _accelerator(folder, settings))
     write_patch_sheet(patches, picture)
 
@@ -152,7 +153,7 @@ def _loop(
     state.network.train()
     with closing(_batches(patches, state)) as batches, stop_on_signal() as stop:
         while _goes_on(state, stop):
-            _step(state, next(batches), loss_of, patches)
+            _step(state, batches, loss_of, patches)
             progress(state.done, f"step {state.step}  loss {state.loss:.3f}")
             if state.step % _LOG_STEPS == 0:
                 state.log()
@@ -180,9 +181,13 @@ def _goes_on(state: State, stop: threading.Event) -> bool:
     return not (state.stop or state.is_over or state.is_paused)
 
 
-def _step(state: State, batch: Batch, loss_of: Loss, patches: PatchDataset) -> None:
-    """Move the network by one batch, then the average towards it; raises TrainingError (E-LOSS)."""
+def _step(state: State, batches: Iterator[Batch], loss_of: Loss, patches: PatchDataset) -> None:
+    """Move the network by one batch, then the average towards it; raises TrainingError (E-LOSS).
+
+    Waiting for the batch counts as time of training, too: a fast machine may wait for most of it.
+    """
     started = time.monotonic()
+    batch = next(batches)
     training, accelerator = state.settings.training, state.accelerator
     torch.manual_seed(training.seed * 1_000_003 + state.step)  # of dropout: a resumed run draws the same
     image, target = (part.to(accelerator.device, torch.float32) for part in batch)
@@ -237,7 +242,10 @@ def _score(
 
 
 def _show(run: Run, state: State) -> None:
-    if state.accelerator.is_main_process and state.history.rows:
+    """Draw the curves, where there is matplotlib to do it: machines that are lent to train may lack it."""
+    if state.accelerator.is_main_process and state.history.rows and find_spec("matplotlib"):
+        from gliomaseg.learning.curves import write_curves
+
         write_curves(state.history, run.folder / "curves.png")
 
 
