@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import resource
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gliomaseg import files
 from gliomaseg.errors import CaseError, ImageError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
@@ -61,6 +64,22 @@ class TestPrepareCases:
         np.testing.assert_array_equal(again.image, image)
         assert path.read_bytes() == content
         assert stamps(again.folder).keys() == before.keys()
+
+    def test_a_case_that_another_process_prepares_is_waited_for(
+        self, own: Case, tmp_path: Path, tiny
+    ) -> None:
+        (made,) = prepare_cases([own], tiny(), tmp_path / "made", quiet)
+        folder = tmp_path / "cache" / made.folder.parent.name / own.id
+        folder.parent.mkdir(parents=True)
+        with ThreadPoolExecutor(1) as pool:
+            with files.claim(folder):
+                other = pool.submit(prepare_cases, [own], tiny(), tmp_path / "cache", quiet)
+                time.sleep(0.5)
+                assert not other.done()
+                shutil.copytree(made.folder, folder)
+                before = stamps(folder)
+            assert other.result(timeout=60)[0].folder == folder
+        assert stamps(folder) == before
 
     @pytest.mark.parametrize(
         "change", ["prepare.clip_percentiles=[1, 99]", "network.modalities=[t2f, t1c, t1n, t2w]"]

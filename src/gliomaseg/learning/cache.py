@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from gliomaseg import console, files
 from gliomaseg.config import Settings
-from gliomaseg.errors import CaseError, TrainingError
+from gliomaseg.errors import CaseError, OutputError, TrainingError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import check_reference, read_case, read_grid_of
 from gliomaseg.imaging.content import check_content, check_reference_content
@@ -50,6 +51,8 @@ _PLACES = 5000
 _FORMAT = 5
 #: Cases prepared at once: each needs about 0.5 GB while it is.
 _THREADS = 4
+#: Seconds between looks at whether another process has prepared a case.
+_WAIT = 0.2
 #: The part of an image that the brain's box fills: 140 x 175 x 140 of 240 x 240 x 155 voxels in BraTS.
 _BOX_PART = 0.4
 
@@ -157,13 +160,13 @@ def _folder(cache: Path, settings: Settings) -> Path:
 def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
     key = _key(case, settings)
     folder = cache / case.id
-    known = _read_record(folder)
-    if known.get("key") != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        files.make_folder(folder)
-        known = {"key": key, "facts": _write_case(case, settings, folder)}
-        files.write_json(folder / _RECORD, known)
-    return PreparedCase(case.id, case.patient, folder, known["facts"])
+    if _read_record(folder).get("key") != key:
+        with _turn(folder):  # of several trainings that share the cache, one prepares and the others wait
+            if _read_record(folder).get("key") != key:
+                with files.open_folder(folder) as draft:
+                    facts = _write_case(case, settings, draft)
+                    files.write_json(draft / _RECORD, {"key": key, "facts": facts})
+    return PreparedCase(case.id, case.patient, folder, _read_record(folder)["facts"])
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -181,6 +184,21 @@ def _read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile):
         return {}
     return known if {"key", "facts"} <= known.keys() else {}
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process prepares a case into ``folder``, and keep others from it."""
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(files.claim(folder))
+                break
+            except OutputError as error:
+                if error.code != "E-LOCKED":
+                    raise
+                time.sleep(_WAIT)
+        yield
 
 
 def _key(case: Case, settings: Settings) -> str:
