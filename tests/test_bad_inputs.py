@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import hashlib
@@ -581,6 +582,31 @@ def labels_of_another_year(exam: Exam) -> None:
     exam.evaluate(lambda a: np.where(a == 4, 3, a).astype(np.uint8))
 
 
+@row(51, "E-LABELS", "if 3 is non-enhancing core and 4 enhancing (BraTS 2012 to 2016): write 1 in place of 3")
+def labels_three_and_four(exam: Exam) -> None:
+    exam.evaluate(lambda a: np.where(a == 1, 3, a).astype(np.uint8))
+
+
+@row(92, "E-NDIM", "numpy.argmax over that axis")
+def one_hot_prediction(exam: Exam) -> None:
+    exam.evaluate(lambda a: np.stack([a == v for v in (0, 1, 2, 4)], -1).astype(np.uint8))
+
+
+@row(93, "", "holds no label but 1 (necrotic / non-enhancing core)", 0)
+def mask_of_one(exam: Exam) -> None:
+    exam.evaluate(lambda a: (a > 0).astype(np.uint8))
+
+
+@row(94, "E-FORMAT", "gunzip -c FILE")
+def compressed_twice(exam: Exam) -> None:
+    exam.put(exam.file().read_bytes())
+
+
+@row(94, "E-FORMAT", "bunzip2 -c FILE")
+def bzip2_named_gz(exam: Exam) -> None:
+    exam.put(bz2.compress(bytes(exam.bytes_of())), packed=False)
+
+
 @row(52, "E-LABELS", "brats2024")
 def ambiguous_four(exam: Exam) -> None:
     exam.evaluate(lambda a: a, "--prediction-scheme", "brats2023")
@@ -859,7 +885,17 @@ def misspelled_setting(exam: Exam) -> None:
     exam.args = ["train", exam.home / "data", "-o", exam.out, "--set", "training.bacth=4"]
 
 
-@row(72, "E-PRESET", "there is no preset")
+@row(72, "E-SETTING", "write network.filters=[32, 64, 128, 192], for example")
+def a_number_for_a_list(exam: Exam) -> None:
+    exam.args = ["train", exam.home / "data", "-o", exam.out, "--set", "network.filters=8"]
+
+
+@row(72, "E-USAGE", "expected: one of fast, standard, best", 2)
+def unknown_choice(exam: Exam) -> None:
+    exam.args += ["--quality", "superb"]
+
+
+@row(72, "E-PRESET", "--preset unet9d: there is no such choice", 2)
 def unknown_preset(exam: Exam) -> None:
     exam.args = ["train", exam.home / "data", "-o", exam.out, "--preset", "unet9d"]
 

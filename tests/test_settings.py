@@ -159,4 +159,18 @@ def test_unknown_names_in_a_saved_tree_are_refused() -> None:
 def test_a_known_setting_needs_another_value() -> None:
     with pytest.raises(SettingsError, match=r"E-SETTING: setting inference\.quality") as caught:
         load_settings(changes=["inference.quality=hard"])
-    assert caught.value.remedy == "give inference.quality another value"
+    assert "'fast', 'standard' or 'best'" in caught.value.what
+    assert caught.value.remedy == "write inference.quality=fast, for example"
+
+
+@pytest.mark.parametrize("value", ["8,16", "(8, 16)", "[8, 16]"])
+def test_a_list_needs_no_brackets(value: str) -> None:
+    assert load_settings("unet2d", [f"network.filters={value}"]).network.filters == (8, 16)
+
+
+def test_a_number_for_a_list_gets_the_default_as_an_example() -> None:
+    with pytest.raises(SettingsError, match=r"network\.filters") as caught:
+        load_settings(changes=["network.filters=8"])
+    assert caught.value.remedy == "write network.filters=[32, 64, 128, 192], for example"
+    example = caught.value.remedy.removeprefix("write ").removesuffix(", for example")
+    assert load_settings(changes=[example]).network.filters == (32, 64, 128, 192)

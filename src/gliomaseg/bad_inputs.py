@@ -149,7 +149,13 @@ ROWS: tuple[Row, ...] = (
     Row(69, "Ctrl-C and SIGTERM", "works", "", "exit 130 and 143, says how to go on"),
     Row(70, "a GPU that is not there", "refused", "E-MODEL", "--device auto goes on with the CPU"),
     Row(71, "a model that is missing, damaged, newer, or no bundle", "refused", "E-MODEL"),
-    Row(72, "a misspelled or impossible setting", "refused", "E-SETTING E-PRESET", "names the nearest"),
+    Row(
+        72,
+        "a misspelled or impossible setting or choice",
+        "refused",
+        "E-SETTING E-PRESET E-USAGE",
+        "names the nearest",
+    ),
     Row(79, "a clock that is wrong", "works", "", "hashes decide, not times"),
     Row(80, "a file that changes while it is read", "refused", "E-CHANGED"),
     Row(81, "sequences of different dates or patients", "warned", "W-ALIGN", "only if they don't align"),
@@ -169,6 +175,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         87, "a CT, or another sequence, in the place of one", "open", "", "told where it is unlike the others"
     ),
+    Row(92, "a channel for each label (one-hot) in evaluate", "refused", "E-NDIM", "says how to merge them"),
+    Row(93, "a mask of 0 and 1 in evaluate", "works", "", "a note: only WT tells something"),
+    Row(94, "gzip within gzip; bzip2, xz or zstd named .gz", "refused", "E-FORMAT", "says how to unpack it"),
     Row(90, "a background that is a constant, but not 0", "repaired", "W-BACKGROUND", "set to 0"),
     Row(
         91,

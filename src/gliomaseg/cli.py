@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gliomaseg import __version__, cli_checks, cli_results, cli_train, console, show
+from gliomaseg.cli_choices import DEVICES, PRECISIONS, QUALITIES, RULES, SCHEMES, choice
 from gliomaseg.errors import UsageError, as_coded
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead
 Image = Annotated[Path | None, typer.Option(help="This sequence's file, instead of PATH.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: one for each core.")]
 Precision = Annotated[
-    str, typer.Option(help="int8, bf16 or fp32; auto: the fastest that loses next to nothing here.")
+    str,
+    choice("--precision", PRECISIONS, "auto: the fastest that loses next to nothing here."),
 ]
 Model = Annotated[str, typer.Option(help="Folder of a bundle; default: the shipped model.")]
 Scheme = Annotated[
     str | None,
-    typer.Option(help="Label scheme of the data (brats2021, brats2023, brats2024, msd); else by file names."),
+    choice("--scheme", SCHEMES, "Label scheme of the data; default: by file names."),
 ]
 
 
@@ -92,16 +94,16 @@ def segment(
     t2w: Image = None,
     t2f: Image = None,
     case_id: Annotated[str | None, typer.Option("--id", help="Case id for files given one by one.")] = None,
-    labels: Annotated[str, typer.Option(help="Label scheme of the result.")] = "brats2021",
+    labels: Annotated[str, choice("--labels", SCHEMES, "Label scheme of the result.")] = "brats2021",
     model: Model = "shipped",
     quality: Annotated[
         str,
-        typer.Option(help="fast: one look; standard: two, +0.2 s; best: nine, +1.3 s."),
+        choice("--quality", QUALITIES, "fast: one pass; standard: two, +0.2 s; best: nine, +1.3 s."),
     ] = "fast",
     threads: Threads = 0,
     precision: Precision = "auto",
     device: Annotated[
-        str, typer.Option(help="cpu; cuda (needs PyTorch); auto: cuda if there is one.")
+        str, choice("--device", DEVICES, "cuda needs PyTorch; auto: cuda if there is one.")
     ] = "cpu",
     max_memory: Annotated[
         float | None, typer.Option(help="Most GB to take, by smaller windows; default: what is free.")
@@ -236,14 +238,14 @@ def evaluate(
         Path | None,
         typer.Option("--output", "-o", help="Folder for scores.csv, summary.json and scores.html."),
     ] = None,
-    rules: Annotated[
-        str, typer.Option(help="Whose rules: brats2020, brats2023, brats2024, ...")
-    ] = "brats2020",
+    rules: Annotated[str, choice("--rules", RULES, "The rules of this year and task.")] = "brats2020",
     compare: Annotated[
         list[Path] | None, typer.Option(help="Other predictions to compare with, as often as wanted.")
     ] = None,
     scheme: Scheme = None,
-    prediction_scheme: Annotated[str | None, typer.Option(help="Label scheme of the predictions.")] = None,
+    prediction_scheme: Annotated[
+        str | None, choice("--prediction-scheme", SCHEMES, "Label scheme of the predictions.")
+    ] = None,
     predicted_only: Annotated[
         bool, typer.Option("--predicted-only", help="Leave out references without a prediction.")
     ] = False,

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from gliomaseg.cli_choices import SCHEMES, choice
+
 Data = Annotated[
     Path | None,
     typer.Option(help="Data set with the images, and the references if there are any, by case id."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
-Scheme = Annotated[str | None, typer.Option(help="Label scheme of the label maps; else by file names.")]
+Scheme = Annotated[
+    str | None, choice("--scheme", SCHEMES, "Label scheme of the label maps; default: by file names.")
+]
 
 
 def report(

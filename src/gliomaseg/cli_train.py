@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gliomaseg import console
+from gliomaseg.cli_choices import PRESETS, SCHEMES, choice
 from gliomaseg.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -17,19 +18,14 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 
-#: Written out, as a look into the package for them would slow down every verb; a test compares.
-PRESETS = (
-    "attention_unet, dynunet, mednext, residual_unet, shipped, swin_unetr, unet2d, unet3d, unet_plusplus, "
-    "unetr, vnet"
-)
-_PRESET_HELP = f"Network and how it is trained: {PRESETS}."
-
 
 def train(
     data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same again resumes.")],
-    preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "unet3d",
+    preset: Annotated[
+        str, choice("--preset", PRESETS, "Network and how it is trained.", code="E-PRESET")
+    ] = "unet3d",
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="section.name=value, as often as wanted.")
     ] = None,
@@ -50,7 +46,7 @@ def train(
     ] = None,
     scheme: Annotated[
         str | None,
-        typer.Option(help="Label scheme of the references (brats2021, brats2023, brats2024, msd)."),
+        choice("--scheme", SCHEMES, "Label scheme of the references; default: by file names."),
     ] = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Prepare, measure and print what it will take; don't train.")

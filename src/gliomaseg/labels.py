@@ -145,7 +145,15 @@ class LabelScheme:
     def _contradiction(
         self, name: str, strange: list[tuple[int, int]], found: set[int], option: str
     ) -> LabelError:
-        fits = [s.name for s in SCHEMES.values() if found <= s.allowed and s.name != self.name]
+        fits = [
+            f"{option} {scheme.name}, if it means {scheme.describe()};"
+            for scheme in SCHEMES.values()
+            if found <= scheme.allowed and scheme is not self
+        ]
+        if {3, 4} <= found:
+            fits.append(
+                "if 3 is non-enhancing core and 4 enhancing (BraTS 2012 to 2016): write 1 in place of 3"
+            )
         listed = ", ".join(f"{value} ({count} voxels)" for value, count in strange[:5])
         what = f"{name} holds the label {listed}, which scheme {self.name} does not have"
         if not self.values:
@@ -155,7 +163,7 @@ class LabelScheme:
             "E-LABELS",
             what,
             expected=f"{self.name}: {self.describe()}" if self.values else "a known label scheme",
-            remedy=f"name the scheme that it follows: {' or '.join(f'{option} {fit}' for fit in fits)}"
+            remedy=" or ".join(fits)
             if fits
             else "no scheme known here has these labels: convert the file to one of " + ", ".join(SCHEMES),
         )

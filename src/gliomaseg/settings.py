@@ -6,6 +6,7 @@ What is unknown or impossible is refused in words, with the nearest known name.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -53,7 +54,7 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
         raise SettingsError(
             "E-SETTING",
             f"setting {path}: {message.lower()} (got {first['input']!r})" if path else message,
-            expected="settings of config.py, in their range",
+            expected="a value like the default" if path in _paths() else "settings that fit each other",
             remedy=_remedy(path),
         ) from error
 
@@ -68,6 +69,9 @@ def _apply(tree: dict[str, Any], change: str) -> None:
             expected="section.name=value, for example --set training.batch=4",
             remedy=_did_you_mean(path, _paths()),
         )
+    is_list = isinstance(getattr(getattr(Settings(), section), name), tuple)
+    if is_list and "," in value and "[" not in value:  # 8,16 and (8, 16) as well as [8, 16]
+        value = f"[{value.strip('() ')}]"
     try:
         tree.setdefault(section, {})[name] = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -93,7 +97,15 @@ def _remedy(path: str) -> str:
     """Return what to do about a setting, or about two (no path), that can't be."""
     if not path:
         return "change one of the two"
-    return f"give {path} another value" if path in _paths() else _did_you_mean(path, _paths())
+    return (
+        f"write {path}={_default(path)}, for example" if path in _paths() else _did_you_mean(path, _paths())
+    )
+
+
+def _default(path: str) -> str:
+    """Return the default of a setting as --set takes it."""
+    section, _, name = path.partition(".")
+    return json.dumps(Settings().model_dump(mode="json")[section][name]).replace('"', "")
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

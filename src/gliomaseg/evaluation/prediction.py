@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from gliomaseg.errors import CaseError
+from gliomaseg.errors import CaseError, ImageError
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.raw_file import missing_file
-from gliomaseg.imaging.volume import Segmentation
-from gliomaseg.labels import LabelScheme, find_scheme
+from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.labels import TISSUE_TITLES, LabelScheme, find_scheme
 from gliomaseg.storage.result_folder import LABELS, ResultFolder
 
 _OWN_NAMES = (LABELS, "seg.nii")
@@ -98,7 +99,7 @@ def read_noting(
     Raises ImageError for the file, LabelError (E-LABEL, E-LABELS) for its values, whose remedy names
     ``option``.
     """
-    array, grid = read_image(path)
+    array, grid = _read_map(path)
     labels = scheme.check(array, str(path), option=option)
     is_rounded = array.dtype.kind == "f" and not np.array_equal(array, labels)
     what = f"label values of {path.name} within 0.01 of a whole number were rounded"
@@ -122,6 +123,32 @@ def origin_of(path: Path | None) -> Origin:
     if folder is None:
         return UNKNOWN
     return Origin(folder.read().get("seen_in_training") is True, folder.edited())
+
+
+def _read_map(path: Path) -> tuple[npt.NDArray[np.generic], Grid]:
+    """Return the voxels and the grid of a label map; raises ImageError with a remedy for label maps."""
+    try:
+        return read_image(path)
+    except ImageError as error:
+        if error.code != "E-NDIM":
+            raise
+        raise ImageError(
+            "E-NDIM",
+            error.what,
+            expected="one whole number per voxel, in three dimensions",
+            remedy="if its last axis holds a channel for each label (one-hot, probabilities), save the label "
+            "of the largest: numpy.argmax over that axis, written in the numbers of the label scheme",
+        ) from error
+
+
+def binary_note(prediction: Segmentation, reference: Segmentation, name: str) -> tuple[str, ...]:
+    """Return a note where a prediction has one label and its reference several, as a mask of 0 and 1 has."""
+    found, wanted = (np.unique(s.labels[s.labels != 0]).tolist() for s in (prediction, reference))
+    if len(found) != 1 or len(wanted) == 1:
+        return ()
+    (title,) = (TISSUE_TITLES[t] for t, value in prediction.scheme.values.items() if value == found[0])
+    what = f"{name} holds no label but {found[0]} ({title})"
+    return (f"{what}: if that is a mask of the whole tumour, only the scores of WT tell something",)
 
 
 def _scheme_beside(path: Path) -> LabelScheme | None:

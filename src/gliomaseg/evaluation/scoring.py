@@ -17,7 +17,14 @@ from gliomaseg import console
 from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.evaluation import metrics, segmentation_pair
 from gliomaseg.evaluation.calibration import Reliability, count_reliability
-from gliomaseg.evaluation.prediction import UNKNOWN, Origin, origin_of, read_noting, read_prediction
+from gliomaseg.evaluation.prediction import (
+    UNKNOWN,
+    Origin,
+    binary_note,
+    origin_of,
+    read_noting,
+    read_prediction,
+)
 from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Pair
 from gliomaseg.evaluation.uncertainty import score_uncertainty
@@ -65,6 +72,8 @@ def score_pair(job: Job) -> Scored:
             brain = _read_brain(pair, reference.grid)
             scores |= _score_uncertainty(pair, prediction, reference, brain=brain)
             reliability = _count_reliability(pair, reference, brain=brain)
+        if pair.prediction is not None:
+            more = (*more, *binary_note(prediction, reference, pair.prediction.name))
         return Scored(pair.case_id, scores, (*remarks, *more), reliability, origin_of(pair.prediction))
     except GliomasegError as error:
         if error.code == "E-EXTRA":  # no other case will fare better

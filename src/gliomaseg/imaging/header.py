@@ -56,6 +56,10 @@ _FORMATS = {
         "export the MRI itself",
     ),
     rb"CDF[\x01\x02]|\x89HDF": ("a MINC or HDF5 file", "convert it to NIfTI, as mnc2nii does"),
+    rb"\x1f\x8b": ("compressed twice: gzip within gzip", "decompress it once: gunzip -c FILE > COPY.nii.gz"),
+    rb"BZh": ("compressed with bzip2", "decompress it: bunzip2 -c FILE > COPY.nii"),
+    rb"\x28\xb5\x2f\xfd": ("compressed with zstd", "decompress it: unzstd -c FILE > COPY.nii"),
+    rb".{257}ustar": ("a tar archive", "unpack it: tar -xf FILE"),
 }
 #: How a NIfTI file begins, in both byte orders: with the length of its header.
 _STARTS = {

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from gliomaseg.errors import as_coded
+from gliomaseg.errors import UsageError, as_coded
 from gliomaseg.report import case_page, cohort_page
 from gliomaseg.report.cohort import Entry, entry_of, read_entry
 from gliomaseg.report.content import Report
@@ -41,7 +41,15 @@ class Viewer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, sources: Sequence[Source], *, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise UsageError(
+                "E-USAGE",
+                f"port {port} can't be used: {error.strerror}",
+                expected="a port of this machine that nothing listens to, 1024 or above",
+                remedy="give another --port, or leave it out to get a free one",
+            ) from error
         self.sources = {source.case_id: source for source in sources}
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
         self.session = secrets.token_urlsafe(32)

@@ -1,0 +1,49 @@
+"""What options may be, written out: looking it up in the package would slow down every verb. Door: typer.
+
+A test compares these lists with what the package knows.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from gliomaseg.errors import UsageError
+
+QUALITIES = ("fast", "standard", "best")
+PRECISIONS = ("auto", "int8", "bf16", "fp32")
+DEVICES = ("cpu", "cuda", "auto")
+SCHEMES = ("brats2021", "brats2023", "brats2024", "brats2024-ped", "msd")
+PRESETS = (
+    *("attention_unet", "dynunet", "mednext", "residual_unet", "shipped", "swin_unetr"),
+    *("unet2d", "unet3d", "unet_plusplus", "unetr", "vnet"),
+)
+_TASKS = ("gli", "ssa", "ped", "men", "met")
+RULES = (
+    *(f"brats{year}" for year in range(2012, 2027)),
+    *(f"brats{year}-{task}" for year in (2023, 2024) for task in _TASKS),
+    "strict",
+)
+
+
+def choice(option: str, names: Sequence[str], text: str, *, code: str = "E-USAGE", **more: Any) -> Any:
+    """Return a typer option that takes one of ``names``, in any case, and shows them in --help.
+
+    Any other value is refused with UsageError (``code``), naming the option and the choices.
+    """
+
+    def check(value: str | None) -> str | None:
+        if value is None or value.lower() in names:
+            return value and value.lower()
+        near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.5)
+        raise UsageError(
+            code,
+            f"{option} {value}: there is no such choice",
+            expected=f"one of {', '.join(names)}",
+            remedy=f"did you mean {option} {near[0]}?" if near else f"give {option} one of them",
+        )
+
+    return typer.Option(option, metavar=f"[{'|'.join(names)}]", callback=check, help=text, **more)
