@@ -23,7 +23,7 @@ DOORS = {
     "nncf": {"learning/quantise.py"},
     "pydantic": {"config.py", "settings.py", "storage/record.py"},
     "yaml": {"settings.py"},
-    "typer": {"cli.py", "cli_checks.py", "cli_results.py", "cli_train.py"},
+    "typer": {"cli.py", "cli_checks.py", "cli_choices.py", "cli_results.py", "cli_train.py"},
     "rich": {"console.py"},
     "PIL": {"results/picture.py", "results/closeup.py", "results/marks.py", "results/mosaic.py"},
     "monai": {"learning/network.py", "learning/loss.py"},
