@@ -1,5 +1,6 @@
 """The command line as a user meets it, in this process: exit codes, words, files."""
 
+import csv
 import json
 import shutil
 import sys
@@ -151,13 +152,21 @@ def test_a_bad_case_does_not_stop_the_others(run: Run, exam: Path, tmp_path: Pat
     assert "1 done, 1 failed" in err
     assert "B_good" in out
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"B_good", "summary.csv"}
-    assert "A_cut,failed,,,,E-TRUNCATED" in (tmp_path / "out" / "summary.csv").read_text()
+    failed, done = csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines())
+    assert (failed["case"], failed["state"], failed["error"]) == ("A_cut", "failed", "E-TRUNCATED")
+    assert "A_cut_t2.nii.gz ends too early" in failed["message"]
+    assert (failed["wt_volume_ml"], failed["path"]) == ("", "")
+    assert (done["case"], done["state"], done["path"]) == ("B_good", "done", "B_good/seg.nii.gz")
 
 
 def test_json_is_one_document_on_stdout(run: Run, exam: Path, tmp_path: Path) -> None:
     code, out, _ = run("segment", exam, "-o", tmp_path / "out", "--json")
     (outcome,) = json.loads(out)
     assert (code, outcome["state"]) == (0, "done")
+    measured = json.loads((tmp_path / "out" / exam.name / "measurements.json").read_text())
+    assert (outcome["quality"], outcome["reasons"]) == (measured["quality"], measured["reasons"])
+    assert (outcome["missing"], outcome["voxel_mm"]) == ([], [3.0, 3.0, 3.0])
+    assert outcome["path"] == f"{exam.name}/seg.nii.gz"
     assert outcome["measurements"]["regions"][0]["region"] == "wt"
     code, out, _ = run("segment", tmp_path / "nowhere", "--json", "-o", tmp_path / "out")
     assert (code, json.loads(out)["error"]["code"]) == (1, "E-NOFILE")

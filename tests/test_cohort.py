@@ -10,10 +10,11 @@ import pytest
 
 from gliomaseg import files
 from gliomaseg import segmenter as segmenters
-from gliomaseg.cohort import Outcome, segment_cases, summary_csv
+from gliomaseg.cohort import segment_cases
 from gliomaseg.errors import OutputError
 from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.labels import Modality
+from gliomaseg.outcome import Outcome
 from gliomaseg.segmenter import Segmenter
 from gliomaseg.storage.result_folder import ResultFolder
 
@@ -62,7 +63,7 @@ def test_no_trouble_of_one_case_stops_the_next(
     monkeypatch.setattr(segmenters, "read_case", read)
     outcomes = list(segment_cases(cases, segmenter, tmp_path / "out"))
     assert states(outcomes) == [f"A failed {code}", "B done"]
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["B"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["B", "summary.csv"]
 
 
 def test_an_input_that_went_away_since(segmenter: Segmenter, cases: list[Case], tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_another_process_at_the_same_case(segmenter: Segmenter, cases: list[Case
         outcomes = list(segment_cases(cases, segmenter, tmp_path / "out"))
     assert states(outcomes) == ["B done", "A locked E-LOCKED"]
     assert states(list(segment_cases(cases, segmenter, tmp_path / "out"))) == ["A done", "B unchanged"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["A", "B"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["A", "B", "summary.csv"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -239,7 +240,7 @@ def test_what_is_written_does_not_tell_where_files_lie_or_whose_they_are(
     outcomes = list(segment_cases(named, segmenter, secret / "out"))
     assert states(outcomes) == ["pseudonym-1 failed E-TRUNCATED", "pseudonym-2 done"]
     written = [p.read_text() for p in (secret / "out").rglob("*.json")]
-    written += [summary_csv(outcomes), json.dumps([o.as_dict() for o in outcomes])]
+    written += [(secret / "out" / "summary.csv").read_text(), json.dumps([o.as_dict() for o in outcomes])]
     assert "the t2w image ends too early" in written[-1]
     for text in written:
         assert "ohn" not in text

@@ -94,7 +94,7 @@ def test_a_reference_is_looked_at_too(copy_case: CopyCase, tmp_path: Path) -> No
 def test_the_command_shows_a_table_and_json(cases: Path, run: Run) -> None:
     for more in ((), ("--json",)):
         code, out, err = run("check", cases, *more)
-        assert code == 1
+        assert code == 3, "one of four fails"
         if more:
             found = json.loads(out)
             assert [finding["state"] for finding in found] == ["warn", "fail", "warn", "warn"]

@@ -1,7 +1,6 @@
 """The command line: one function per verb, each a few calls of the Python API. Door: typer.
 
-Only what a verb needs is imported, inside the verb. Exit codes: 0 ok, 1 a problem with data,
-2 wrong usage, 3 some of several cases failed, 130 interrupted, 143 terminated.
+Only what a verb needs is imported, inside the verb.
 """
 
 from __future__ import annotations
@@ -58,7 +57,10 @@ def _root(
     _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     log: Annotated[Path | None, typer.Option("--log", help="Add tracebacks of errors to this file.")] = None,
 ) -> None:
-    """Outline brain tumours in MRI. Research use only: not a medical device."""
+    """Outline brain tumours in MRI. Research use only: not a medical device.
+
+    Exit codes: 0 ok, 1 a problem with data, 2 wrong usage, 3 some of several cases failed, 130 interrupted.
+    """
     if log:
         console.keep_log(log)
 
@@ -125,7 +127,7 @@ def segment(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Label every voxel of a case, or of each case in a folder, and draw a picture."""
+    """Label every voxel of a case, or of each case in a folder; draw pictures, and one table, summary.csv."""
     from gliomaseg.cli_inputs import choose_cases
     from gliomaseg.cohort import segment_cases
     from gliomaseg.labels import find_scheme
@@ -256,11 +258,15 @@ def evaluate(
         Path | None, typer.Option(help="Folder of CASE/probabilities_wt, _tc, _et.nii.gz, for calibration.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: all cores.")] = 0,
+    overwrite: cli_results.Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score label maps against references by the rules of a BraTS year; compare several."""
     from gliomaseg.evaluation.evaluation import Options, evaluate_teams
+    from gliomaseg.evaluation.score_folder import refuse_foreign_scores
 
+    if output:
+        refuse_foreign_scores(output, overwrite=overwrite)
     options = Options(
         scheme=_scheme(prediction_scheme),
         reference_scheme=_scheme(scheme),

@@ -54,8 +54,7 @@ def check(
         console.say(", ".join(f"{states.count(s)} {s}" for s in ("pass", "warn", "fail")))
     if draft:
         console.say(f"list: {draft}; when it is right: gliomaseg segment {draft}")
-    if any(finding.error for finding in findings):
-        raise SystemExit(1)
+    console.end(sum(finding.error is not None for finding in findings), len(findings))
 
 
 def explain(code: Annotated[str, typer.Argument(help="A code, such as E-TRUNCATED or W-SPACING.")]) -> None:

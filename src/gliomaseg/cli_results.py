@@ -14,6 +14,7 @@ Data = Annotated[
     typer.Option(help="Data set with the images, and the references if there are any, by case id."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of others that are in the way.")]
 Scheme = Annotated[
     str | None, choice("--scheme", SCHEMES, "Label scheme of the label maps; default: by file names.")
 ]
@@ -30,9 +31,10 @@ def report(
     mosaic: Annotated[
         int, typer.Option(min=0, help="Also draw every n-th axial slice of each case on one sheet.")
     ] = 0,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make one page of many cases, and a report of each that has none."""
+    """Make one page of many cases, and a report of each that has none or was edited."""
     from gliomaseg.labels import find_scheme
     from gliomaseg.report import verbs
 
@@ -42,6 +44,7 @@ def report(
         data=data,
         scheme=find_scheme(scheme) if scheme else None,
         mosaic=mosaic,
+        overwrite=overwrite,
         as_json=json,
     )
 
@@ -55,6 +58,7 @@ def view(
     scheme: Scheme = None,
     static: Annotated[Path | None, typer.Option(help="Write the pages to this folder instead.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    overwrite: Overwrite = False,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Look at results in the browser: slices, outlines, comparison, 3D. Nothing leaves this machine."""
@@ -65,6 +69,6 @@ def view(
         path, seg=seg, reference=reference, data=data, scheme=find_scheme(scheme) if scheme else None
     )
     if static:
-        verbs.write_static(sources, static)
+        verbs.write_static(sources, static, overwrite=overwrite)
     else:
         verbs.view(sources, port=port, opens_browser=browser)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,51 +16,12 @@ from gliomaseg.errors import GliomasegError, Note, OutputError, UsageError, as_c
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import names_image
 from gliomaseg.labels import BRATS2021, LabelScheme
+from gliomaseg.outcome import Outcome
 from gliomaseg.result import ROOM, Result
 from gliomaseg.segmenter import Opened, Segmenter
 from gliomaseg.storage.guard import refuse_file, refuse_inputs
 from gliomaseg.storage.result_folder import ResultFolder
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one case."""
-
-    case_id: str
-    state: Literal["done", "unchanged", "failed", "locked"]
-    folder: Path | None = None
-    """Its folder of results, or the file where the label map alone was wanted."""
-    measurements: dict[str, Any] | None = None
-    error: GliomasegError | None = None
-    warnings: tuple[Note, ...] = ()
-
-    def volume_ml(self, region: str) -> float | None:
-        """Return the volume of a region, None for a failed case."""
-        regions = self.measurements["regions"] if self.measurements else []
-        return next((float(r["volume_ml"]) for r in regions if r["region"] == region), None)
-
-    def row(self) -> list[str]:
-        """Return id, state and the volumes of WT, TC and ET in ml, as text."""
-        volumes = [self.volume_ml(region) for region in ("wt", "tc", "et")]
-        return [self.case_id, self.state, *["" if v is None else f"{v:.2f}" for v in volumes]]
-
-    def table(self) -> list[list[str]]:
-        """Return the volume of each label and region, under a header, as text."""
-        found = self.measurements or {"labels": [], "regions": []}
-        labels = [[f"label {r['value']}", r["title"], f"{r['volume_ml']:.2f}"] for r in found["labels"]]
-        regions = [[r["region"].upper(), r["title"], f"{r['volume_ml']:.2f}"] for r in found["regions"]]
-        return [["part", "meaning", "volume ml"], *labels, *regions]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, for JSON."""
-        return {
-            "case": self.case_id,
-            "state": self.state,
-            "folder": self.folder.name if self.folder else None,
-            "measurements": self.measurements,
-            "error": self.error.as_dict() if self.error else None,
-            "warnings": [note._asdict() for note in self.warnings],
-        }
+from gliomaseg.storage.summary import refuse_foreign_summary, write_summary
 
 
 def segment_cases(
@@ -81,27 +40,48 @@ def segment_cases(
     most, and one with ``inference.max_memory_gb``. A case whose folder holds the very same result (inputs,
     model, settings by hash) is left as it is. One that another process is working on comes last, with
     the state ``locked`` if that still is so. ``only``, and an ``output`` that is called like an image, are
-    as in ``Result.save``. Raises OutputError when ``output`` can't be written, or holds an input, UsageError
-    when it is one file for more than one label map, before any work.
+    as in ``Result.save``. At the end, and when it is ended early, a folder has a summary.csv of every case
+    in it. Raises OutputError when ``output`` can't be written, or holds an input or someone else's
+    summary.csv, UsageError when it is one file for more than one label map, before any work.
     """
-    _make_room(cases, segmenter, output)
+    _make_room(cases, segmenter, output, overwrite=overwrite)
     order = _Order(segmenter, output, scheme, overwrite, only)
     jobs: list[_Job] = []
     for number, case in enumerate(cases):
         where = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
 
         def tell(stage: str, number: int = number, where: str = where) -> None:
-            if all(
-                job.outcome or job.locked for job in jobs[:number]
-            ):  # of the cases in work, the first is shown
+            if all(job.outcome or job.locked for job in jobs[:number]):  # the first in work is shown
                 progress((number + _SHARE.get(stage, 0)) / len(cases), f"{where}: {stage}")
 
         jobs.append(_Job(case, order, tell))
     in_turn = segmenter.settings.inference.max_memory_gb is not None
-    return _overlapped(jobs, ahead=0 if in_turn else 1)
+    outcomes = _overlapped(jobs, ahead=0 if in_turn else 1)
+    return outcomes if names_image(output) else _summarised(outcomes, output)
 
 
-def _make_room(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> None:
+def _summarised(outcomes: Iterator[Outcome], output: Path) -> Iterator[Outcome]:
+    """Yield the outcomes, and write summary.csv when they end, however they end."""
+    seen: list[Outcome] = []
+    try:
+        for outcome in outcomes:
+            seen.append(outcome)
+            yield outcome
+    finally:
+        try:
+            ours = [outcome for outcome in seen if not _is_done_elsewhere(outcome, output)]
+            write_summary(output, [outcome.row() for outcome in ours])
+        except OutputError:
+            if not any(outcome.error for outcome in seen):  # else that the disk is full was reported
+                raise
+
+
+def _is_done_elsewhere(outcome: Outcome, output: Path) -> bool:
+    """Return whether the process that had locked a case has finished it since."""
+    return outcome.state == "locked" and ResultFolder(output / outcome.case_id).is_result
+
+
+def _make_room(cases: Sequence[Case], segmenter: Segmenter, output: Path, *, overwrite: bool) -> None:
     """Prove that results can be written to ``output``, and clear away what killed processes left there."""
     if names_image(output):
         _require_one(cases, segmenter, output)
@@ -109,6 +89,7 @@ def _make_room(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> Non
     else:
         inputs = [file for case in cases for file in case.files]
         refuse_inputs(output, [output / case.id for case in cases], inputs)
+        refuse_foreign_summary(output, overwrite=overwrite)
         folder, count = output, sum(not (output / case.id).exists() for case in cases)
     files.make_folder(folder, room=ROOM * count)
     files.clear_leftovers(folder)
@@ -267,22 +248,13 @@ class _Job:
 
 
 def _outcome(case: Case, state: Literal["done", "unchanged"], folder: ResultFolder) -> Outcome:
-    notes = tuple(Note(**note) for note in folder.read().get("warnings", ()))
-    return Outcome(case.id, state, folder.path, folder.measurements(), warnings=notes)
+    record = folder.read()
+    notes = tuple(Note(**note) for note in record.get("warnings", ()))
+    return Outcome(case.id, state, folder.path, folder.measurements(), warnings=notes, record=record)
 
 
 def _outcome_of(result: Result, file: Path) -> Outcome:
-    return Outcome(result.case.id, "done", file, dict(result.measured()), warnings=result.warnings)
-
-
-def summary_csv(outcomes: Iterable[Outcome]) -> str:
-    """Return one row per case: state, volumes in ml, error."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "state", "wt_volume_ml", "tc_volume_ml", "et_volume_ml", "error", "message"])
-    for outcome in outcomes:
-        volumes = [outcome.volume_ml(region) for region in ("wt", "tc", "et")]
-        error = [outcome.error.code, outcome.error.what] if outcome.error else ["", ""]
-        cells = ["" if v is None else f"{v:.3f}" for v in volumes]
-        writer.writerow([outcome.case_id, outcome.state, *cells, *error])
-    return text.getvalue()
+    record = result.record()
+    return Outcome(
+        result.case.id, "done", file, dict(result.measured()), warnings=result.warnings, record=record
+    )

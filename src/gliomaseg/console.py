@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gliomaseg import files
-from gliomaseg.errors import GliomasegError
+from gliomaseg.errors import GliomasegError, exit_code
+from gliomaseg.storage.tables import json_text, printable
 
 #: Seconds between plain progress lines where there is no terminal.
 _QUIET_SECONDS = 30.0
@@ -28,7 +29,7 @@ RESEARCH_USE = "Research use only: not a medical device."
 def say(text: str) -> None:
     """Write a line for a person to stderr; where nobody can read it any more the work goes on."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text, lines=True) + "\n")
         sys.stderr.flush()
 
 
@@ -78,9 +79,15 @@ def unplaced(text: str) -> str:
     return text
 
 
+def end(failed: int, cases: int) -> None:
+    """Raise SystemExit where cases failed: 1 for all of them, 3 for some of several."""
+    if code := exit_code(failed, cases):
+        raise SystemExit(code)
+
+
 def show_json(content: object) -> None:
     """Write data for a machine to stdout."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(content) + "\n")
 
 
 def show_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
@@ -90,12 +97,12 @@ def show_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     from rich.text import Text
 
     header, *body = rows
-    table = Table(title=Text(title) if title else None, title_justify="left")
+    table = Table(title=Text(printable(title)) if title else None, title_justify="left")
     for index, name in enumerate(header):
         is_number = bool(body) and all(_is_number(row[index]) for row in body)
-        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(printable(name)), justify="right" if is_number else "left", overflow="fold")
     for row in body:
-        table.add_row(*[Text(cell) for cell in row])
+        table.add_row(*[Text(printable(cell)) for cell in row])
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
@@ -154,7 +161,7 @@ def _bar() -> Iterator[Callable[[float, str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
+        yield lambda fraction, text: bar.update(task, completed=fraction, description=printable(text))
 
 
 def _lines() -> Callable[[float, str], None]:

@@ -184,6 +184,11 @@ class TrainingError(GliomasegError):
     """A training can't start or can't go on."""
 
 
+def exit_code(failed: int, cases: int) -> int:
+    """Return 0 where no case failed, 1 where all did (or the only one), 3 where some of several did."""
+    return 0 if not failed else 1 if failed == cases else 3
+
+
 def as_coded(error: Exception) -> GliomasegError:
     """Return any exception as an error with a code and a remedy; the original is its cause."""
     if isinstance(error, GliomasegError):

@@ -26,7 +26,7 @@ from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.packing import Packed, pack
 from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
-from gliomaseg.results.measurements import Measurements, to_csv
+from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import Picture, draw_overview, png
 from gliomaseg.results.quality import Quality, judge
 from gliomaseg.storage.guard import refuse_file
@@ -40,6 +40,7 @@ from gliomaseg.storage.result_folder import (
     ResultFolder,
     seal,
 )
+from gliomaseg.storage.tables import to_csv
 
 #: What a result takes on the disk in bytes: 7 MB for a BraTS case, most of it the report; 12 MB at most.
 ROOM = 12_000_000
@@ -88,7 +89,7 @@ class Result:
             self.case.id,
             self.segmentation,
             self.images,
-            run=self._record(),
+            run=self.record(),
             measurements=self.measurements,
             overview=self._picture,
             packed=self._packed,
@@ -135,7 +136,7 @@ class Result:
                 self._write_maps(draft)
                 if packing:
                     self._write_pages(draft, beside, packing)
-            seal(draft, self._record() | {"only": only})
+            seal(draft, self.record() | {"only": only})
         return target.path
 
     def _save_labels(self, path: Path, *, overwrite: bool) -> Path:
@@ -179,7 +180,8 @@ class Result:
         about = {"case": self.case.id, "quality": self.quality.name, "reasons": reasons}
         return about | self.measurements.as_row()
 
-    def _record(self) -> dict[str, object]:
+    def record(self) -> dict[str, object]:
+        """Return what run.json holds, but for the hashes of the files."""
         return {
             **self.provenance,
             "voxel_mm": [round(length, 4) for length in self.segmentation.grid.spacing],

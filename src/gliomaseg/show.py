@@ -13,42 +13,36 @@ from gliomaseg import console
 from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
 
 if TYPE_CHECKING:
-    from gliomaseg.cohort import Outcome
     from gliomaseg.evaluation.comparison import Comparison
     from gliomaseg.evaluation.scores import Evaluation
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme
+    from gliomaseg.outcome import Outcome
 
 
 def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
     """Show what became of segmented cases; raises SystemExit: 1 when all failed, 3 when some did."""
-    from gliomaseg import cohort, files
-
-    if len(outcomes) > 1:
-        files.write_text(output / "summary.csv", cohort.summary_csv(outcomes))
     if as_json:
         console.show_json([outcome.as_dict() for outcome in outcomes])
     else:
         _show_outcomes(outcomes, output)
-    _end(failed=sum(outcome.error is not None for outcome in outcomes), of=len(outcomes))
-
-
-def _end(*, failed: int, of: int) -> None:
-    """Raise SystemExit when cases failed: 1 for all of them, 3 for some."""
-    if failed:
-        raise SystemExit(1 if failed == of else 3)
+    console.end(sum(outcome.error is not None for outcome in outcomes), len(outcomes))
 
 
 def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
+    from gliomaseg.outcome import HEADS
+    from gliomaseg.storage.summary import SUMMARY
+
     done = [outcome for outcome in outcomes if outcome.folder]
     if len(outcomes) == 1 and done:
         console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
+        console.say(done[0].quality_line())
         console.say(_where(done[0]))
     elif done:
-        console.show_table([["case", "state", "WT ml", "TC ml", "ET ml"], *[o.row() for o in done]])
+        console.show_table([HEADS, *[outcome.cells() for outcome in outcomes]])
         has_reports = any((outcome.folder / REPORT).exists() for outcome in done if outcome.folder)
         what = f"reports: {output}/*/{REPORT}" if has_reports else f"label maps: {output}/*/{LABELS}"
-        console.say(f"{what}; table: {output / 'summary.csv'}")
+        console.say(f"{what}; table: {output / SUMMARY}")
         console.say(f"next: gliomaseg report {output} -o cohort.html, or gliomaseg view {output}")
     for outcome in outcomes:
         for note in outcome.warnings:
@@ -111,7 +105,7 @@ def report_scores(
             console.say(f"page: {page}; tables: scores.csv, summary.json beside it")
         console.say(console.RESEARCH_USE)
     failed = sum(len(evaluation.failed) for evaluation in evaluations)
-    _end(failed=failed, of=failed + sum(len(evaluation.cases) for evaluation in evaluations))
+    console.end(failed, failed + sum(len(evaluation.cases) for evaluation in evaluations))
 
 
 def _show_scores(evaluation: Evaluation) -> None:

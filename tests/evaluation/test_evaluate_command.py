@@ -87,11 +87,11 @@ def test_several_teams_are_ranked(run: Run, root: Path) -> None:
         assert {row["predictions"] for row in csv.DictReader(stream)} == {"predictions", "worse", "worst"}
 
 
-def test_a_failed_case_is_named_and_the_exit_code_is_one(run: Run, root: Path) -> None:
+def test_a_failed_case_is_named_and_the_exit_code_is_three(run: Run, root: Path) -> None:
     shutil.copy(root / "predictions" / "A.nii.gz", root / "predictions" / "D.nii.gz")
     (root / "predictions" / "B.nii.gz").write_bytes(b"\x1f\x8b cut")
     code, out, err = run(root / "predictions", root / "data", "-o", root / "scores")
-    assert code == 1
+    assert code == 3
     assert "failed: B\nE-" in err
     assert "remedy: " in err
     assert "1 without a reference, left out: D" in err

@@ -18,8 +18,8 @@ from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Modality
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
-from gliomaseg.results.measurements import to_csv
 from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, REPORT, TABLE, THUMBNAIL, ResultFolder, seal
+from gliomaseg.storage.tables import to_csv
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import FLAGS, ODD

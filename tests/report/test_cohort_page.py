@@ -93,7 +93,7 @@ def test_maps_made_elsewhere_get_reports_with_their_images(
     ]
     with pytest.raises(SystemExit) as caught:
         app(arguments)
-    assert caught.value.code == 1
+    assert caught.value.code == 3
     listed = {row["case"]: row for row in json.loads(capsys.readouterr().out)}
     assert listed["broken"]["quality"] == "failed"
     assert str(tmp_path) not in json.dumps(listed), "no path of this machine"

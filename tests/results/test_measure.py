@@ -211,7 +211,7 @@ def test_specks_are_no_lesions_but_count_to_the_volume() -> None:
 
 
 def test_csv_has_units_and_one_row() -> None:
-    from gliomaseg.results.measurements import to_csv
+    from gliomaseg.storage.tables import to_csv
 
     header, row = to_csv([{"case": "a,b"} | measure(blob()).as_row()]).splitlines()
     names = header.split(",")

@@ -11,6 +11,20 @@ from gliomaseg.evaluation.comparison import Comparison, name_teams
 from gliomaseg.evaluation.page import scores_page
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.labels import LabelScheme
+from gliomaseg.storage.guard import refuse_foreign
+
+#: The files, and what tells ours from those of others.
+_MARKS = {
+    "scores.csv": b"predictions,case,rules,",
+    "summary.json": b'"schema_version"',
+    "scores.html": b"<title>Scores of ",
+}
+
+
+def refuse_foreign_scores(folder: Path, *, overwrite: bool) -> None:
+    """Raise OutputError (E-EXISTS) where scores would replace someone else's files."""
+    for name, mark in _MARKS.items():
+        refuse_foreign(folder / name, [mark], overwrite=overwrite)
 
 
 def write_scores(

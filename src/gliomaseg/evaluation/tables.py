@@ -12,6 +12,7 @@ from gliomaseg import __version__
 from gliomaseg.evaluation.comparison import Comparison
 from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
 from gliomaseg.evaluation.statistics import Summary
+from gliomaseg.storage.tables import cell
 
 SCHEMA_VERSION = 2
 
@@ -34,10 +35,10 @@ def scores_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     writer.writerow(["predictions", "case", "rules", "region", "metric", "value"])
     for evaluation, name in zip(evaluations, names, strict=True):
         for case, scores in evaluation.cases.items():
+            start = [cell(name), cell(case), evaluation.rules]
             rows = ((column, scores.get(key, math.nan)) for key, column in evaluation.columns.items())
             writer.writerows(
-                [name, case, evaluation.rules, c.region, c.metric_name, "" if math.isnan(v) else repr(v)]
-                for c, v in rows
+                [*start, c.region, c.metric_name, "" if math.isnan(v) else repr(v)] for c, v in rows
             )
     return text.getvalue()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +12,8 @@ from typing import Any
 from gliomaseg.labels import MODALITY_TITLES, Modality
 from gliomaseg.report.content import Report
 from gliomaseg.storage.result_folder import TABLE, THUMBNAIL, ResultFolder
+from gliomaseg.storage.summary import failed_before
+from gliomaseg.storage.tables import read_csv
 
 #: A volume is an outlier when its logarithm is so many robust deviations from the cohort's median
 #: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.
@@ -75,31 +75,26 @@ def read_entry(folder: ResultFolder, page: str) -> Entry:
     """Return the entry of a case's folder as ``segment`` wrote it; raises CaseError (E-REPORT)."""
     sizes, run = folder.measurements(), folder.read()
     try:
-        row = next(csv.DictReader(io.StringIO(folder.bytes_of(TABLE).decode("utf-8"))))
+        (row,) = read_csv(folder.bytes_of(TABLE).decode("utf-8"))
         return Entry(
             folder.path.name,
             str(sizes["quality"]),
             tuple(map(str, sizes["reasons"])),
-            {name: value or "" for name, value in row.items()},
+            row,
             tuple(MODALITY_TITLES[m] for m in Modality if m not in run["inputs"]),
             _total(run),
             page,
             folder.bytes_of(THUMBNAIL) if folder.has(THUMBNAIL) else b"",
         )
-    except (LookupError, TypeError, ValueError, StopIteration) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise folder.damaged(TABLE, f"{type(error).__name__}: {error}") from error
 
 
 def failed_cases(folder: Path) -> Iterator[Entry]:
     """Yield the cases that summary.csv of a results folder lists as failed; none without that file."""
-    try:
-        rows = list(csv.DictReader(io.StringIO((folder / "summary.csv").read_text(encoding="utf-8"))))
-    except (OSError, ValueError, csv.Error):
-        return
-    for row in rows:
-        if row.get("state") == "failed" and row.get("case"):
-            words = f"{row.get('error') or ''}: {row.get('message') or ''}".strip(": ")
-            yield Entry(str(row["case"]), "failed", (words,) if words else ())
+    for row in failed_before(folder):
+        words = f"{row.get('error') or ''}: {row.get('message') or ''}".strip(": ")
+        yield Entry(row["case"], "failed", (words,) if words else ())
 
 
 def ordered(entries: Sequence[Entry]) -> list[Entry]:

@@ -12,16 +12,25 @@ from gliomaseg.report.case_page import case_page
 from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import Source, case_source, find_sources, is_case
-from gliomaseg.report.write import write_reports
+from gliomaseg.report.write import refuse_foreign_page, write_reports
 
 
 def report(
-    results: Path, output: Path, *, data: Path | None, scheme: LabelScheme | None, mosaic: int, as_json: bool
+    results: Path,
+    output: Path,
+    *,
+    data: Path | None,
+    scheme: LabelScheme | None,
+    mosaic: int,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
-    """Write the page of a cohort and say where it is; raises SystemExit (1) when a case failed."""
+    """Write the page of a cohort and say where it is; raises SystemExit when a case failed."""
     sources = find_sources(results, data=data, scheme=scheme)
     with console.progress() as progress, console.resumable():
-        entries = ordered(write_reports(sources, output, mosaic=mosaic, progress=progress))
+        entries = ordered(
+            write_reports(sources, output, mosaic=mosaic, overwrite=overwrite, progress=progress)
+        )
     if as_json:
         console.show_json([entry.as_dict() for entry in entries])
     else:
@@ -33,8 +42,7 @@ def report(
             f"{len(entries)} cases, {count} pass; page: {output}; table: {output.with_suffix('.csv')}"
         )
         console.say(console.RESEARCH_USE)
-    if any(entry.quality == "failed" for entry in entries):
-        raise SystemExit(1)
+    console.end(sum(entry.quality == "failed" for entry in entries), len(entries))
 
 
 def _shown(entry: Entry) -> list[str]:
@@ -65,14 +73,15 @@ def view(sources: Sequence[Source], *, port: int, opens_browser: bool) -> None:
             console.say("ended")
 
 
-def write_static(sources: Sequence[Source], folder: Path) -> None:
+def write_static(sources: Sequence[Source], folder: Path, *, overwrite: bool) -> None:
     """Write the pages that ``view`` would serve into a folder, with every voxel in them."""
     files.make_folder(folder)
     if len(sources) == 1:
         target = folder / f"{sources[0].case_id}.html"
+        refuse_foreign_page(target, overwrite=overwrite)
         files.write_text(target, case_page(sources[0].report(limit=None)))
     else:
         target = folder / "index.html"
         with console.progress() as progress:
-            write_reports(sources, target, limit=None, progress=progress)
+            write_reports(sources, target, limit=None, overwrite=overwrite, progress=progress)
     console.say(f"page: {target}")

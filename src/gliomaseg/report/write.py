@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from gliomaseg import files
-from gliomaseg.errors import GliomasegError, as_coded
+from gliomaseg.errors import GliomasegError, OutputError, as_coded
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import LabelScheme
 from gliomaseg.report.case_page import case_page
@@ -20,9 +20,10 @@ from gliomaseg.report.cohort_page import cohort_page
 from gliomaseg.report.content import Report
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS
 from gliomaseg.report.sources import Source
-from gliomaseg.results.measurements import to_csv
 from gliomaseg.results.mosaic import mosaic_png
-from gliomaseg.storage.result_folder import REPORT
+from gliomaseg.storage.guard import PAGE, refuse_foreign
+from gliomaseg.storage.result_folder import REPORT, ResultFolder
+from gliomaseg.storage.tables import to_csv
 
 Progress = Callable[[float, str], None]
 
@@ -33,13 +34,16 @@ def write_reports(
     *,
     limit: int | None = MOST_BYTES,
     mosaic: int = 0,
+    overwrite: bool = False,
     progress: Progress = lambda _fraction, _text: None,
 ) -> list[Entry]:
     """Write the page of a cohort, its CSV table beside it, and a report for each case without one.
 
     New reports, and a mosaic of every n-th axial slice where ``mosaic`` is n, go into a folder beside the
-    page. A case that fails is listed with its error and does not stop the others. Raises OutputError.
+    page. A case that fails is listed with its error and does not stop the others. Raises OutputError
+    (E-EXISTS where the page or the table would replace someone else's file, unless with ``overwrite``).
     """
+    refuse_foreign_page(page, overwrite=overwrite)
     files.make_folder(page.parent)
     pages = page.with_name(f"{page.stem}-reports")
     entries = []
@@ -57,6 +61,22 @@ def write_reports(
     return entries
 
 
+def refuse_foreign_page(page: Path, *, overwrite: bool) -> None:
+    """Raise OutputError (E-EXISTS) where a page or the table beside it would replace a file of another kind.
+
+    A folder of results keeps its files whatever is asked: its own report is none of a cohort.
+    """
+    if ResultFolder(page.parent).is_result:
+        raise OutputError(
+            "E-EXISTS",
+            f"{page.parent} is the folder of a result",
+            expected="a page beside the results, not in the folder of one",
+            remedy="choose another place with -o",
+        )
+    refuse_foreign(page, [PAGE], overwrite=overwrite)
+    refuse_foreign(page.with_suffix(".csv"), [b"case,quality,", b"case,verdict,"], overwrite=overwrite)
+
+
 def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, mosaic: int) -> Entry:
     entry, home = None, page.parent
     if limit is not None and (folder := source.stored):
@@ -67,6 +87,7 @@ def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, m
     files.make_folder(pages)
     target = pages / f"{source.case_id}.html"
     if entry is None:
+        refuse_foreign(target, [PAGE], overwrite=False)
         files.write_text(target, case_page(report, home=_link(page, pages)))
     if mosaic:
         files.write_bytes(pages / f"{source.case_id}-mosaic.png", mosaic_of(report, mosaic))

@@ -5,9 +5,6 @@ Lengths are mm, areas mm2, volumes ml; places are RAS+ mm. Ignorant of how the n
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region, Tissue
@@ -219,23 +216,3 @@ def _region_row(size: RegionSize) -> dict[str, object]:
         "largest_longest_mm": shape.longest_mm if shape else None,
     }
     return {f"{size.region}_{name}": value for name, value in cells.items()}
-
-
-def to_csv(rows: Iterable[Mapping[str, object]]) -> str:
-    """Return rows as CSV with every column that any of them has; numbers to 4 decimals, nothing for None."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in columns])
-    return text.getvalue()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -11,6 +11,8 @@ from gliomaseg.errors import OutputError
 
 #: What a file browser leaves in any folder it shows; nothing is lost with it.
 BROWSERS_OWN = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+#: What the pages of gliomaseg have in their head.
+PAGE = "· gliomaseg</title>".encode()
 #: How far into a file its mark is looked for, in bytes.
 _FIRST = 4096
 
@@ -78,7 +80,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool) -> None:
     """Raise OutputError (E-EXISTS) where ``path`` is a file of someone else, unless with ``overwrite``.
 
-    A file of ours has all of ``marks`` in its first bytes, in any order.
+    A file of ours has one of ``marks`` in its first bytes.
     """
     if overwrite or not os.path.lexists(path) or path.is_dir():
         return
@@ -87,7 +89,7 @@ def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool) -> No
             first = stream.read(_FIRST)
     except OSError:
         first = b""
-    if not all(mark in first for mark in marks):
+    if not any(mark in first for mark in marks):
         raise OutputError(
             "E-EXISTS",
             f"{path} is there already, and is not what gliomaseg wrote there before",

@@ -1,0 +1,71 @@
+"""Tables as CSV that are safe to open: no cell is a formula in a spreadsheet, or a command on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+#: Characters that move the cursor, change colours or turn the direction of text: all but the printable ones.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+#: A spreadsheet takes a text that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return ``text`` with its control characters written out as escapes; with ``lines``, new lines stay."""
+    return _CONTROL.sub(lambda m: "\n" if lines and m[0] == "\n" else _escaped(m[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def json_text(content: object) -> str:
+    """Return ``content`` as readable JSON in which control characters are escapes, too."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    return _CONTROL.sub(lambda m: "\n" if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text)
+
+
+def to_csv(rows: Iterable[Mapping[str, object]], columns: Iterable[str] = ()) -> str:
+    """Return rows as CSV with ``columns`` and every other that any row has.
+
+    Numbers have 4 decimals at most, None is empty, and a text that a spreadsheet would take for a formula
+    begins with an apostrophe.
+    """
+    rows = list(rows)
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([cell(row.get(name)) for name in names] for row in rows)
+    return text.getvalue()
+
+
+def cell(value: object) -> str:
+    """Return a value as a cell that is nothing but text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, int):
+        return str(value)
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """Return the rows of a table that ``to_csv`` wrote; raises ValueError for one that it did not."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    return [{name: _bare(value or "") for name, value in row.items() if name is not None} for row in rows]
+
+
+def _bare(text: str) -> str:
+    return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _FORMULA)) else text
