@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from io import TextIOWrapper
-from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ import typer
 
 from gliomaseg import __version__, cli_checks, cli_results, cli_train, console, show
 from gliomaseg.cli_choices import DEVICES, PRECISIONS, QUALITIES, RULES, SCHEMES, choice
-from gliomaseg.errors import UsageError, as_coded
+from gliomaseg.errors import as_coded
 
 if TYPE_CHECKING:
     from gliomaseg.labels import LabelScheme
@@ -201,13 +200,15 @@ def export(
     ] = None,
 ) -> None:
     """Turn a trained run, or the mean of several, into a model bundle for segment."""
+    from gliomaseg.cli_inputs import read_object
+
     options: dict[str, Any] = {"best": best, "average_with": average_with or [], "onnx": onnx, "int8": int8}
     if name:
         options["name"] = name
     if card:
         options["card"] = card.read_text(encoding="utf-8")
     if measured:
-        options["measured"] = _read_measured(measured)
+        options["measured"] = read_object(measured, "--measured")
     if cache or int8 or (runs[0] / "cache").is_dir():
         options["cache"] = cache or runs[0] / "cache"
     with console.progress() as progress:
@@ -217,18 +218,6 @@ def export(
     if bundle.has_int8:
         console.say(show.int8_summary(bundle))
     console.say(f"next: gliomaseg segment CASE --model {output}")
-
-
-def _read_measured(path: Path) -> dict[str, Any]:
-    try:
-        return dict(loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            "E-USAGE",
-            f"--measured {path} can't be read: {error}",
-            expected="a JSON object, as benchmarks/model/summary.py writes it",
-            remedy="write it again, or leave --measured out",
-        ) from error
 
 
 @app.command()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from gliomaseg import files
 from gliomaseg.errors import UsageError
 from gliomaseg.imaging.case import Case, case_of_files, find_cases
 
@@ -29,3 +31,16 @@ def choose_cases(
             remedy="give the files one by one, or leave --id out",
         )
     return find_cases(path, allow_missing=allow_missing) if path else [case_of_files(given, case_id)]
+
+
+def read_object(path: Path, option: str) -> dict[str, Any]:
+    """Return what a JSON file given with ``option`` holds; raises UsageError."""
+    try:
+        return dict(files.read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            "E-USAGE",
+            f"{option} {path} can't be read: {error}",
+            expected="a JSON object, as benchmarks/model/summary.py writes it",
+            remedy=f"write it again, or leave {option} out",
+        ) from error
