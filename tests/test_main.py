@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ def test_a_process_that_ends_at_once_has_said_everything() -> None:
 
 def test_a_failure_keeps_its_exit_code(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, "check", str(tmp_path / "none")], capture_output=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stderr
     assert subprocess.run([*COMMAND, "none"], capture_output=True, check=False).returncode == 2
 
 
@@ -104,3 +106,23 @@ def test_threads_share_pools_of_memory(call: str, most: int) -> None:
     pools = done.stdout.count("<heap nr=")
     assert 1 <= pools <= most
     assert pools > 2 or call
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("setpriv"),
+    reason="a limit of threads binds no root user: needs root to become another, and setpriv",
+)
+def test_no_thread_to_be_had_is_said(phantom_case: Case) -> None:
+    """As user 54321 with at most 3 threads: root's files stay readable, root's freedom of limits goes."""
+    limited = ["setpriv", "--ruid=54321", "--euid=0", "--clear-groups"]
+    limited += ["--bounding-set=-sys_resource,-sys_admin", "prlimit", "--nproc=3:3"]
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        home.chmod(0o755)
+        exam = shutil.copytree(phantom_case.images[Modality.T1N].parent, home / "exam")
+        command = [*limited, *COMMAND, "segment", str(exam), "-o", str(home / "out")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert "E-LIMIT" in done.stderr
+        assert "ulimit -u" in done.stderr
+        assert not list((home / "out").iterdir())
