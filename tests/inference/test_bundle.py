@@ -49,7 +49,7 @@ def test_the_shipped_model() -> None:
 
 def test_the_hash_names_the_content(hollow: Bundle) -> None:
     assert len(hollow.sha256) == 64
-    assert seal(hollow.folder, {"name": "renamed"}).sha256 == hollow.sha256
+    assert seal(hollow.folder, {**hollow.about, "name": "renamed"}).sha256 == hollow.sha256
     (hollow.folder / "card.md").write_text("the same model in other words")
     assert seal(hollow.folder, hollow.about).sha256 == hollow.sha256
     (hollow.folder / "model.bin").write_bytes(b"other weights")
@@ -105,6 +105,32 @@ def test_a_damaged_record(hollow: Bundle, content: str) -> None:
 )
 def test_other_members(hollow: Bundle, files: Any) -> None:
     change_record(hollow, files=files)
+    with pytest.raises(ModelError, match="E-MODEL"):
+        Bundle.load(hollow.folder)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        [],
+        {},
+        {"name": "x", "trained_on": {}},
+        {"name": "x", "trained_on": [["a"]]},
+        {"name": "x", "trained_on": [], "int8": []},
+        {"name": "x", "trained_on": [], "int8": {"dice_change": [1]}},
+        {"name": "x", "trained_on": [], "expected": {"dice": []}},
+        {"name": "x", "trained_on": [], "weights": [1]},
+    ],
+)
+def test_what_it_says_of_itself_in_another_shape(hollow: Bundle, about: Any) -> None:
+    change_record(hollow, about=about)
+    with pytest.raises(ModelError, match="E-MODEL"):
+        Bundle.load(hollow.folder)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "settings.json"])
+def test_json_nested_too_deep(hollow: Bundle, name: str) -> None:
+    (hollow.folder / name).write_text('{"a":' * 200_000)
     with pytest.raises(ModelError, match="E-MODEL"):
         Bundle.load(hollow.folder)
 

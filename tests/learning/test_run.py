@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gliomaseg.errors import ImageError, TrainingError
+from gliomaseg.errors import ImageError, OutputError, TrainingError
 from gliomaseg.learning.history import History, Row
 from gliomaseg.learning.run import (
     Run,
@@ -200,3 +200,12 @@ class TestOpening:
         run.checkpoint.unlink()
         with pytest.raises(TrainingError, match=r"E-RUN.*no checkpoint yet"):
             load_run(run.folder)
+
+
+@pytest.mark.parametrize("name", ["settings.json", "split.json", "best.safetensors"])
+def test_files_of_others_are_no_run(tmp_path: Path, tiny, name: str) -> None:
+    (tmp_path / name).write_text('{"mine": 1}')
+    with pytest.raises(OutputError, match="E-EXISTS"):
+        open_run(tmp_path, tiny())
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+    assert [path.name for path in tmp_path.iterdir()] == [name]

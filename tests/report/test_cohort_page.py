@@ -12,7 +12,7 @@ import pytest
 from pages import Page
 
 from gliomaseg.cli import app
-from gliomaseg.errors import UsageError
+from gliomaseg.errors import OutputError, UsageError
 from gliomaseg.report import verbs
 from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.cohort_page import cohort_page
@@ -119,3 +119,28 @@ def test_static_pages_of_one_case(copy_case, tmp_path: Path) -> None:  # type: i
     seg.unlink()
     with pytest.raises(UsageError, match="no label map"):
         verbs.sources_of(case, seg=None, reference=None, data=None, scheme=None)
+
+
+@pytest.mark.parametrize("name", ["cohort.html", "cohort.csv"])
+def test_a_page_replaces_only_pages(phantom_folder: Path, tmp_path: Path, name: str) -> None:
+    maps, page = tmp_path / "maps", tmp_path / "cohort.html"
+    maps.mkdir()
+    (maps / "a.nii.gz").write_bytes(next(phantom_folder.rglob("*_seg.nii.gz")).read_bytes())
+    (tmp_path / name).write_text("my thesis")
+    with pytest.raises(OutputError, match="E-EXISTS") as caught:
+        write_reports(find_sources(maps), page)
+    assert "--overwrite" in caught.value.remedy
+    assert (tmp_path / name).read_text() == "my thesis"
+    write_reports(find_sources(maps), page, overwrite=True)
+    first = page.read_bytes()
+    write_reports(find_sources(maps), page)
+    assert page.read_bytes() == first, "its own page is made again unasked"
+
+
+def test_a_page_never_takes_the_place_of_a_results_own(results: Path) -> None:
+    report = results / "case-1" / "report.html"
+    before = report.read_bytes()
+    with pytest.raises(OutputError, match="E-EXISTS"):
+        write_reports(find_sources(results), report, overwrite=True)
+    assert report.read_bytes() == before
+    assert not (results / "case-1" / "report.csv").exists()

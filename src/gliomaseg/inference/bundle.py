@@ -9,7 +9,6 @@ weights for PyTorch, weights.safetensors. No pickle.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -120,8 +119,9 @@ def _members(about: Mapping[str, Any]) -> list[str]:
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / "bundle.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        known, members, _ = record["format"], set(dict(record["files"])), dict(record["about"])
+        record = files.read_json(path)
+        known, members = record["format"], set(dict(record["files"]))
+        _prove_about(record["about"])
     except FileNotFoundError:
         raise _bad(f"there is no model bundle in {folder} (no bundle.json)") from None
     except NotADirectoryError:
@@ -140,10 +140,24 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
+def _prove_about(about: object) -> None:
+    """Raise KeyError, TypeError or ValueError where what a bundle says of itself can't be understood."""
+    if not isinstance(about, dict) or not {"name", "trained_on"} <= about.keys():
+        raise KeyError("it does not say what the model is called and was trained on")
+    ids = about["trained_on"]
+    if not isinstance(ids, list) or not all(isinstance(case_id, str) for case_id in ids):
+        raise ValueError("trained_on is no list of case ids")
+    for name, part in (("int8", "dice_change"), ("expected", "dice"), ("weights", "")):
+        found = about.get(name, {})
+        inner = found.get(part) if isinstance(found, dict) else []
+        if not isinstance(inner, dict | None):
+            raise TypeError(f"{name} is not what gliomaseg export writes")
+
+
 def _read_settings(folder: Path) -> Settings:
     try:
-        return parse_settings(json.loads((folder / "settings.json").read_text(encoding="utf-8")))
-    except (SettingsError, ValueError) as error:
+        return parse_settings(files.read_json(folder / "settings.json"))
+    except (OSError, SettingsError, ValueError) as error:
         raise ModelError(
             "E-MODEL",
             f"{folder} has settings that this version does not know: "

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from gliomaseg import files
 from gliomaseg.config import Settings
-from gliomaseg.errors import TrainingError
+from gliomaseg.errors import OutputError, TrainingError
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import Region
 from gliomaseg.learning.history import History, read_history
 from gliomaseg.learning.split import Split
 from gliomaseg.settings import parse_settings
+from gliomaseg.storage.guard import refuse_foreign
 
 
 class State(Protocol):
@@ -133,16 +134,34 @@ class Run:
         state.history = read_history(self.folder / "history.csv", up_to=state.step)
 
 
+#: What a run writes beside its settings.
+_OWN = ("split.json", "history.csv", "plan.json", "curves.png", "checkpoint.safetensors", "best.safetensors")
+
+
+def _refuse_foreign(folder: Path, settings: Path) -> None:
+    """Raise OutputError (E-EXISTS) where files that no run wrote have the names of a run's."""
+    refuse_foreign(settings, [b'"network"', b'"training"', b'"prepare"'], overwrite=None)
+    taken = [name for name in _OWN if (folder / name).exists()]
+    if taken and not settings.exists():
+        raise OutputError(
+            "E-EXISTS",
+            f"{folder} holds {', '.join(taken)}, but no settings.json of a run",
+            expected="a new folder, or that of a run",
+            remedy="choose another folder with -o",
+        )
+
+
 def open_run(folder: Path, settings: Settings) -> Run:
     """Return the run in ``folder``, new or to be continued, for longer than was planned if so wished.
 
     Raises TrainingError (E-RUN) when it was begun with other settings, OutputError when the folder
-    can't be written.
+    can't be written, or holds files of the same names that no run wrote.
     """
     files.make_folder(folder)
     files.clear_leftovers(folder)
     run = Run(folder, settings)
     path = folder / "settings.json"
+    _refuse_foreign(folder, path)
     mine = settings.model_dump(mode="json")
     if run.is_begun and path.exists():
         before = parse_settings(json.loads(path.read_text(encoding="utf-8"))).model_dump(mode="json")

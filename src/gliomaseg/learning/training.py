@@ -44,6 +44,7 @@ from gliomaseg.learning.split import check_split, split_by_patient
 from gliomaseg.learning.state import State, begin
 from gliomaseg.learning.trackers import require_trackers, track, tracking
 from gliomaseg.learning.validation import ModuleEngine, mean_scores, validate
+from gliomaseg.storage.guard import refuse_inputs
 
 Progress = Callable[[float, str], None]
 
@@ -134,6 +135,7 @@ def _prepare(
 ) -> tuple[Run, PatchDataset, list[PreparedCase]]:
     check_split(cases, settings.training)
     check_patch(cases, settings)
+    refuse_inputs(folder, [], [file for case in cases for file in case.files])
     with accelerator.main_process_first():
         run = open_run(folder, settings)
         prepared = prepare_cases(

@@ -77,10 +77,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool) -> None:
+def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool | None) -> None:
     """Raise OutputError (E-EXISTS) where ``path`` is a file of someone else, unless with ``overwrite``.
 
-    A file of ours has one of ``marks`` in its first bytes.
+    A file of ours has one of ``marks`` in its first bytes. None: there is no --overwrite.
     """
     if overwrite or not os.path.lexists(path) or path.is_dir():
         return
@@ -94,5 +94,6 @@ def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool) -> No
             "E-EXISTS",
             f"{path} is there already, and is not what gliomaseg wrote there before",
             expected="a new file, or an older one of the same kind",
-            remedy="choose another name with -o, or replace it with --overwrite",
+            remedy="choose another name with -o"
+            + ", or replace it with --overwrite" * (overwrite is not None),
         )
