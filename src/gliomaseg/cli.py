@@ -237,6 +237,9 @@ def evaluate(
     prediction_scheme: Annotated[
         str | None, choice("--prediction-scheme", SCHEMES, "Label scheme of the predictions.")
     ] = None,
+    ignore_affine: Annotated[
+        bool, typer.Option("--ignore-affine", help="Take voxels in the reference's order.")
+    ] = False,
     predicted_only: Annotated[
         bool, typer.Option("--predicted-only", help="Leave out references without a prediction.")
     ] = False,
@@ -259,6 +262,7 @@ def evaluate(
     options = Options(
         scheme=_scheme(prediction_scheme),
         reference_scheme=_scheme(scheme),
+        ignore_affine=ignore_affine,
         predicted_only=predicted_only,
         uncertainty=uncertainty,
         probabilities=probabilities,

@@ -111,7 +111,7 @@ def test_when_every_case_failed_there_is_no_table(run: Run, root: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "error"),
     [
-        (("--rules", "brats2032"), 1, "E-SETTING"),
+        (("--rules", "brats2032"), 2, "E-USAGE"),
         (("--uncertainty", "data"), 1, "E-NOCASE"),
         (("--probabilities", "nowhere"), 1, "E-NOFILE"),
         (("--jobs", "-1"), 2, ""),

@@ -84,7 +84,7 @@ def draw_disagreement(pair: Pair, region: str, *, scheme: LabelScheme | None = N
     contrast for the others; without it the masks stand on black, close up only. Raises GliomasegError.
     """
     reference, _ = read_noting(pair.reference, pair.scheme)
-    prediction, _ = read_prediction(pair.prediction, scheme, reference)
+    prediction, _ = read_prediction(pair, scheme, reference)
     modality = Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
     image = _read_underlay(pair, modality, reference.grid)
     scene = _set_scene(image, _mask(prediction, region), _mask(reference, region), grid=reference.grid)

@@ -31,9 +31,10 @@ class Options(TypedDict, total=False):
     ``scheme`` is that of the predictions; without it, the one that ``run.json`` beside a prediction
     names, else that of its reference. ``reference_scheme`` overrides what the references' layout
     implies. ``predicted_only`` leaves references without a prediction out instead of scoring them as
-    empty. ``uncertainty`` and ``probabilities`` are folders of maps per case (``pairing``). ``workers``
-    is the number of processes: 1 (the default) for this one alone, 0 for all cores; more than one needs
-    a script whose own work stands under ``if __name__ == "__main__"``.
+    empty. ``ignore_affine`` takes predictions of the reference's shape voxel by voxel. ``uncertainty``
+    and ``probabilities`` are folders of maps per case (``pairing``). ``workers`` is the number of
+    processes: 1 (the default) for this one alone, 0 for all cores; more than one needs a script whose
+    own work stands under ``if __name__ == "__main__"``.
     """
 
     scheme: LabelScheme | None
@@ -42,6 +43,7 @@ class Options(TypedDict, total=False):
     uncertainty: Path | None
     probabilities: Path | None
     workers: int
+    ignore_affine: bool
 
 
 _DEFAULTS: Options = {
@@ -51,6 +53,7 @@ _DEFAULTS: Options = {
     "uncertainty": None,
     "probabilities": None,
     "workers": 1,
+    "ignore_affine": False,
 }
 
 
@@ -117,6 +120,7 @@ def _find_pairs(predictions: Path, references: Path, rules: str, how: Options) -
     }
     for folder, names in maps.values():
         pairing.require_maps(folder, pairs, names)
+    pairs = [replace(pair, ignore_affine=how["ignore_affine"]) for pair in pairs]
     return replace(found, pairs=tuple(_with_maps(pair, maps) for pair in pairs))
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, ImageError
+from gliomaseg.evaluation.grids import on_grid
+from gliomaseg.evaluation.scores import Pair
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.imaging.volume import Grid, Segmentation
@@ -79,16 +81,22 @@ def _case_id(path: Path) -> str:
 
 
 def read_prediction(
-    path: Path | None, scheme: LabelScheme | None, reference: Segmentation
+    pair: Pair, scheme: LabelScheme | None, reference: Segmentation
 ) -> tuple[Segmentation, tuple[str, ...]]:
-    """Return the prediction in ``path``, an empty one without a path, and what is to be noted of it.
+    """Return the prediction of a pair on the reference's grid, and what is to be noted of it.
 
-    Its scheme is ``scheme``, else that of the result it is, else the reference's.
+    Without a file it is empty. Its scheme is ``scheme``, else that of the result it is, else the
+    reference's. Raises as ``read_noting``, and CaseError (E-GRID).
     """
+    path = pair.prediction
     if path is None:
         return replace(reference, labels=np.zeros_like(reference.labels)), ()
     scheme = scheme or _scheme_beside(path) or reference.scheme
-    return read_noting(path, scheme, option="--prediction-scheme")
+    found, notes = read_noting(path, scheme, option="--prediction-scheme")
+    labels, more = on_grid(
+        found.labels, found.grid, reference.grid, name="the prediction", ignore_affine=pair.ignore_affine
+    )
+    return Segmentation(labels.astype(np.uint8, copy=False), reference.grid, scheme), (*notes, *more)
 
 
 def read_noting(

@@ -110,6 +110,7 @@ class Pair:
     """The files of one case: its reference, its prediction if there is one, and what goes with them.
 
     ``scheme`` is that of the reference; ``uncertainty`` and ``probabilities`` map regions to files.
+    With ``ignore_affine`` a prediction of the reference's shape is taken voxel by voxel.
     """
 
     case_id: str
@@ -119,6 +120,7 @@ class Pair:
     images: Mapping[Modality, Path] = field(default_factory=dict)
     uncertainty: Mapping[str, Path] = field(default_factory=dict)
     probabilities: Mapping[str, Path] = field(default_factory=dict)
+    ignore_affine: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg import console
-from gliomaseg.errors import CaseError, GliomasegError
+from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation import metrics, segmentation_pair
 from gliomaseg.evaluation.calibration import Reliability, count_reliability
+from gliomaseg.evaluation.grids import on_grid
 from gliomaseg.evaluation.prediction import (
     UNKNOWN,
     Origin,
@@ -65,7 +66,7 @@ def score_pair(job: Job) -> Scored:
     pair = job.pair
     try:
         reference, remarks = read_noting(pair.reference, pair.scheme)
-        prediction, more = read_prediction(pair.prediction, job.scheme, reference)
+        prediction, more = read_prediction(pair, job.scheme, reference)
         scores = score_case(prediction, reference, rules=job.rules)
         reliability: dict[str, Reliability] = {}
         if pair.uncertainty or pair.probabilities:
@@ -89,8 +90,8 @@ def score_case(prediction: Segmentation, reference: Segmentation, *, rules: str 
 
     Raises CaseError (E-GRID) when the grids differ, SettingsError (E-SETTING) for unknown rules.
     """
-    if not prediction.grid.matches(reference.grid):
-        raise _other_grid("prediction", prediction.grid, reference.grid)
+    labels, _ = on_grid(prediction.labels, prediction.grid, reference.grid, name="the prediction")
+    prediction = Segmentation(labels.astype(np.uint8, copy=False), reference.grid, prediction.scheme)
     found = segmentation_pair.score(prediction, reference, find_profile(rules))
     scores = {Column(score.region, score.metric, score.unit): float(score.value) for score in found}
     return scores | _score_classes(prediction, reference)
@@ -149,20 +150,4 @@ def _read_brain(pair: Pair, grid: Grid) -> metrics.Mask:
 
 def _read_map(path: Path, grid: Grid) -> npt.NDArray[np.generic]:
     array, its_grid = read_image(path)
-    if not its_grid.matches(grid):
-        raise _other_grid(path.name, its_grid, grid)
-    return array
-
-
-def _other_grid(name: str, grid: Grid, reference: Grid) -> CaseError:
-    sizes = [" x ".join(map(str, g.shape)) for g in (grid, reference)]
-    what = f"the {name} has {sizes[0]} voxels, the reference {sizes[1]}"
-    if grid.shape == reference.shape:
-        affines = [g.affine[:3].round(3).tolist() for g in (grid, reference)]
-        what += f", but they lie elsewhere: affine {affines[0]} and {affines[1]}"
-    return CaseError(
-        "E-GRID",
-        what,
-        expected="everything on the grid of the reference, which is never resampled",
-        remedy="bring it onto that grid, label maps with nearest neighbour",
-    )
+    return on_grid(array, its_grid, grid, name=path.name)[0]

@@ -18,6 +18,9 @@ from gliomaseg.labels import LabelScheme, Region, Tissue
 Affine = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
+#: Grids whose corners lie within this many mm of each other are one, everywhere.
+GRID_TOLERANCE_MM = 0.1
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -46,7 +49,7 @@ class Grid:
         """Return which axis of space (0 right, 1 anterior, 2 superior) runs nearest to a voxel axis."""
         return int(np.argmax(np.abs(self.affine[:3, axis])))
 
-    def matches(self, other: Grid, tolerance_mm: float = 0.01) -> bool:
+    def matches(self, other: Grid, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
         """Return whether shapes are equal and every corner lies within ``tolerance_mm``."""
         if self.shape != other.shape:
             return False

@@ -23,7 +23,7 @@ def agree(prediction: Segmentation, reference: Segmentation) -> dict[str, Any]:
 
     Raises CaseError (E-GRID) when the two grids differ.
     """
-    if not prediction.grid.matches(reference.grid, tolerance_mm=0.1):
+    if not prediction.grid.matches(reference.grid):
         raise CaseError(
             "E-GRID",
             f"the label map is {prediction.grid.shape} voxels and the reference {reference.grid.shape}, "
