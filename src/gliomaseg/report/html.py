@@ -117,4 +117,4 @@ def policy(scripts: Sequence[str], *, served: bool) -> str:
 
 
 def _digest(text: str) -> str:
-    return base64_text(hashlib.sha256(text.encode("utf-8")).digest())
+    return base64_text(hashlib.sha256(text.encode("utf-8", errors="backslashreplace")).digest())

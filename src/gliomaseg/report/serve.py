@@ -186,11 +186,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such volume.")
 
     def _page(self, text: str, scripts: Sequence[str]) -> None:
-        self._send(HTTPStatus.OK, text.encode("utf-8"), _HTML, {"Content-Security-Policy": _policy(scripts)})
+        self._send(
+            HTTPStatus.OK,
+            text.encode("utf-8", errors="backslashreplace"),
+            _HTML,
+            {"Content-Security-Policy": _policy(scripts)},
+        )
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         text = page("gliomaseg", _words(words), served=True)
-        self._send(status, text.encode("utf-8"), _HTML, {"Content-Security-Policy": _policy(())})
+        self._send(
+            status,
+            text.encode("utf-8", errors="backslashreplace"),
+            _HTML,
+            {"Content-Security-Policy": _policy(())},
+        )
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
         self.send_response(status)
