@@ -55,6 +55,13 @@ def test_segment_writes_its_files(run: Run, exam: Path, tmp_path: Path) -> None:
         "measurements.csv",
         "run.json",
     }
+    (row,) = csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines())
+    measured = json.loads((folder / "measurements.json").read_text())
+    assert (row["case"], row["state"], row["quality"]) == (exam.name, "done", measured["quality"])
+    assert row["reasons"] == " ".join(measured["reasons"])
+    assert float(row["wt_volume_low_ml"]) <= float(row["wt_volume_ml"]) <= float(row["wt_volume_high_ml"])
+    assert (row["voxel_mm"], row["missing"]) == ("3 x 3 x 3", "")
+    assert f"quality: {measured['quality']}" in err
     assert "whole tumour" in out
     assert f"picture: {folder / 'overview.png'}" in err
     assert "not a medical device" in err

@@ -139,7 +139,7 @@ ROWS: tuple[Row, ...] = (
         "an output that is there",
         "works",
         "E-EXISTS",
-        "the same: skipped; another or an edited one: refused",
+        "the same: skipped; another: refused; an edited label map or files of others: also with --overwrite",
     ),
     Row(64, "a full disk", "refused", "E-DISK", "nothing half-written stays"),
     Row(65, "a kill in the middle", "works", "", "nothing half-written; the same command goes on"),

@@ -65,7 +65,7 @@ CODES: dict[str, str] = {
     "E-SETTING": "a setting is unknown or has an impossible value",
     "E-PRESET": "a preset is unknown",
     "E-EXTRA": "an optional part of gliomaseg is not installed",
-    "E-REPORT": "a file is not a report of this version",
+    "E-REPORT": "a result is not as gliomaseg wrote it, or its report is of another version",
     "E-RUN": "a run folder belongs to a training with other settings",
     "E-LOSS": "the training loss is not a number any more",
     "E-FEWCASES": "there are too few cases for the wanted split",
