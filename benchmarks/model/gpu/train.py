@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -36,6 +37,7 @@ from gliomaseg.config import Settings  # noqa: E402
 from gliomaseg.errors import GliomasegError  # noqa: E402
 from gliomaseg.imaging.case import Case, find_cases  # noqa: E402
 from gliomaseg.learning.cache import prepare_cases  # noqa: E402
+from gliomaseg.learning.run import read_checkpoint  # noqa: E402
 from gliomaseg.settings import load_settings  # noqa: E402
 
 #: Seconds at the end for the last checkpoint and file of a run, and between files.
@@ -74,12 +76,9 @@ def prepare_all(options: argparse.Namespace) -> None:
     """Unpack the cases and prepare them, a case a core."""
     unpack(options.packs, options.work / "data")
     cases = find_cases(options.work / "data")
+    prepare = partial(_prepare, settings=settings_of(options, "final"), work=options.work)
     with ProcessPoolExecutor() as pool:
-        list(
-            pool.map(
-                _prepare, cases, [settings_of(options, "final")] * len(cases), [options.work] * len(cases)
-            )
-        )
+        list(pool.map(prepare, cases))
     note(options, f"{len(cases)} cases are prepared")
 
 
@@ -111,10 +110,7 @@ def lead(options: argparse.Namespace, name: str, until: float) -> None:
             wait(process, _ENDING / 2)
             process.kill()
         keep(options, name)
-        if (
-            process.wait() in {0, -signal.SIGTERM, 128 + signal.SIGTERM, 130}
-            or time.time() > until - 2 * _ENDING
-        ):
+        if process.wait() == 0 or time.time() > until - 2 * _ENDING:
             return
         note(options, f"{name} failed with {process.returncode}; it is tried once more")
 
@@ -145,12 +141,16 @@ def note(options: argparse.Namespace, text: str) -> None:
 
 def train_one(options: argparse.Namespace, name: str, until: float) -> None:
     """Train a run, in this process, for the time that is left."""
+    import torch
+
     from gliomaseg.learning.training import train
 
+    torch.backends.cudnn.benchmark = True  # patches are of one size
     begin = options.begin and options.begin / f"{name}.safetensors"
     if begin and begin.exists():
         one_file.take(begin, options.work / "begin" / name)
-    hours = min(60 * options.each, max(1.0, until - time.time() - 1.5 * _ENDING)) / 3600
+    left = min(60 * options.each, max(1.0, until - time.time() - 1.5 * _ENDING))
+    hours = (left + seconds_of(options.work / name)) / 3600
     settings = settings_of(
         options,
         name,
@@ -165,6 +165,12 @@ def train_one(options: argparse.Namespace, name: str, until: float) -> None:
     except GliomasegError as error:
         note(options, f"{name}: {error}")
         sys.exit(1)
+
+
+def seconds_of(folder: Path) -> float:
+    """Return how long a run was trained before it failed; 0 for a new one."""
+    path = folder / "checkpoint.safetensors"
+    return float(read_checkpoint(path)[1]["seconds"]) if path.exists() else 0.0
 
 
 def _quiet(_fraction: float, _text: str) -> None:
