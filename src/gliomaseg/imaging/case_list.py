@@ -134,10 +134,10 @@ def _scheme(path: Path, line: int, name: str) -> LabelScheme:
         raise _bad_list(path, f"line {line}: {error.what}", error.remedy) from error
 
 
-def _missing(path: Path, line: int, file: Path) -> GliomasegError:
-    return missing_file(file).reworded(
-        lambda text: f"{path} line {line}: {text}" if "does not" in text else text
-    )
+def _missing(path: Path, line: int, file: Path) -> ImageError:
+    error = missing_file(file)
+    what = f"{path} line {line}: {error.what}"
+    return ImageError(error.code, what, expected=error.expected, remedy=error.remedy)
 
 
 def _cell(value: object) -> str:

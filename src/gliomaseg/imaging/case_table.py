@@ -14,7 +14,7 @@ from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Modality
 
 #: How many ways of naming a table shows.
-_MOST_ROWS = 12
+_MOST_SHOWN = 12
 
 
 def write_list(path: Path, cases: Sequence[Case], *, overwrite: bool = False) -> None:
@@ -54,29 +54,30 @@ def understood(case: Case, root: Path) -> dict[str, Any]:
 
 
 def mapping(cases: Sequence[Case]) -> list[list[str]]:
-    """Return a table of which names make a case: a row for all cases that are named alike, under a header."""
-    rows: dict[tuple[str, ...], list[Case]] = {}
+    """Return a table of which names make a case, once for all cases that are named alike, under a header."""
+    alike: dict[tuple[tuple[str, str], ...], list[Case]] = {}
     for case in cases:
-        parts = [_name(case, m) for m in Modality]
-        reference = _in_folder(case, case.reference) if case.reference else ""
-        unknown = ", ".join(_in_folder(case, file) for file in case.unknown)
-        rows.setdefault((case.layout, *parts, reference, unknown), []).append(case)
-    header = ["cases", "layout", *Modality, "reference", "not understood"]
-    shown = [[_count(same), *names] for names, same in list(rows.items())[:_MOST_ROWS]]
-    rest = sum(map(len, list(rows.values())[_MOST_ROWS:]))
-    more = [[f"{rest} others", "see --json or --draft", *[""] * 6]] if rest else []
-    return [header, *shown, *more]
+        alike.setdefault((("", case.layout), *_parts(case)), []).append(case)
+    rows = [["cases", "layout", "part", "file"]]
+    for (layout, *parts), same in list(alike.items())[:_MOST_SHOWN]:
+        heads = [(_count(same), layout[1]), *[("", "")] * (len(parts) - 1)]
+        rows += [[*head, *part] for head, part in zip(heads, parts, strict=True)]
+    rest = sum(map(len, list(alike.values())[_MOST_SHOWN:]))
+    return [*rows, *([[f"{rest} others", "", "", "see --json or --draft"]] if rest else [])]
+
+
+def _parts(case: Case) -> list[tuple[str, str]]:
+    """Return each part of a case with the name of its file."""
+    parts = [(m.value, _in_folder(case, file) + _volume(case, m)) for m, file in case.images.items()]
+    parts += [(m.value, "(missing)") for m in Modality if m not in case.images]
+    parts += [("reference", _in_folder(case, case.reference))] if case.reference else []
+    return [*parts, *(("not understood", _in_folder(case, file)) for file in case.unknown)]
 
 
 def _count(cases: Sequence[Case]) -> str:
     patients = len({case.patient for case in cases})
     whose = f" of {patients} patient{'s' * (patients > 1)}" if patients < len(cases) else ""
     return cases[0].id if len(cases) == 1 else f"{len(cases)}{whose}"
-
-
-def _name(case: Case, modality: Modality) -> str:
-    file = case.images.get(modality)
-    return _in_folder(case, file) + _volume(case, modality) if file else ""
 
 
 def _volume(case: Case, modality: Modality) -> str:
@@ -86,8 +87,8 @@ def _volume(case: Case, modality: Modality) -> str:
 def _in_folder(case: Case, file: Path) -> str:
     """Return a file's name, with its folder's where the case has files in several."""
     folders = {path.parent for path in case.images.values()}
-    name = file.name if folders == {file.parent} else f"{file.parent.name}/{file.name}"
-    return f"CASE{name[len(case.id) :]}" if name.startswith(case.id) else name
+    names = [file.name] if folders == {file.parent} else [file.parent.name, file.name]
+    return "/".join(f"CASE{n[len(case.id) :]}" if n.startswith(case.id) else n for n in names)
 
 
 def _shown(file: Path, root: Path) -> str:
