@@ -537,6 +537,29 @@ def one_sequence_cut_off(exam: Exam) -> None:
     exam.change(lambda a: np.where((a != 0) & (np.arange(a.shape[0]) < 36)[:, None, None], 1, a), "t1")
 
 
+@row(88, "E-UNKNOWN", "has no t1c, and in")
+def named_otherwise(exam: Exam) -> None:
+    exam.file("t1ce").rename(exam.file("T1wCE"))
+
+
+@row(88, "W-UNKNOWN", "not understood by name: phantom-synthetic_T1wCE.nii.gz")
+def named_otherwise_but_allowed(exam: Exam) -> None:
+    named_otherwise(exam)
+    exam.args.append("--allow-missing")
+
+
+@row(88, "E-UNKNOWN", "--draft cases.csv")
+def named_otherwise_in_check(exam: Exam) -> None:
+    named_otherwise(exam)
+    exam.args = ["check", exam.home / "data", "--json"]
+
+
+@row(89, "E-ID", "can't be the id of a case")
+def an_id_that_is_too_long(exam: Exam) -> None:
+    for file in exam.folder.glob("*.nii.gz"):
+        file.rename(file.with_name(file.name.replace(exam.id, "x" * 220)))
+
+
 @row(90, "W-BACKGROUND", "a background of -1, not 0; it was set to 0")
 def filled_with_minus_one(exam: Exam) -> None:
     exam.change(lambda a: np.where(a == 0, -1, a).astype(np.int16))
@@ -659,6 +682,11 @@ def two_of_one_id(exam: Exam) -> None:
     shutil.copytree(exam.folder, exam.home / "data" / "copy")
 
 
+@row(57, "E-DUPID", "has two t1c images")
+def two_files_for_one_sequence(exam: Exam) -> None:
+    shutil.copyfile(exam.file("t1ce"), exam.file("t1gd"))
+
+
 @row(58)
 def one_patient_twice(exam: Exam) -> None:
     from gliomaseg.config import TrainingSettings
@@ -734,6 +762,12 @@ def list_from_a_spreadsheet(exam: Exam) -> None:
     exam.args[1] = exam.home / "list.csv"
 
 
+@row(83, "E-NOFILE", "list.csv line 2: ")
+def list_with_a_wrong_path(exam: Exam) -> None:
+    (exam.home / "list.csv").write_text(f"case,t1n,t1c\nx,{exam.file('t1')},nowhere.nii\n")
+    exam.args[1] = exam.home / "list.csv"
+
+
 @row(83, "E-MANIFEST", "its columns are")
 def list_without_columns(exam: Exam) -> None:
     (exam.home / "list.csv").write_text("a,b\n1,2\n")
@@ -750,6 +784,14 @@ def plain_terminal(exam: Exam) -> None:
 def nothing_there(exam: Exam) -> None:
     for file in exam.folder.glob("*.nii.gz"):
         file.rename(file.with_name(file.name.replace(f"{exam.id}_", "scan-")))
+
+
+@row(85, "E-NOCASE", "a DICOM file, 3 times")
+def a_folder_of_dicom(exam: Exam) -> None:
+    exam.args[1] = exam.home / "dicom"
+    exam.args[1].mkdir()
+    for number in range(3):
+        (exam.home / "dicom" / f"IM{number}").write_bytes(bytes(128) + b"DICM" + bytes(99))
 
 
 # The output

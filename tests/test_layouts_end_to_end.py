@@ -107,9 +107,12 @@ def test_the_decathlons_references_are_scored_by_what_dataset_json_says(
     predictions.mkdir()
     shutil.copyfile(str(phantom_case.reference), predictions / "BRATS_001.nii.gz")
     for references in (root, root / "labelsTr"):
-        code, out, err = run(
-            "evaluate", predictions, references, "--prediction-scheme", "brats2021", "--jobs", 1, "--json"
-        )
+        options = ("--prediction-scheme", "brats2021", "--jobs", 1, "-o", tmp_path / references.name)
+        code, out, err = run("evaluate", predictions, references, *options, "--json")
         assert code == 0, out + err
         assert json.loads(out)
         assert '"dice_et": 1.0' in out, out[:600]
+    pictures = [
+        (tmp_path / name / "scores.html").read_text().count("close up") for name in ("data", "labelsTr")
+    ]
+    assert pictures[0] > pictures[1]  # with the images, the scan itself is drawn, too

@@ -142,6 +142,8 @@ def test_a_tree_is_its_case(tree: Tree, tmp_path: Path) -> None:
 def test_every_layout_has_a_tree_and_an_example() -> None:
     assert {tree.layout for tree in TREES} | {"MSD"} == {layout.name for layout in LAYOUTS}
     assert all(layout.example for layout in LAYOUTS)
+    page = (Path(__file__).parents[2] / "docs" / "get-started.md").read_text(encoding="utf-8")
+    assert [layout.name for layout in LAYOUTS if layout.name not in page] == []
 
 
 def test_four_sequences_in_one_file_are_told_by_dataset_json(tmp_path: Path) -> None:
@@ -295,6 +297,17 @@ def test_a_case_of_which_nothing_is_understood_is_not_lost(tmp_path: Path) -> No
     assert find_cases(tmp_path, allow_missing=True)[1].error is not None  # there is nothing to go on with
 
 
+def test_a_folder_of_dicom_among_cases_is_not_lost(tmp_path: Path) -> None:
+    touch(tmp_path / "a", *expand("a_{t1,t1ce,t2,flair}.nii.gz"))
+    touch(tmp_path, "notes/read.txt", "code/x.py")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    one, two = find_cases(tmp_path)
+    assert (one.id, one.error, two.id) == ("a", None, "b")
+    assert two.error is not None
+    assert (two.error.code, "dcm2niix" in two.error.remedy) == ("E-FORMAT", True)
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40))
 def test_a_name_is_understood_whatever_the_id(case_id: str) -> None:
     for end in ("_t1ce.nii.gz", "-t1c.NII.GZ", "_brain_t1ce.nii"):
@@ -380,9 +393,21 @@ def test_a_folder_that_may_not_be_read_is_a_case_with_that_error(nobody: Path) -
     assert str(nobody / "b") in two.error.what
 
 
-def test_ten_thousand_cases_are_found_without_opening_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the permissions of POSIX")
+def test_a_data_set_that_is_read_only(nobody: Path) -> None:
+    touch(nobody / "a", *expand("a_{t1,t1ce,t2,flair}.nii.gz"))
+    for folder in (nobody / "a", nobody):
+        folder.chmod(0o555)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    (case,) = find_cases(nobody)
+    if os.getuid() == 0:
+        os.seteuid(0)
+    nobody.chmod(0o755)
+    assert (case.error, len(case.images)) == (None, 4)
+
+
+def test_many_cases_are_found_without_opening_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         touch(tmp_path / f"c{number}", *expand(f"c{number}_{{t1,t1ce,t2,flair,seg}}.nii.gz"))
 

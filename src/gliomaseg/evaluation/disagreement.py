@@ -119,7 +119,7 @@ def _read_underlay(pair: Pair, modality: Modality, grid: Grid) -> npt.NDArray[np
     if path is None:
         return None
     try:
-        image, its_grid = read_image(path)
+        image, its_grid = read_image(path, channel=pair.channels.get(modality))
     except GliomasegError:  # the scores do not need it
         return None
     return image if its_grid.matches(grid) else None

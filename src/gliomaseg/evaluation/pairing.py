@@ -43,7 +43,7 @@ def pair_up(
         if case.error and case.reference is None and case.error.code != "E-UNKNOWN":  # which needs no images
             raise case.error
     pairs = tuple(
-        Pair(case.id, case.reference, case.scheme, found.get(case.id), case.images)
+        Pair(case.id, case.reference, case.scheme, found.get(case.id), case.images, channels=case.channels)
         for case in listed
         if case.reference is not None
     )

@@ -109,7 +109,8 @@ class Column(NamedTuple):
 class Pair:
     """The files of one case: its reference, its prediction if there is one, and what goes with them.
 
-    ``scheme`` is that of the reference; ``uncertainty`` and ``probabilities`` map regions to files.
+    ``scheme`` is that of the reference; ``uncertainty`` and ``probabilities`` map regions to files;
+    ``channels`` say which volume of its file an image is, where that holds several.
     With ``ignore_affine`` a prediction of the reference's shape is taken voxel by voxel.
     """
 
@@ -121,6 +122,7 @@ class Pair:
     uncertainty: Mapping[str, Path] = field(default_factory=dict)
     probabilities: Mapping[str, Path] = field(default_factory=dict)
     ignore_affine: bool = False
+    channels: Mapping[Modality, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

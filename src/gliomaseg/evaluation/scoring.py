@@ -142,12 +142,13 @@ def _count_reliability(pair: Pair, reference: Segmentation, *, brain: metrics.Ma
 
 def _read_brain(pair: Pair, grid: Grid) -> metrics.Mask:
     """Return the voxels of the brain: where the first image at hand is not 0; everything without one."""
-    path = next(iter(pair.images.values()), None)
-    if path is None:
+    if not pair.images:
         return np.ones(grid.shape, dtype=bool)
-    return np.asarray(zero_background(_read_map(path, grid), path.name, []) != 0)
+    modality, path = next(iter(pair.images.items()))
+    image = _read_map(path, grid, channel=pair.channels.get(modality))
+    return np.asarray(zero_background(image, path.name, []) != 0)
 
 
-def _read_map(path: Path, grid: Grid) -> npt.NDArray[np.generic]:
-    array, its_grid = read_image(path)
+def _read_map(path: Path, grid: Grid, *, channel: int | None = None) -> npt.NDArray[np.generic]:
+    array, its_grid = read_image(path, channel=channel)
     return on_grid(array, its_grid, grid, name=path.name)[0]

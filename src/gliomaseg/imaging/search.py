@@ -1,4 +1,6 @@
-"""Which files make a case: found by their names, in one folder or in several. Only dataset.json is opened.
+"""Which files make a case: found by their names, in one folder or in several.
+
+Opened are dataset.json, and one file of a folder without images where cases lie: it may be DICOM.
 
 Nothing is dropped in silence: an image that no layout knows is kept as not understood, a folder that can't
 be read becomes a case with that error, and so does one that lies where cases lie but holds none that is
@@ -15,6 +17,7 @@ from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.imaging import dataset_json
 from gliomaseg.imaging.dataset_json import Dataset
 from gliomaseg.imaging.folders import Folder, walk
+from gliomaseg.imaging.header import kind_of
 from gliomaseg.imaging.layouts import (
     PLAIN,
     STRAY_REFERENCE,
@@ -112,16 +115,17 @@ class _Search:
         _give_stray(strays, found)
         _give_unknown(unknown, found)
         self._groups += found
-        if not found and any(is_like_sequence(path.name) for path in unknown):
-            self._strangers.append(Group(folder.path.name, folder.path, folder.depth, unknown=unknown))
+        if not found and (any(is_like_sequence(path.name) for path in unknown) or not unknown):
+            files = unknown or [path for _, path in folder.files[:1]]
+            self._strangers.append(Group(folder.path.name, folder.path, folder.depth, unknown=files))
 
     def finish(self) -> list[Group]:
         """Return all cases with their label maps, and folders that look like one but are not understood."""
         for group in self._groups:
             group.labels = group.labels or self._labels.get((group.case_id, group.joined), [])
         depths = {group.depth for group in self._groups if group.images}
-        found = self._groups + [group for group in self._strangers if group.depth in depths]
-        return _tell_apart(found)
+        strangers = [group for group in self._strangers if group.depth in depths and _may_be_case(group)]
+        return _tell_apart(self._groups + strangers)
 
     def _take(self, part: Part, path: Path, folder: Folder, cases: dict[str, Group]) -> bool:
         """Put a file where it belongs; returns False if it turns out not to be understood."""
@@ -181,6 +185,23 @@ def _give_unknown(unknown: list[Path], found: list[Group]) -> None:
         for group in found:
             if len(found) == 1 or len(group.images) < len(Modality):
                 group.unknown.append(path)
+
+
+def _may_be_case(stranger: Group) -> bool:
+    """Return whether a folder where cases lie holds sequences of other names or, by its first file, DICOM."""
+    if not stranger.unknown or any(is_like_sequence(path.name) for path in stranger.unknown):
+        return bool(stranger.unknown)
+    file = stranger.unknown.pop()
+    kind, remedy = (kind_of(file) if file.is_file() else None) or ("", "")
+    if "DICOM" not in kind:
+        return False
+    stranger.error = CaseError(
+        "E-FORMAT",
+        f"{stranger.folder} holds no image that is read, but {kind}: {file.name}",
+        expected="NIfTI images, named as in one of the layouts of docs/get-started.md",
+        remedy=remedy,
+    )
+    return True
 
 
 def _tell_apart(groups: list[Group]) -> list[Group]:
