@@ -324,7 +324,22 @@ def test_case_of_files_refuses_what_it_can_not_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "case_id",
-    ["", "..", "../x", "a/b", "a\\b", ".hidden", "a\0b", "x" * 201, "ü" * 101, "a.", "a ", "NUL", "con.1"],
+    [
+        "",
+        "..",
+        "../x",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "a\0b",
+        "x" * 201,
+        "ü" * 101,
+        "a.",
+        "a ",
+        "NUL",
+        "con.1",
+        "summary.csv",
+    ],
 )
 def test_an_id_that_would_leave_the_output_folder_is_refused(tmp_path: Path, case_id: str) -> None:
     touch(tmp_path, "x.nii")

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomaseg.errors import GliomasegError
-from gliomaseg.imaging.case import Case, find_cases, is_id
+from gliomaseg.imaging.case import Case, find_cases
+from gliomaseg.imaging.case_id import is_id
 from gliomaseg.imaging.check import read_headers
 from gliomaseg.imaging.layouts import LAYOUTS, parse_name
 from gliomaseg.labels import BRATS2021, BRATS2023, MSD, UNSURE, LabelScheme, Modality

@@ -7,7 +7,6 @@ asks it for sequences meets the error.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,25 +14,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from gliomaseg.errors import CaseError, GliomasegError, Note, UsageError
+from gliomaseg.imaging.case_id import ID_EXPECTED, bad_id, is_id, split_id
 from gliomaseg.imaging.folders import walk
 from gliomaseg.imaging.header import kind_of
-from gliomaseg.imaging.layouts import EXAMPLE, LAYOUTS, is_image_name, parse_name, split_id
+from gliomaseg.imaging.layouts import EXAMPLE, LAYOUTS, is_image_name, parse_name
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.imaging.search import Group, Piece, search
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
 
 Given = TypeVar("Given")
 
-#: The longest id, in bytes: a file system allows names of 255, and locks and drafts put something before it.
-_LONGEST_ID = 200
 #: How many files are opened to tell what they are, where none was understood by its name.
 _MOST_OPENED = 1000
 #: Which layouts errors show.
 _SHOWN = [
     layout.example for layout in LAYOUTS if layout.name in ("BraTS 2018 to 2021", "BIDS", "plain", "MSD")
 ]
-#: What no folder can be called on Windows.
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -173,7 +169,7 @@ def case_of_files(images: Mapping[str, str | Path], case_id: str | None = None) 
 def require_id(case_id: str) -> None:
     """Raise UsageError (E-USAGE) for an id that can't be a folder's name."""
     if not is_id(case_id):
-        raise UsageError("E-USAGE", bad_id(case_id).what, expected=_ID_EXPECTED, remedy="give another --id")
+        raise UsageError("E-USAGE", bad_id(case_id).what, expected=ID_EXPECTED, remedy="give another --id")
 
 
 def by_modality(given: Mapping[str, Given]) -> dict[Modality, Given]:
@@ -197,33 +193,6 @@ def _modality(name: str) -> Modality:
         f"there is no modality {name!r}",
         expected="one of " + ", ".join(MODALITY_NAMES),
         remedy="t1n is T1, t1c T1 with contrast, t2w T2, t2f FLAIR",
-    )
-
-
-def is_id(text: str) -> bool:
-    """Return whether a folder can be called so, here and on Windows."""
-    return (
-        bool(text)
-        and len(text.encode(errors="surrogateescape")) <= _LONGEST_ID
-        and text[0] != "."
-        and text[-1] not in ". "
-        and not set("/\\\0") & set(text)
-        and not _RESERVED.fullmatch(text)
-    )
-
-
-_ID_EXPECTED = f"a name of at most {_LONGEST_ID} bytes that a folder can bear, also on Windows"
-
-
-def bad_id(text: str) -> CaseError:
-    """Return the error of an id that can't be the name of a folder."""
-    shown = text if len(text) < 60 else f"{text[:50]}..., {len(text)} characters"
-    return CaseError(
-        "E-ID",
-        f"{shown!r} can't be the id of a case",
-        expected=_ID_EXPECTED,
-        remedy="give the cases other ids in a CSV list: no slash, no dot at the beginning, no dot or space "
-        "at the end, not con, nul or the like",
     )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gliomaseg.errors import CaseError, GliomasegError, ImageError
-from gliomaseg.imaging.case import Case, is_id
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.case_id import is_id
 from gliomaseg.imaging.header import format_of
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, UNSURE, LabelScheme, Modality, find_scheme

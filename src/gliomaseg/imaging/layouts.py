@@ -163,20 +163,6 @@ LAYOUTS = (
 #: What errors show: the layout that most people know.
 EXAMPLE = next(layout.example for layout in LAYOUTS if layout.name == "BraTS 2018 to 2021")
 
-#: Ids that name a patient and a session (in BraTS 2023 and later: the timepoint).
-_SESSIONS = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"(BraTS-[a-z]+-\d+)-(\d{3})",
-        r"(sub-[a-z0-9]+)_(ses-[a-z0-9]+)",
-        r"(UCSF-PDGM-\d+)_(FU\d+d)",
-        r"(UPENN-GBM-\d+)_(\d+)",
-        r"(TCGA-\w\w-\w{4})_(\d{4}\.\d\d\.\d\d)",
-        r"(BraTSReg_\d+)_(\d\d_\d{4})",
-        r"(Patient-\d+)_(week-[\d-]+)",
-    )
-]
-
 #: A reference that doesn't bear its case's name: it belongs to the only case of its folder.
 STRAY_REFERENCE = re.compile(r".*_segm" + ENDING, re.IGNORECASE | re.DOTALL)
 
@@ -228,12 +214,6 @@ def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -
     channel = None if number is None else int(number)
     joined = groups.get("set")
     return Part(case_id, layout, is_label, modality, channel, is_lesser, joined and joined.lower())
-
-
-def split_id(case_id: str) -> tuple[str, str]:
-    """Return the patient and the session that an id names; the id itself and "" where it names none."""
-    found = next((match for pattern in _SESSIONS if (match := pattern.fullmatch(case_id))), None)
-    return (found[1], found[2]) if found else (case_id, "")
 
 
 def is_image_name(name: str) -> bool:
