@@ -103,6 +103,8 @@ def test_maps_made_elsewhere_get_reports_with_their_images(
     assert "Against the reference" in text
     assert "1.000" in text
     assert 'href="../cohort.html"' in text
+    assert 'href="cohort-reports/phantom-0-mosaic.png"' in page.read_text(encoding="utf-8")
+    assert "<h1>Cohort maps</h1>" in page.read_text(encoding="utf-8"), "named after the results, not the page"
     assert str(tmp_path) not in page.read_text(encoding="utf-8") + text
 
 

@@ -19,12 +19,14 @@ from gliomaseg.storage.tables import read_csv
 #: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.
 OUTLIER, LEAST_CASES = 3.5, 10
 _VOLUMES = ("wt_volume_ml", "tc_volume_ml", "et_volume_ml")
+#: The state of a case in the viewer whose label map came without a record, until its page is opened.
+NOT_OPENED = "not opened"
 _MAD = 0.6745  # median absolute deviation of a normal distribution with a standard deviation of 1
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One case of a cohort: its numbers by column, why to look at it, where its page is (relative)."""
+    """One case of a cohort: its numbers by column, why to look at it, relative links to its pages."""
 
     case_id: str
     quality: str
@@ -35,6 +37,7 @@ class Entry:
     page: str = ""
     thumbnail: bytes = b""
     edited: bool = False
+    mosaic: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the table says of the case as plain values, for JSON."""

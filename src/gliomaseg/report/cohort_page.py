@@ -13,11 +13,11 @@ from gliomaseg import __version__
 from gliomaseg.console import RESEARCH_USE
 from gliomaseg.labels import REGION_TITLES
 from gliomaseg.report.case_page import EDITED
-from gliomaseg.report.cohort import Entry, ordered
+from gliomaseg.report.cohort import NOT_OPENED, Entry, ordered
 from gliomaseg.report.html import base64_text, page
 
 SCRIPTS = ("cohort.js",)
-STATES = ("pass", "review", "unreliable", "failed")
+STATES = ("pass", "review", "unreliable", "failed", NOT_OPENED)
 _NUMBERS = (
     ("WT, ml", "wt_volume_ml", 1),
     ("TC, ml", "tc_volume_ml", 1),
@@ -78,6 +78,8 @@ def _row(entry: Entry) -> str:
     if entry.thumbnail:
         data = base64_text(entry.thumbnail)
         picture = f'<img loading="lazy" decoding="async" src="data:image/jpeg;base64,{data}" alt="">'
+    if entry.mosaic:
+        picture += f'<a href="{escape(entry.mosaic)}">all slices</a>'
     reasons = "".join(f"<small>{escape(reason)}</small>" for reason in entry.reasons)
     quality = escape(entry.quality)
     cells = "".join(_number(entry.number(column), digits) for _, column, digits in _NUMBERS)

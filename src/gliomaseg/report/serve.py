@@ -8,7 +8,7 @@ A path in a request is only looked up in the table of cases: it never reaches th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from gliomaseg.errors import UsageError, as_coded
 from gliomaseg.report import case_page, cohort_page
-from gliomaseg.report.cohort import Entry, entry_of, read_entry
+from gliomaseg.report.cohort import NOT_OPENED, Entry, entry_of, read_entry
 from gliomaseg.report.content import Report
 from gliomaseg.report.html import library, page, policy
 from gliomaseg.report.sources import Source
@@ -29,8 +29,6 @@ _HTML, _BYTES, _SCRIPT = (
     "application/octet-stream",
     "text/javascript; charset=utf-8",
 )
-Progress = Callable[[float, str], None]
-
 _KEPT = 4  # reports in memory
 _ASKED_FROM = ("same-origin", "none")
 
@@ -80,24 +78,29 @@ class Viewer(ThreadingHTTPServer):
                 while len(self._reports) >= _KEPT:
                     self._reports.pop(next(iter(self._reports)))
                 self._reports[case_id] = self.sources[case_id].report(limit=None)
+                self._entries[case_id] = entry_of(self._reports[case_id], _case_link(case_id))
             return self._reports[case_id]
 
-    def entries(self, progress: Progress = lambda _fraction, _text: None) -> list[Entry]:
-        """Return the table of cases, made once; a case that can't be read says why."""
-        for number, (case_id, source) in enumerate(self.sources.items()):
-            if case_id not in self._entries:
-                progress(number / len(self.sources), case_id)
-                self._entries[case_id] = self._entry(source)
-        return list(self._entries.values())
+    def entries(self) -> list[Entry]:
+        """Return the table of cases by what their records say; a case that can't be read says why.
+
+        A label map without a record is measured once its page is opened: no page is drawn for the table.
+        """
+        return [self._entries.get(case_id) or self._entry(source) for case_id, source in self.sources.items()]
 
     def _entry(self, source: Source) -> Entry:
-        link = f"/case/{quote(source.case_id, safe='', errors='surrogateescape')}/"
+        link = _case_link(source.case_id)
         try:
-            if folder := source.stored:
-                return read_entry(folder, link)
-            return entry_of(self.report(source.case_id), link)
+            if source.folder and not source.edited:
+                self._entries[source.case_id] = read_entry(source.folder, link)
+                return self._entries[source.case_id]
+            return Entry(source.case_id, NOT_OPENED, ("Measured once its page is opened.",), page=link)
         except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
             return Entry(source.case_id, "failed", (source.anonymous(as_coded(error).what),))
+
+
+def _case_link(case_id: str) -> str:
+    return f"/case/{quote(case_id, safe='', errors='surrogateescape')}/"
 
 
 class _Handler(BaseHTTPRequestHandler):

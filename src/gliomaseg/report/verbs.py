@@ -61,8 +61,6 @@ def sources_of(
 def view(sources: Sequence[Source], *, port: int, opens_browser: bool) -> None:
     """Serve the pages until the user interrupts."""
     with Viewer(sources, port=port) as viewer:
-        with console.progress() as progress:
-            viewer.entries(progress)
         console.say(f"open {viewer.address}")
         console.say("the address works once, on this machine; Ctrl-C ends the viewer")
         if opens_browser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,9 +57,15 @@ def write_reports(
     known = {entry.case_id for entry in entries}
     folders = {source.seg.parent.parent for source in sources}
     entries += [entry for folder in folders for entry in failed_cases(folder) if entry.case_id not in known]
-    files.write_text(page, cohort_page(entries, title=page.stem.replace("-", " ").capitalize()))
+    files.write_text(page, cohort_page(entries, title=_title(sources)))
     files.write_text(page.with_suffix(".csv"), to_csv([_row(entry) for entry in ordered(entries)]))
     return entries
+
+
+def _title(sources: Sequence[Source]) -> str:
+    """Return what the cohort is called: after the folder of its results, whatever the page's own name."""
+    folders = {source.folder.path.parent if source.folder else source.seg.parent for source in sources}
+    return f"Cohort {folders.pop().resolve().name}".strip() if len(folders) == 1 else "Cohort"
 
 
 def refuse_foreign_page(page: Path, *, overwrite: bool) -> None:
@@ -89,9 +96,12 @@ def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, m
     if entry is None:
         refuse_foreign(target, [PAGE], overwrite=False)
         files.write_text(target, case_page(report, home=_link(page, pages)))
+    entry = entry or entry_of(report, _link(target, home))
     if mosaic:
-        files.write_bytes(pages / f"{source.case_id}-mosaic.png", mosaic_of(report, mosaic))
-    return entry or entry_of(report, _link(target, home))
+        sheet = pages / f"{source.case_id}-mosaic.png"
+        files.write_bytes(sheet, mosaic_of(report, mosaic))
+        entry = replace(entry, mosaic=_link(sheet, home))
+    return entry
 
 
 def _failed(source: Source, error: GliomasegError) -> Entry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from PIL import Image, ImageDraw
@@ -22,6 +24,8 @@ from gliomaseg.results.planes import (
     window_of,
     zoom_on,
 )
+
+Pixel = tuple[float, float]
 
 AXIAL = PLANES[0]
 _LEAST_MM = 80.0  # a close-up shows at least so much, so that one can tell where it is
@@ -56,10 +60,10 @@ def rano_png(
         ends = [_pixel(end, view, (left, top)) for end in line.ends]
         draw.line(ends, (0, 0, 0), 5)
         draw.line(ends, (255, 255, 255), 2)
-    for line in lines:
-        x, y = min((_pixel(end, view, (left, top)) for end in line.ends), key=lambda place: place[1])
+    labels = label_spots([[_pixel(end, view, (left, top)) for end in line.ends] for line in lines])
+    for line, (place, anchor) in zip(lines, labels, strict=True):
         words, white = f"{line.length_mm:.1f} mm", (255, 255, 255)
-        draw.text((x, y - 4), words, white, font(18), anchor="mb", stroke_width=3, stroke_fill=(0, 0, 0))
+        draw.text(place, words, white, font(18), anchor=anchor, stroke_width=3, stroke_fill=(0, 0, 0))
     middle, half = page.width // 2, _RIM // 2
     spots = ((middle, half), (middle, page.height - half), (half, middle), (page.width - half, middle))
     for letter, spot in zip(AXIAL.letters, spots, strict=True):
@@ -67,6 +71,18 @@ def rano_png(
     title = MODALITY_TITLES.get(Modality(images.channels[channel]), "") if _is_known(images, channel) else ""
     draw.text((8, half), title, TEXT, font(16), anchor="lm")
     return png(page.quantize(128))
+
+
+def label_spots(lines: Sequence[Sequence[Pixel]]) -> list[tuple[Pixel, str]]:
+    """Return where the lengths of two lines are written, by their ends, and Pillow's anchor of each.
+
+    The first stands above its upper end, the second beyond that of its ends which lies farther from there.
+    """
+    first = min(lines[0], key=lambda end: end[1])
+    second = max(lines[1], key=lambda end: (round(math.dist(end, first)), end[1]))
+    below = second[1] > first[1]
+    spot = (second[0], second[1] + (4 if below else -4))
+    return [((first[0], first[1] - 4), "mb"), (spot, "mt" if below else "mb")]
 
 
 def thumbnail_jpeg(images: Volume, segmentation: Segmentation, *, view: View | None = None) -> bytes:
