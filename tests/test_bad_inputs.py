@@ -33,8 +33,9 @@ from gliomaseg.inference.bundle import shipped_folder
 
 Array = npt.NDArray[np.generic]
 
-#: No bad input needs more memory than this, traced, in megabytes; a sound small exam needs 60.
-LIMIT_MB = 250
+#: No bad input needs more memory than this, traced, in megabytes; a sound small exam needs 270,
+#: as one of BraTS does: it is computed at 1 mm.
+LIMIT_MB = 350
 
 
 class Exam:
@@ -420,7 +421,12 @@ def oblique(exam: Exam) -> None:
     turned(exam, lambda image: nib.Nifti1Image(np.asarray(image.dataobj), turn @ image.affine))
 
 
-@row(34, "W-SPACING", "3 x 3 x 6 mm")
+@row(34, "W-SPACING", "3 x 3 x 3 mm")
+def coarse(exam: Exam) -> None:
+    """The small exam as it is."""
+
+
+@row(34, "W-THICK", "3 x 3 x 6 mm")
 def uneven(exam: Exam) -> None:
     thick = np.diag([1, 1, 2, 1])
     turned(exam, lambda i: nib.Nifti1Image(np.asarray(i.dataobj)[:, :, ::2].copy(), i.affine @ thick))

@@ -15,6 +15,7 @@ Run = Callable[..., tuple[int, str, str]]
 SMALL = (
     "--set", "network.filters=[8,8,8]", "--set", "training.patch=[32,32,32]", "--set", "training.workers=0",
     "--set", "training.precision=fp32", "--set", "training.steps=2", "--set", "training.folds=2",
+    "--set", "prepare.spacing_mm=3",
 )  # fmt: skip
 
 

@@ -29,7 +29,13 @@ from gliomaseg.cli import main
 sys.argv = ["gliomaseg", *sys.argv[1:]]
 main()
 """
-TINY = ("network.filters=[4,4,4]", "training.patch=[32,32,32]", "training.batch=1", "training.steps=2")
+TINY = (
+    "network.filters=[4,4,4]",
+    "training.patch=[32,32,32]",
+    "training.batch=1",
+    "training.steps=2",
+    "prepare.spacing_mm=3",
+)
 TINY += ("training.workers=0", "training.folds=2", "training.precision=fp32")
 
 

@@ -91,6 +91,7 @@ def test_train_export_segment_evaluate(phantom_folder: Path, tmp_path: Path) -> 
         "training.folds": 2,
         "training.workers": 0,
         "prepare.multiple": 8,
+        "prepare.spacing_mm": 3,
     }
     changes = [a for name, value in small.items() for a in ("--set", f"{name}={json.dumps(value)}")]
     steps = (

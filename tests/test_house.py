@@ -17,6 +17,7 @@ DOORS = {
         "imaging/header.py",
         "imaging/place.py",
         "imaging/prepare.py",
+        "imaging/resample.py",
         "results/planes.py",
     },
     "SimpleITK": {"imaging/foreign.py"},

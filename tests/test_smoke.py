@@ -20,7 +20,7 @@ def quiet(_fraction: float, _text: str) -> None:
 def test_the_whole_path(phantom_folder: Path, tmp_path: Path) -> None:
     cases = find_cases(phantom_folder)
     (tmp_path / "smoke-test" / "of-before").mkdir(parents=True)
-    changes = ["training.workers=0", "training.precision=fp32"]
+    changes = ["training.workers=0", "training.precision=fp32", "prepare.spacing_mm=3"]
     proof = smoke_test(cases, tmp_path, changes, preset="unet3d", progress=quiet)
     assert [step.name for step in proof.steps] == [
         "prepare, plan, train, validate", "resume", "export", "segment"

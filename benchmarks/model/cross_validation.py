@@ -49,7 +49,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     f"{f'refine {weight}, ' if weight else ''}parts >= {part}, et >= {least}": {
         "refine": weight,
         "least_part": part,
-        "least_et_voxels": least,
+        "min_et_ml": least / 1000,
     }
     for weight in (0.0, 0.5, 1.0)
     for part in (0.0, 0.1)

@@ -91,7 +91,13 @@ ROWS: tuple[Row, ...] = (
     Row(31, "no orientation code", "warned", "W-ORIENT", "taken as RAS"),
     Row(32, "any of the 48 orientations", "works"),
     Row(33, "an oblique image", "works"),
-    Row(34, "voxels far from 1 mm, or of uneven sides", "warned", "W-SPACING"),
+    Row(
+        34,
+        "voxels far from 1 mm, or of uneven sides",
+        "repaired",
+        "W-SPACING W-THICK",
+        "computed at 1 mm, labels put back",
+    ),
     Row(
         35,
         "sequences of different shape",

@@ -20,9 +20,9 @@ from typing import Any
 from gliomaseg import __version__
 from gliomaseg.errors import GliomasegError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.nifti import inflate
 from gliomaseg.imaging.prepare import prepare
+from gliomaseg.imaging.standardise import standardise
 from gliomaseg.inference import floor, machine
 from gliomaseg.inference.engine import Engine
 from gliomaseg.segmenter import Segmenter
@@ -136,7 +136,8 @@ def _floors(case: Case, segmenter: Segmenter) -> dict[str, float]:
     floors = {"read": inflating / min(machine.cores(), len(files))}
     if isinstance(segmenter.engine, Engine) and segmenter.settings.network.dimensions == 3:
         settings = segmenter.settings
-        image = prepare(read_case(case, sequences), settings.prepare, settings.network.modalities).image
+        volume = standardise(case, sequences).volume
+        image = prepare(volume, settings.prepare, settings.network.modalities).image
         work = floor.operations(segmenter.engine, (1, *image.shape))
         floors["infer"] = work / floor.peak_rate(segmenter.engine)
     return floors

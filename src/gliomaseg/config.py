@@ -6,15 +6,32 @@ Frozen and strict. A function receives the section that it reads; settings.py ma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from itertools import starmap
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gliomaseg.labels import Modality, Region
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A group of settings, frozen; what an older version called otherwise is still read."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    former: ClassVar[Mapping[str, tuple[str, float]]] = {}
+    """By the name in 0.1.0: what a setting is called now, and how many of the former units make one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_names(cls, tree: Any) -> Any:
+        return dict(starmap(cls._present, tree.items())) if isinstance(tree, Mapping) else tree
+
+    @classmethod
+    def _present(cls, name: str, value: Any) -> tuple[str, Any]:
+        present, units = cls.former.get(name, (name, 1))
+        return present, value / units if units != 1 and isinstance(value, int | float) else value
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -23,13 +40,15 @@ Natural = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class PrepareSettings(_Section):
+class PrepareSettings(Section):
     """From a volume to what a network sees."""
 
     clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
     """Intensities inside the brain are clipped to these percentiles before the z-score."""
     even_out: Fraction = 0.0
     """How much of a smooth, left-right symmetric unevenness of brightness is taken out (imaging/coil.py)."""
+    spacing_mm: Positive = 1.0
+    """Voxel size that the network sees; images with 0.8 to 1.25 times that along every axis are as stored."""
     multiple: Natural = 16
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
 
@@ -38,7 +57,7 @@ NetworkName = Literal["unet3d", "unet2d", "attention_unet", "unet_plusplus", "vn
                       "dynunet", "unetr", "swin_unetr", "mednext"]  # fmt: skip
 
 
-class NetworkSettings(_Section):
+class NetworkSettings(Section):
     """The network's shape."""
 
     name: NetworkName = "unet3d"
@@ -63,7 +82,7 @@ class NetworkSettings(_Section):
         return {"dimensions": 2, **tree} if is_flat else tree  # bundles of 0.1.0 don't say so
 
 
-class AugmentSettings(_Section):
+class AugmentSettings(Section):
     """Chances and strengths of training-time augmentation."""
 
     flip: Fraction = 0.5
@@ -125,7 +144,7 @@ class AugmentSettings(_Section):
 LossName = Literal["dice", "dice_ce", "generalised_dice", "tversky", "focal", "dice_focal", "focal_tversky"]
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How a network is trained."""
 
     loss: LossName = "dice_ce"
@@ -171,7 +190,7 @@ class TrainingSettings(_Section):
     centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
     """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
     faint_times: Natural = 1
-    """How many times as many patches come from cases with at most 1000 voxels (1 ml) of enhancing tumour."""
+    """How many times as many patches come from cases with at most 1 ml of enhancing tumour."""
     folds: int = Field(4, ge=2)
     """Number of folds into which the patients are split."""
     fold: int | None = 0
@@ -196,7 +215,7 @@ class TrainingSettings(_Section):
     """Seed of weights, order, patches and augmentation."""
 
 
-class InferenceSettings(_Section):
+class InferenceSettings(Section):
     """How a trained network is used."""
 
     precision: Literal["auto", "int8", "bf16", "fp32"] = "auto"
@@ -213,13 +232,15 @@ class InferenceSettings(_Section):
     """If given, windows are made small enough for the process to stay below it; else for what is free."""
 
 
-class SegmentSettings(_Section):
+class SegmentSettings(Section):
     """From probabilities to labels."""
+
+    former = MappingProxyType({"least_et_voxels": ("min_et_ml", 1000)})  # voxels of 1 mm
 
     thresholds: tuple[Fraction, ...] = (0.5, 0.5, 0.5)
     """A voxel is in a region above this probability, in the order of network.regions."""
-    least_et_voxels: int = Field(100, ge=0)
-    """Enhancing tumour of fewer voxels in the whole case becomes non-enhancing core."""
+    min_et_ml: float = Field(0.1, ge=0)
+    """Less enhancing tumour than this in the whole case becomes non-enhancing core."""
     least_part: Fraction = 0.0
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
     refine: float = Field(0.0, ge=0)
@@ -232,7 +253,7 @@ class SegmentSettings(_Section):
     """For each region, how far its volume's interval goes: an exponent (results/certainty.py); null: none."""
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole tree; saved with every run, bundle and result."""
 
     preset: str = "unet3d"

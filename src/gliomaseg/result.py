@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import Picture, draw_overview, png
+from gliomaseg.results.planes import ras_spacing
 from gliomaseg.results.quality import Quality, judge
 from gliomaseg.storage.guard import refuse_file
 from gliomaseg.storage.result_folder import (
@@ -48,14 +49,17 @@ ROOM = 12_000_000
 
 @dataclass(frozen=True)
 class Result:
-    """One segmented case: the images, the segmentation, and how it was made.
+    """One segmented case: the images, the segmentation on the case's own grid, and how it was made.
 
+    ``standardised`` is the label map on the grid of ``images``, which is measured and drawn: the segmentation
+    itself, unless the case was resampled to 1 mm.
     ``certainty`` is how sure the model is of each region; ``maps`` are (x, y, z), by name, if asked for.
     """
 
     case: Case
     images: Volume
     segmentation: Segmentation
+    standardised: Segmentation
     provenance: Mapping[str, Any]
     seconds: dict[str, float]
     certainty: Mapping[Region, Certainty] = field(default_factory=dict)
@@ -64,13 +68,17 @@ class Result:
     @cached_property
     def measurements(self) -> Measurements:
         """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
-        return measure(self.segmentation, images=self.images, certainty=self.certainty)
+        sizes = measure(self.standardised, images=self.images, certainty=self.certainty)
+        if self.standardised is self.segmentation:
+            return sizes
+        own, standard = ras_spacing(self.segmentation.grid), self.images.grid.spacing[0]
+        return replace(sizes, voxel_size_mm=own, measured_on=f"{standard:.3g} mm")
 
     @cached_property
     def _picture(self) -> Picture:
         note = self.provenance["note"]
         return draw_overview(
-            self.images, self.segmentation, title=self.case.id, note=note, sizes=self.measurements
+            self.images, self.standardised, title=self.case.id, note=note, sizes=self.measurements
         )
 
     @cached_property
@@ -80,14 +88,14 @@ class Result:
 
     @cached_property
     def _packed(self) -> Packed:
-        return pack(self.images, {"seg": self.segmentation})
+        return pack(self.images, {"seg": self.standardised})
 
     @cached_property
     def report(self) -> Report:
         """Return what report.html says and shows; ``gliomaseg.report.case_page`` makes the page of it."""
         exam = Exam(
             self.case.id,
-            self.segmentation,
+            self.standardised,
             self.images,
             run=self.record(),
             measurements=self.measurements,
@@ -167,7 +175,7 @@ class Result:
     @cached_property
     def quality(self) -> Quality:
         """Return whether the result should be reviewed first, and why."""
-        return judge(self.segmentation, self.measurements, self.images.notes)
+        return judge(self.standardised, self.measurements, self.images.notes)
 
     def measured(self) -> dict[str, object]:
         """Return what measurements.json holds: volumes, lesions, RANO lines, quality; plain values."""

@@ -20,9 +20,10 @@ from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.arrays import case_of_arrays
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case, stored_size
+from gliomaseg.imaging.check import stored_size
 from gliomaseg.imaging.content import check_content
 from gliomaseg.imaging.prepare import Prepared, prepare
+from gliomaseg.imaging.standardise import Standardised, standardise
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
@@ -32,9 +33,9 @@ from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
-from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of
+from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of, restored
 from gliomaseg.results.refine import refine
-from gliomaseg.results.segment import label_regions, outline
+from gliomaseg.results.segment import label_regions, outline, relabel
 from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
@@ -48,12 +49,21 @@ class Opened:
     """One case read and prepared: what the network waits for, and the largest window, in voxels, for it."""
 
     case: Case
-    images: Volume
+    standardised: Standardised
     prepared: Prepared
     window: int
     scheme: LabelScheme
     provenance: Mapping[str, Any]
     seconds: dict[str, float]
+
+    @property
+    def images(self) -> Volume:
+        """Return the sequences (channel, x, y, z) on the grid that is labelled and measured."""
+        return self.standardised.volume
+
+    def restore(self, probability: Array) -> Array:
+        """Return a map (x, y, z) of the prepared image on the case's own grid."""
+        return np.asarray(self.standardised.restore(self.prepared.restore(probability)), np.float32)
 
 
 class Segmenter:
@@ -172,18 +182,18 @@ class Segmenter:
             compiling = background.submit(self.engine.compile)
             with _stage("read", stage, seconds):
                 sequences = self.sequences(case)
-                voxels, stored = stored_size(case, sequences)
+                voxels, stored = stored_size(case, sequences, self.settings.prepare.spacing_mm)
                 self._window(Demand(voxels, int(voxels * BRAIN), stored, self.maps), limit)
-                images = check_content(read_case(case, sequences), case.id, force=self.force)
+                found = standardise(case, sequences, self.settings.prepare.spacing_mm)
+                images = check_content(found.volume, case.id, force=self.force)
                 images = replace(images, notes=(*images.notes, *self._gaps(case.id, sequences)))
             with _stage("prepare", stage, seconds):
                 prepared = prepare(images, self.settings.prepare, self.settings.network.modalities)
                 window = self._window(Demand(voxels, prepared.image[0].size, stored, self.maps), limit)
             with _stage("compile", stage, seconds):
                 compiling.result()
-        read = dict(zip(sequences, images.sha256, strict=True))
-        provenance = self.describe(case, scheme, read=read)
-        return Opened(case, images, prepared, window, scheme, provenance, seconds)
+        provenance = self.describe(case, scheme, read=dict(zip(sequences, images.sha256, strict=True)))
+        return Opened(case, replace(found, volume=images), prepared, window, scheme, provenance, seconds)
 
     def label(self, opened: Opened, *, stage: Stage = lambda _: None) -> Result:
         """Return the result of a case that was opened; raises ModelError."""
@@ -193,22 +203,31 @@ class Segmenter:
         with _stage("infer", stage, seconds):
             probabilities = predict(prepared.image, self.engine, settings)
         with _stage("label", stage, seconds):
-            labels = label_regions(probabilities, settings, opened.scheme)
-            restored = prepared.restore(labels).astype(np.uint8, copy=False)
+            labels = label_regions(probabilities, settings, opened.scheme, opened.images.grid.voxel_ml)
+            on_images = prepared.restore(labels).astype(np.uint8, copy=False)
+            segmentation = shown = Segmentation(on_images, opened.images.grid, opened.scheme)
+            if not opened.standardised.is_own:
+                labels = relabel(probabilities, labels, settings, opened.scheme, opened.restore)
+                segmentation = Segmentation(labels, opened.standardised.own, opened.scheme)
             certainty = self._certainty(probabilities[(slice(None), *prepared.valid)], opened)
-            maps = certainty_maps(probabilities, settings) if self.maps else {}
-            maps = {name: prepared.restore(found) for name, found in maps.items()}
-        segmentation = Segmentation(restored, opened.images.grid, opened.scheme)
+            maps = self._maps(probabilities, opened) if self.maps else {}
         provenance = {**opened.provenance, "window_voxels": opened.window}
-        return Result(opened.case, opened.images, segmentation, provenance, seconds, certainty, maps)
+        return Result(opened.case, opened.images, segmentation, shown, provenance, seconds, certainty, maps)
 
     def _certainty(self, probabilities: Array, opened: Opened) -> dict[Region, Certainty]:
         """Return how sure the model is; where a sequence is missing, all that is known is a mean Dice."""
         sequences = self.sequences(opened.case)
         if sequences == self.settings.network.modalities:
-            return certainty_of(probabilities, self.settings)
+            return certainty_of(probabilities, self.settings, opened.images.grid.voxel_ml)
         dice = self.bundle.expected_dice(sequences)
         return {region: Certainty(dice=dice.get(region)) for region in self.settings.network.regions}
+
+    def _maps(self, probabilities: Array, opened: Opened) -> dict[str, npt.NDArray[np.generic]]:
+        """Return maps of certainty on the case's own grid, of the probabilities that its labels come from."""
+        if opened.standardised.is_own:
+            found = certainty_maps(probabilities, self.settings)
+            return {name: opened.prepared.restore(array) for name, array in found.items()}
+        return certainty_maps(restored(probabilities, self.settings, opened.restore), self.settings)
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""

@@ -12,9 +12,9 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from gliomaseg.config import Settings
+from gliomaseg.config import Section, Settings
 from gliomaseg.errors import SettingsError
 
 
@@ -62,7 +62,7 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
 def _apply(tree: dict[str, Any], change: str) -> None:
     path, equals, value = change.partition("=")
     section, _, name = path.strip().partition(".")
-    if not equals or f"{section}.{name}" not in _paths():
+    if not equals or f"{section}.{name}" not in {*_paths(), *_former_paths()}:
         raise SettingsError(
             "E-SETTING",
             f"--set {change} " + (f"names no setting: {path.strip()!r}" if equals else "has no value"),
@@ -84,13 +84,18 @@ def _apply(tree: dict[str, Any], change: str) -> None:
 
 
 def _paths() -> list[str]:
-    sections = {n: f.annotation for n, f in Settings.model_fields.items()}
-    return [
-        f"{name}.{field}"
-        for name, kind in sections.items()
-        if isinstance(kind, type) and issubclass(kind, BaseModel)
-        for field in kind.model_fields
-    ]
+    return [f"{name}.{field}" for name, kind in _sections().items() for field in kind.model_fields]
+
+
+def _former_paths() -> list[str]:
+    return [f"{name}.{field}" for name, kind in _sections().items() for field in kind.former]
+
+
+def _sections() -> dict[str, type[Section]]:
+    kinds = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {
+        name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)
+    }
 
 
 def _remedy(path: str) -> str:

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.case_table import understood
-from gliomaseg.imaging.check import anonymous, check_reference, read_case, read_headers
+from gliomaseg.imaging.check import check_reference, read_headers
 from gliomaseg.imaging.content import check_content, check_reference_content
 from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.sequences import anonymous
+from gliomaseg.imaging.standardise import standardise
 from gliomaseg.labels import Modality
 
 
@@ -87,9 +89,11 @@ def require_sound(cases: Sequence[Case], modalities: Sequence[Modality]) -> None
 
 
 def _look_at(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:
-    volume = check_content(read_case(case, modalities), case.id)
+    standardised = standardise(case, modalities)
+    volume = check_content(standardised.volume, case.id)
     if case.reference is None:
         return volume.notes
     reference = read_labels(case.reference, case.scheme)
-    check_reference(case, volume.grid, reference.grid)
-    return anonymous(case, (*volume.notes, *check_reference_content(volume, reference, case.id)))
+    check_reference(case, standardised.own, reference.grid)
+    found = check_reference_content(volume, standardised.forward(reference), case.id)
+    return anonymous(case, (*volume.notes, *found))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gliomaseg.imaging.smooth import blur, box_mean, grown, interpolate, neighbours
+from gliomaseg.imaging.smooth import blur, box_mean, grown, neighbours
 
 IMAGE = np.random.default_rng(0).random((9, 8, 7), dtype=np.float32)
 
@@ -12,13 +12,6 @@ def test_a_constant_stays_constant() -> None:
     flat = np.full((5, 6, 7), 3, dtype=np.float32)
     np.testing.assert_allclose(blur(flat, [1, 2, 0.5]), 3, rtol=1e-6)
     np.testing.assert_allclose(box_mean(flat, 3), 3, rtol=1e-6)
-
-
-def test_interpolate_between_two_voxels() -> None:
-    line = np.array([0, 10, 30], dtype=np.float32).reshape(3, 1, 1)
-    zero = np.zeros(5)
-    places = np.array([-1, 0.25, 1.0, 1.5, 9])
-    np.testing.assert_allclose(interpolate(line, [places, zero, zero]), [0, 2.5, 10, 20, 30])
 
 
 def test_a_line_has_each_neighbour_once() -> None:
@@ -36,10 +29,6 @@ def test_as_scipy() -> None:
         blur(IMAGE, [1.1, 0.4, 0.0]), ndimage.gaussian_filter(IMAGE, [1.1, 0.4, 0.0]), atol=1e-6
     )
     np.testing.assert_allclose(box_mean(IMAGE, 3), ndimage.uniform_filter(IMAGE, 3), atol=1e-6)
-    places = np.random.default_rng(1).uniform(0, 6, (3, 50))
-    np.testing.assert_allclose(
-        interpolate(IMAGE, list(places)), ndimage.map_coordinates(IMAGE, places, order=1), atol=1e-5
-    )
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 4, 6, 12])

@@ -22,6 +22,7 @@ SHORT = (
     "training.workers=0",
     "training.folds=2",
     "training.precision=fp32",
+    "prepare.spacing_mm=3",  # that of the small phantom: as stored
 )
 
 Tiny = Callable[..., Settings]
@@ -85,6 +86,7 @@ def store() -> Callable[..., PreparedCase]:
             "brain": np.any(image != 0, axis=0),
         }
         np.savez(folder / "places.npz", **{k: np.argwhere(m).astype(np.int16) for k, m in masks.items()})
-        return PreparedCase(folder.name, folder.name, folder, {"voxels": {"et": int((label == 3).sum())}})
+        facts = {"voxels": {"et": int((label == 3).sum())}, "spacing_mm": [1, 1, 1]}
+        return PreparedCase(folder.name, folder.name, folder, facts)
 
     return make

@@ -181,17 +181,17 @@ def test_what_cross_validation_found_goes_in(tmp_path: Path, tiny, prepared) -> 
     split = Split(tuple(case.id for case in prepared), ())
     run = make_run(tmp_path / "run", tiny("training.fold=null"), split=split)
     measured = {
-        "segment": {"least_et_voxels": 7},
+        "segment": {"least_et_voxels": 7},  # as 0.1.0 measured it
         "expected": {"cases": 51, "dice": {"t1c": {"wt": 0.5}}},
         "int8": {"dice_change": {"wt": -0.001, "tc": 0.0, "et": 0.0}, "cases": 51},
     }
     cache = prepared[0].folder.parents[1]
     bundle = export(run, tmp_path / "model", int8=True, cache=cache, measured=measured)
-    assert bundle.settings.segment.least_et_voxels == 7
+    assert bundle.settings.segment.min_et_ml == 0.007
     assert bundle.settings.segment.thresholds == run.settings.segment.thresholds
     assert bundle.expected_dice([Modality.T1C]) == {"wt": 0.5}
     assert bundle.int8_is_as_good
-    with pytest.raises(SettingsError, match="least_et"):
+    with pytest.raises(SettingsError, match="min_et_ml"):
         export(run, tmp_path / "other", measured={"segment": {"least_et_voxels": -1}})
     assert not (tmp_path / "other").exists()
 

@@ -57,14 +57,14 @@ def test_predictions_are_those_of_the_padded_image(tiny, preset: str, shape: tup
 
 @pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
 def test_a_perfect_network_scores_1(tiny, shown_case, preset: str) -> None:
-    settings = tiny("segment.least_et_voxels=0", preset=preset)
+    settings = tiny("segment.min_et_ml=0", preset=preset)
     (scores,) = validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case], settings)
     assert scores == dict.fromkeys(SCORES, 1.0)
 
 
 def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
     assert shown_case.et_voxels == 27
-    settings = tiny("segment.least_et_voxels=28")
+    settings = tiny("segment.min_et_ml=0.028")
     (scores,) = validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case], settings)
     assert [scores[f"dice_{region}"] for region in Region] == [1, 1, 0]
     assert scores["dice_ncr"] == pytest.approx(2 * 21 / (21 + 48))
@@ -72,7 +72,7 @@ def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
 
 def test_scores_are_means_over_cases(tiny, shown_case, tmp_path, store) -> None:
     healthy = store(tmp_path / "healthy", np.array(shown_case.image), np.zeros(shown_case.label.shape))
-    settings = tiny("segment.least_et_voxels=0")
+    settings = tiny("segment.min_et_ml=0")
     scores = mean_scores(
         validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case, healthy], settings)
     )

@@ -91,6 +91,7 @@ def test_a_poor_result_stays_unreliable_with_its_images(
         result.case,
         result.images,
         result.segmentation,
+        result.standardised,
         result.provenance,
         dict(result.seconds),
         {region: Certainty((100, 200), 0.5) for region in Region},
@@ -191,7 +192,7 @@ def test_measurements_are_read_back_as_they_were(result: Result, phantom_case: C
         return json.loads(json.dumps(sizes.as_dict()))
 
     sizes = result.measurements
-    back = read_measurements(plain(sizes), result.segmentation.grid)  # type: ignore[arg-type]
+    back = read_measurements(plain(sizes), result.standardised.grid)  # type: ignore[arg-type]
     assert plain(back) == plain(sizes)
     assert back.as_row() == sizes.as_row()
     assert sizes.lesions

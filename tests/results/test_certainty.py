@@ -66,17 +66,24 @@ def test_maps_are_calibrated_and_nested() -> None:
 
 
 def test_an_interval_is_the_models_range_widened_in_the_logarithm() -> None:
-    """16 voxels: 2 above 0.9, 4 above 0.5, 8 above 0.1, so 4 * (2/4)**2 = 1 to 4 * (8/4)**2 = 16."""
+    """16 voxels: 2 above 0.9, 4 above 0.5, 8 above 0.1, so 4 * (2/4)**2 = 1 to 4 * (8/4)**2 = 16.
+
+    Each is 0.5 ml.
+    """
     wt = np.repeat(np.float32([0.95, 0.8, 0.3, 0.05]), [2, 2, 4, 8])
     # of ET nothing is even likely, and 6 voxels are hardly; TC may not be larger than WT: not 4 * 2**3
     given = np.stack([wt, wt, np.minimum(wt, 0.3)])[..., None, None]
     given[2, :2] = 0
-    found = certainty_of(given, load_settings("unet3d", ["segment.volume_widths=[2, 3, 1]"]))
-    assert {region: sure.voxels for region, sure in found.items()} == {WT: (1, 16), TC: (0.5, 16), ET: (0, 6)}
+    found = certainty_of(given, load_settings("unet3d", ["segment.volume_widths=[2, 3, 1]"]), 0.5)
+    assert {region: sure.range_ml for region, sure in found.items()} == {
+        WT: (0.5, 8),
+        TC: (0.25, 8),
+        ET: (0, 3),
+    }
 
 
 def test_without_cross_validation_there_is_no_interval() -> None:
-    assert set(certainty_of(TWO, load_settings()).values()) == {Certainty(None, None)}
+    assert set(certainty_of(TWO, load_settings(), 0.001).values()) == {Certainty(None, None)}
 
 
 def test_calibration_divides_logits() -> None:
@@ -87,17 +94,17 @@ def test_calibration_divides_logits() -> None:
 
 
 def test_predicted_dice_by_pencil() -> None:
-    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.least_et_voxels=1"]
+    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.min_et_ml=1"]
     unsure = np.array([[0.9, 0.6, 0.3, 0.1], [0.4, 0, 0, 0], [0, 0, 0, 0.9]], np.float32)[:, :, None, None]
-    found = certainty_of(unsure, load_settings("unet3d", lines))
+    found = certainty_of(unsure, load_settings("unet3d", lines), 1.0)
     assert found[WT].dice == pytest.approx(2 * 1 / (1 + 3)), "one voxel above 0.8, three above 0.2"
     assert found[TC].dice is None, "nothing is above a half"
     assert found[ET].dice is None, "no more probable than the core around it"
     sure = np.array([[1, 1, 1], [0.1, 0.9, 0.3], [0, 0.9, 0]], np.float32)[:, :, None, None]
-    found = certainty_of(sure, load_settings("unet3d", lines))
+    found = certainty_of(sure, load_settings("unet3d", lines), 1.0)
     assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 1 / (1 + 2))
     assert found[ET].dice == 0, "never below 0"
-    found = certainty_of(sure, load_settings("unet3d", [lines[0], "segment.least_et_voxels=2"]))
+    found = certainty_of(sure, load_settings("unet3d", [lines[0], "segment.min_et_ml=2"]), 1.0)
     assert found[ET].dice is None, "one voxel is too little to be labelled"
     assert found[TC].dice is not None
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
-from gliomaseg.results.segment import label_regions, outline
+from gliomaseg.results.segment import label_regions, outline, relabel
 from gliomaseg.settings import load_settings
 
 PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
@@ -27,7 +27,7 @@ def settings(
             f"network.regions=[{regions}]",
             f"training.region_weights=[{ones}]",
             f"segment.thresholds=[{thresholds}]",
-            f"segment.least_et_voxels={least}",
+            f"segment.min_et_ml={least / 1000}",
             f"segment.least_part={part}",
         ]
     )
@@ -186,3 +186,54 @@ def test_the_outline_is_that_of_the_outermost_region(regions: str, part: float, 
 def test_the_outline_goes_by_the_threshold_of_its_region() -> None:
     found = outline(line("678", "999", "999"), settings(thresholds="0.65, 0.1, 0.1"))
     assert found.ravel().tolist() == [False, True, True]
+
+
+def thrice(array: np.ndarray) -> np.ndarray:
+    """Return the mean of every three voxels along x: the way to slices of 3 mm."""
+    return array.reshape(-1, 3, 1, 1).mean(1)
+
+
+def test_relabel_averages_probabilities(scheme: LabelScheme) -> None:
+    """Slices of three: two that are hardly tumour lose it, one that is surely tumour outweighs two."""
+    given = line("669661111", "449611999", "199111111")
+    labels = label_regions(given, settings(), scheme)
+    assert words(labels, scheme) == "ooeno...."
+    assert words(relabel(given, labels, settings(), scheme, thrice), scheme) == "n.."
+    given[2, 0] = given[0, 4] = given[0, 5] = 0.8
+    assert (
+        words(relabel(given, label_regions(given, settings(), scheme), settings(), scheme, thrice), scheme)
+        == "eo."
+    )
+
+
+def test_what_was_left_out_does_not_come_back(scheme: LabelScheme) -> None:
+    """A small part, and enhancing tumour of less than 2 ml where a voxel has one: on the native grid, too."""
+    given = line("999999111999", "111999111999", "111191111999")
+    chosen = settings(part=0.6, least=2000)
+    labels = label_regions(given, chosen, scheme, 1.0)
+    assert words(labels, scheme) == "ooonnn......"
+    assert words(relabel(given, labels, chosen, scheme, thrice), scheme) == "on.."
+    assert words(relabel(given, labels, settings(), scheme, thrice), scheme) == "on.."
+    assert (
+        words(relabel(given, label_regions(given, settings(), scheme), settings(), scheme, thrice), scheme)
+        == "on.e"
+    )
+
+
+def test_relabel_on_the_same_grid_changes_nothing(scheme: LabelScheme) -> None:
+    given = np.random.default_rng(0).random((3, 6, 5, 4), np.float32)
+    chosen = settings(part=0.3, least=3)
+    labels = label_regions(given, chosen, scheme)
+    assert labels.any()
+    np.testing.assert_array_equal(relabel(given, labels, chosen, scheme, lambda array: array), labels)
+    nothing = np.zeros_like(labels)
+    assert not relabel(given, nothing, chosen, scheme, lambda array: array).any()
+
+
+@pytest.mark.parametrize(
+    ("voxel_ml", "expected"), [(0.0099, "n"), (0.01, "e"), (0.00999999999, "e"), (0.02, "e")]
+)
+def test_the_least_enhancing_tumour_is_a_volume(voxel_ml: float, expected: str) -> None:
+    given, chosen = line("9" * 50, "9" * 50, "9" * 50), settings(least=500)  # 0.5 ml
+    labels = label_regions(given, chosen, SCHEMES["brats2021"], voxel_ml)
+    assert set(words(labels, SCHEMES["brats2021"])) == {expected}

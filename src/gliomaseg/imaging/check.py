@@ -19,28 +19,36 @@ from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.header import Layout
 from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_channels, read_grid, read_layout
-from gliomaseg.imaging.resample import as_one_grid
+from gliomaseg.imaging.resample import GRID_TOLERANCE_MM, is_usual, standard_grid, turned_grid, turned_like
+from gliomaseg.imaging.sequences import Sequences, anonymous, target_of
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
 
-#: Sequences of one case may differ by this much, in mm, at the corners of their grids.
-GRID_TOLERANCE_MM = 0.1
-
 #: Part of a sequence's brain that may be replaced because its voxels are no numbers.
 _MOST_REPLACED = 0.05
-#: Voxel sizes, in mm, that need no warning: the shipped model saw 1 mm only.
-_USUAL_MM = (0.8, 1.25)
+#: What voxels that are not 1 mm mean, by their greatest length in mm (docs/thick-slices.md).
+_SPACINGS = (
+    (3.0, "W-SPACING", "it is computed at 1 mm, and the labels are put back on its own grid"),
+    (math.inf, "W-THICK", "what lies between slices is guessed, and small parts get lost: look closely"),
+)
 
 _Array = npt.NDArray[np.generic]
 
 
 def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
-    """Return the sequences (channel, x, y, z) of a case, proven to belong together.
+    """Return the sequences (channel, x, y, z) of a case on its own grid: that of t1c, or of the first.
 
-    Files are inflated side by side. A sequence on another grid is resampled to that of t1c (or the
-    first) where the brains then cover each other; voxels that are no numbers are replaced where they
-    are few. Both are noted in the volume.
-    Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and ImageError.
+    Raises CaseError (E-MODALITY, E-DUPLICATE, E-GRID) and ImageError.
+    """
+    sequences = read_sequences(case, modalities)
+    return sequences.on(sequences.grid)
+
+
+def read_sequences(case: Case, modalities: Sequence[Modality]) -> Sequences:
+    """Return the images of a case as they are stored, proven to be different ones.
+
+    Axes are flipped and exchanged to run alike. Files are inflated side by side. Voxels that are no numbers
+    are replaced where they are few, and noted. Raises CaseError (E-MODALITY, E-DUPLICATE) and ImageError.
     """
     case.require(modalities)
     notes = list(case.notes)
@@ -49,23 +57,17 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
     grids = {modality: images[modality].grid for modality in modalities}
     read = tuple(images[modality].sha256 for modality in modalities)
     del images
+    own = grids[target_of(modalities)]
+    for modality in modalities:
+        arrays[modality] = turned_like(arrays[modality], grids[modality], own)
+        grids[modality] = turned_grid(grids[modality], own)
     check_contents(case, arrays)
-    target = Modality.T1C if Modality.T1C in grids else modalities[0]
     for modality in modalities:
         if not is_finite(arrays[modality]):
             arrays[modality] = _replace_bad(case, arrays, modality, notes)
-        if not grids[modality].matches(grids[target], GRID_TOLERANCE_MM):
-            pair = ((arrays[modality], grids[modality]), (arrays[target], grids[target]))
-            arrays[modality] = as_one_grid(case.id, (modality, target), *pair, notes)
     _note_values(case, arrays, notes)
-    _note_spacing(case, grids[target], notes)
-    common = np.result_type(*[array.dtype for array in arrays.values()])
-    kind = common if common.itemsize <= 4 else np.dtype(np.float32)
-    shape = (len(modalities), *grids[target].shape[::-1])
-    stack = np.empty(shape, dtype=kind).transpose(0, 3, 2, 1)  # x fastest, as in the files
-    for channel, modality in zip(stack, modalities, strict=True):
-        np.copyto(channel, arrays.pop(modality), casting="same_kind")  # so that no image is held twice
-    return Volume(stack, grids[target], tuple(modalities), anonymous(case, notes), read)
+    _note_spacing(case, own, notes)
+    return Sequences(case, arrays, grids, read, notes)
 
 
 def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) -> dict[Modality, Voxels]:
@@ -95,14 +97,18 @@ def read_grid_of(case: Case, modality: Modality, notes: list[Note] | None = None
     return read_grid(path, notes, channel=case.channels.get(modality))
 
 
-def stored_size(case: Case, modalities: Sequence[Modality]) -> tuple[int, int]:
+def stored_size(case: Case, modalities: Sequence[Modality], size_mm: float | None = None) -> tuple[int, int]:
     """Return the voxels of a case's largest image and the bytes that all sequences take for one voxel.
 
-    From the headers alone. Raises CaseError (E-MODALITY) and ImageError.
+    With ``size_mm`` also as there are once they have that size. From the headers alone. Raises CaseError
+    (E-MODALITY) and ImageError.
     """
     case.require(modalities)
     layouts = [_layout_of(case, modality) for modality in modalities]
-    return max(math.prod(x.grid.shape) for x in layouts), sum(x.dtype.itemsize for x in layouts)
+    own = layouts[modalities.index(target_of(modalities))].grid
+    grid = standard_grid(own, size_mm) if size_mm else own
+    shapes = [grid.shape, *(layout.grid.shape for layout in layouts)]
+    return max(map(math.prod, shapes)), sum(layout.dtype.itemsize for layout in layouts)
 
 
 def _layout_of(case: Case, modality: Modality) -> Layout:
@@ -119,9 +125,9 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     case.require(modalities)
     notes = list(case.notes)
     grids = {m: read_grid_of(case, m, notes) for m in modalities}
-    target = grids[Modality.T1C if Modality.T1C in grids else modalities[0]]
+    target = grids[target_of(modalities)]
     for modality, grid in grids.items():
-        if not grid.matches(target, GRID_TOLERANCE_MM):
+        if not turned_grid(grid, target).matches(target, GRID_TOLERANCE_MM):
             what = f"case {case.id}: {modality} lies on another grid"
             notes.append(Note("W-GRID", what, "it will be resampled if the brains then cover each other"))
     _note_spacing(case, target, notes)
@@ -140,11 +146,6 @@ def check_reference(case: Case, grid: Grid, reference: Grid) -> None:
         expected=f"{grid.shape} with the same affine",
         remedy="give the label map that belongs to these images: a reference is never resampled",
     )
-
-
-def anonymous(case: Case, notes: Sequence[Note]) -> tuple[Note, ...]:
-    """Return each note once, without the paths of the case's files."""
-    return tuple(dict.fromkeys(note._replace(what=case.anonymous(note.what)) for note in sorted(notes)))
 
 
 def check_contents(case: Case, arrays: dict[Modality, _Array]) -> None:
@@ -217,7 +218,9 @@ def _note_values(case: Case, arrays: dict[Modality, _Array], notes: list[Note]) 
 
 
 def _note_spacing(case: Case, grid: Grid, notes: list[Note]) -> None:
-    if not all(_USUAL_MM[0] <= spacing <= _USUAL_MM[1] for spacing in grid.spacing):
-        size = " x ".join(f"{spacing:.3g}" for spacing in grid.spacing)
-        what = f"case {case.id} has voxels of {size} mm"
-        notes.append(Note("W-SPACING", what, "the shipped model saw 1 mm only: look at the result closely"))
+    if is_usual(grid.spacing):
+        return
+    size = " x ".join(f"{spacing:.3g}" for spacing in grid.spacing)
+    what = f"case {case.id} has voxels of {size} mm"
+    code, words = next(known for thickest, *known in _SPACINGS if max(grid.spacing) <= thickest + 1e-3)
+    notes.append(Note(code, what, words))

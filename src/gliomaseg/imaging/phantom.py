@@ -20,7 +20,8 @@ import numpy.typing as npt
 from gliomaseg import files
 from gliomaseg.errors import SettingsError
 from gliomaseg.imaging import nifti
-from gliomaseg.imaging.smooth import blur, box_mean, interpolate
+from gliomaseg.imaging.resample import interpolate
+from gliomaseg.imaging.smooth import blur, box_mean
 from gliomaseg.imaging.tumour import (
     DEFAULT_TUMOUR,
     SCALE,

@@ -1,68 +1,191 @@
-"""Bring one sequence to the grid of another by what their headers say. Ignorant of files."""
+"""The one interpolation: values of one grid on another, by what the two affines say.
+
+Along an axis that becomes finer values are interpolated linearly; along one that becomes coarser they are
+averaged over the extent of each new voxel, as a thick slice averages what lies in it. Flips and exchanged
+axes are undone exactly. Ignorant of files.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.errors import CaseError, Note
-from gliomaseg.imaging.smooth import interpolate
-from gliomaseg.imaging.volume import Grid
+from gliomaseg.errors import ImageError
+from gliomaseg.imaging.header import MAX_VOXELS
+from gliomaseg.imaging.volume import Box, Grid, filled_box
 
-_Placed = tuple[npt.NDArray[np.generic], Grid]
+Floats = npt.NDArray[np.float32]
+_Array = npt.NDArray[np.generic]
+_Weights = npt.NDArray[np.float64]
+_T = TypeVar("_T", bound=np.generic)
 
-#: Least Dice of two sequences' brains (voxels that are not 0) on one grid. The brains of the 51 BraTS cases
-#: here cover each other by 0.9999 and more; a shift of 2 mm leaves 0.97.
-_LEAST_COVER = 0.97
+#: Grids that differ by less than this, in mm at their corners, are one.
+GRID_TOLERANCE_MM = 0.1
+#: Voxel sizes, relative to those that a network was trained on, that it bears: augmentation scales as much.
+USUAL = (0.8, 1.25)
+#: Part of a new voxel that must lie in the old image.
+_HALF = 0.499
+_NO_TURN = ((0, 1), (1, 1), (2, 1))
+_NOWHERE = (slice(0, 1), slice(0, 1), slice(0, 1))
 
 
-def as_one_grid(
-    case_id: str, names: tuple[str, str], moving: _Placed, target: _Placed, notes: list[Note]
-) -> npt.NDArray[np.float32]:
-    """Return the sequence ``moving`` on the grid of ``target``; ``names`` are those of both.
+def is_usual(spacing: Sequence[float], size_mm: float = 1.0) -> bool:
+    """Return whether voxels are as large as those of ``size_mm``, or as near as a network bears."""
+    return all(USUAL[0] <= round(length / size_mm, 3) <= USUAL[1] for length in spacing)
 
-    Raises CaseError (E-GRID) unless the two brains then cover each other: headers that lie would move
-    one of them unseen.
+
+def standard_grid(grid: Grid, size_mm: float = 1.0) -> Grid:
+    """Return the grid with voxels of ``size_mm`` along every axis of ``grid``; itself where they are usual.
+
+    Directions and centre stay, and nothing of the field of view is cut off: it grows by less than a voxel.
+    Raises ImageError (E-TOOBIG) where that has too many voxels.
     """
-    image = resample(*moving, target[1])
-    one, other = image != 0, target[0] != 0
-    both, total = np.count_nonzero(one & other), np.count_nonzero(one) + np.count_nonzero(other)
-    cover = 2 * both / total if total else 0.0
-    what = f"case {case_id}: {names[0]} ({_describe(moving[1])}) does not lie on the grid of {names[1]} "
-    what += f"({_describe(target[1])})"
-    if cover < _LEAST_COVER:
-        raise CaseError(
-            "E-GRID",
-            f"{what}, and by the headers the two brains cover each other by {cover:.0%} only",
-            expected="all sequences registered to each other, with headers that say so",
-            remedy="register and resample them to one sequence first",
+    if is_usual(grid.spacing, size_mm):
+        return grid
+    shape, affine = list(grid.shape), grid.affine.copy()
+    for axis, (count, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True)):
+        if abs(spacing - size_mm) * count < GRID_TOLERANCE_MM:
+            continue
+        shape[axis] = math.ceil(count * spacing / size_mm - 1e-3)
+        step = grid.affine[:3, axis] * size_mm / spacing
+        affine[:3, axis] = step
+        affine[:3, 3] += grid.affine[:3, axis] * (count - 1) / 2 - step * (shape[axis] - 1) / 2
+    x, y, z = shape
+    if x * y * z > MAX_VOXELS:
+        size = " x ".join(f"{length:.3g}" for length in grid.spacing)
+        raise ImageError(
+            "E-TOOBIG",
+            f"{' x '.join(map(str, grid.shape))} voxels of {size} mm are {x * y * z:,} of {size_mm:g} mm",
+            expected=f"at most {MAX_VOXELS:,} voxels of {size_mm:g} mm",
+            remedy="check the voxel size in the header: no head is so large",
         )
-    notes.append(Note("W-GRID", what, f"it was resampled: the two brains cover each other by {cover:.1%}"))
-    return image
+    return Grid((x, y, z), affine)
 
 
-def resample(array: npt.NDArray[np.generic], grid: Grid, target: Grid) -> npt.NDArray[np.float32]:
-    """Return ``array`` (x, y, z) on ``grid`` as float32 on ``target``: linear, 0 outside.
+def turned_grid(grid: Grid, like: Grid) -> Grid:
+    """Return ``grid`` with axes flipped and exchanged to run as those of ``like``: the same places."""
+    turn = _turn(grid, like)
+    if np.array_equal(turn, _NO_TURN):
+        return grid
+    x, y, z = (grid.shape[int(axis)] for axis in np.argsort(turn[:, 0]))
+    return Grid((x, y, z), grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.shape))
 
-    A voxel whose nearest neighbour is 0 stays 0, so that the edge of a stripped brain stays sharp.
+
+def turned_like(array: _Array, grid: Grid, like: Grid) -> _Array:
+    """Return ``array`` (x, y, z) on ``turned_grid``: its voxels are exchanged, never interpolated."""
+    return np.asarray(nib.orientations.apply_orientation(array, _turn(grid, like)))
+
+
+def _turn(grid: Grid, like: Grid) -> npt.NDArray[np.float64]:
+    return np.asarray(nib.orientations.io_orientation(np.linalg.inv(like.affine) @ grid.affine))
+
+
+def resample(image: _Array, grid: Grid, target: Grid) -> _Array:
+    """Return a stripped ``image`` (x, y, z), 0 outside the brain, on ``target``; itself where they are one.
+
+    Brain is not mixed with background: a voxel that is mostly brain gets the mean of the brain in it, any
+    other becomes 0. Whole numbers stay whole: they are rounded.
     """
+    image, grid = turned_like(image, grid, target), turned_grid(grid, target)
+    if grid.matches(target, GRID_TOLERANCE_MM):
+        return image
+    (values, box), (share, _) = _part(image, grid, target), _part(image != 0, grid, target)
+    np.divide(values, share, out=values, where=share >= _HALF)
+    values[share < _HALF] = 0
+    if image.dtype.kind == "f":
+        return _filled(target, box, values)
+    return _filled(target, box, np.rint(values, out=values).astype(image.dtype))
+
+
+def regrid(array: _Array, grid: Grid, target: Grid) -> Floats:
+    """Return ``array`` (x, y, z) on ``target``, whose axes run like those of ``grid``; 0 beyond the image."""
+    values, box = _part(array, grid, target)
+    return _filled(target, box, values)
+
+
+def _filled(grid: Grid, box: Box, values: npt.NDArray[_T]) -> npt.NDArray[_T]:
+    out = np.zeros(grid.shape, dtype=values.dtype, order="F")  # x fastest, as in the files
+    out[box] = values
+    return out
+
+
+def _part(array: _Array, grid: Grid, target: Grid) -> tuple[Floats, Box]:
+    """Return what of ``regrid`` may be other than 0, and the box of ``target`` (x, y, z) where it lies."""
+    filled = filled_box(array) or _NOWHERE
     step = np.linalg.inv(grid.affine) @ target.affine
-    image = array.astype(np.float32)
-    result = np.zeros(target.shape, dtype=np.float32)
-    x, y = np.ix_(*(np.arange(n) for n in target.shape[:2]))
-    for z in range(target.shape[2]):  # slice by slice: a few megabytes at a time
+    steps, starts = np.diag(step)[:3], step[:3, 3]
+    if np.abs((step[:3, :3] - np.diag(steps)) @ target.shape).max() * max(grid.spacing) > GRID_TOLERANCE_MM:
+        x, y, z = (slice(0, n) for n in target.shape)
+        return _turned(array.astype(np.float32), step, target.shape), (x, y, z)
+    found, places = array[filled].astype(np.float32), []
+    for axis, part in enumerate(filled):
+        centres = np.round(starts[axis] + steps[axis] * np.arange(target.shape[axis]), 4)
+        weights = _weights(centres, steps[axis], grid.shape[axis])[:, part]
+        rows = np.flatnonzero(weights.any(axis=1))
+        places.append(slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0))
+        found = _along(found, weights[places[-1]], axis)
+    return found, (places[0], places[1], places[2])
+
+
+def _weights(centres: npt.NDArray[np.float64], step: float, count: int) -> _Weights:
+    """Return the share (new, old) of each old voxel in each new one.
+
+    New voxels have their ``centres`` in units of the ``count`` old ones, and are ``step`` of them long.
+    """
+    old, new = np.arange(count), centres[:, None]
+    if step > 1 + 1e-3:
+        ends = np.minimum(new + step / 2, old + 0.5), np.maximum(new - step / 2, old - 0.5)
+        weights = np.maximum(ends[0] - ends[1], 0) / step
+    else:
+        weights = np.maximum(1 - np.abs(new - old), 0)
+    total = weights.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(weights, total, out=np.zeros_like(weights), where=total >= _HALF))
+
+
+def _along(array: Floats, weights: _Weights, axis: int) -> Floats:
+    """Return ``array`` (x, y, z) with one axis weighted anew by ``weights`` (new, old)."""
+    if weights.shape[0] == weights.shape[1] and np.array_equal(weights, np.eye(len(weights))):
+        return array
+    return np.moveaxis(np.tensordot(weights.astype(np.float32), array, (1, axis)), 0, axis)
+
+
+def _turned(image: Floats, step: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Floats:
+    """Return ``image`` on a tilted grid of ``shape``, from whose voxels ``step`` leads to the old: linear."""
+    out = np.zeros(shape, dtype=np.float32, order="F")
+    x, y = np.ix_(*(np.arange(n) for n in out.shape[:2]))
+    for z in range(out.shape[2]):  # slice by slice: a few megabytes at a time
         places = [step[row, 0] * x + step[row, 1] * y + step[row, 2] * z + step[row, 3] for row in range(3)]
-        nearest = [np.rint(place).astype(np.intp) for place in places]
         inside = np.logical_and.reduce(
-            [(n >= 0) & (n < size) for n, size in zip(nearest, grid.shape, strict=True)]
+            [(at > -0.5) & (at < size - 0.5) for at, size in zip(places, image.shape, strict=True)]
         )
-        kept = [np.clip(n, 0, size - 1) for n, size in zip(nearest, grid.shape, strict=True)]
-        inside &= image[tuple(kept)] != 0
-        result[..., z] = np.where(inside, interpolate(image, places), 0)
-    return result
+        if inside.any():
+            out[..., z] = np.where(inside, interpolate(image, places), 0)
+    return out
 
 
-def _describe(grid: Grid) -> str:
-    shape = " x ".join(map(str, grid.shape))
-    origin = ", ".join(f"{v:g}" for v in grid.affine[:3, 3])
-    return f"{shape} voxels, origin {origin} mm"
+def interpolate(image: Floats, places: Sequence[npt.NDArray[np.floating]]) -> Floats:
+    """Return ``image`` at fractional voxels (three arrays that broadcast), linear, edges repeated."""
+    image = np.ascontiguousarray(image)
+    strides = [n // image.itemsize * (size > 1) for n, size in zip(image.strides, image.shape, strict=True)]
+    first = np.zeros((), dtype=np.int32)
+    rest = []
+    for size, stride, place in zip(image.shape, strides, places, strict=True):
+        inside = np.clip(place, 0, size - 1).astype(np.float32)
+        floor = np.minimum(inside.astype(np.int32), max(size - 2, 0))
+        first = first + floor * np.int32(stride)
+        rest.append(inside - floor)
+    values = image.ravel()
+    total: Floats = np.zeros(first.shape, dtype=np.float32)
+    for corner in itertools.product((0, 1), repeat=3):
+        weight = np.float32(1)
+        for up, part in zip(corner, rest, strict=True):
+            weight = weight * (part if up else 1 - part)
+        step = sum(up * stride for up, stride in zip(corner, strides, strict=True))
+        total += weight * values.take(first + np.int32(step))
+    return total

@@ -1,4 +1,4 @@
-"""Blur, interpolate and look around in arrays (x, y, z), in numpy alone.
+"""Blur and look around in arrays (x, y, z), in numpy alone.
 
 What the phantom needs of image filtering is little; a library for it would add half to the size of
 an installation that segments.
@@ -57,28 +57,6 @@ def _convolve(image: Image, weights: npt.NDArray[np.float64], axis: int) -> Imag
         part = [slice(None)] * 3
         part[axis] = slice(start, start + image.shape[axis])
         total += weight * wide[tuple(part)]
-    return total
-
-
-def interpolate(image: Image, places: Sequence[npt.NDArray[np.floating]]) -> Image:
-    """Return ``image`` at fractional voxels (three arrays that broadcast), linear, edges repeated."""
-    image = np.ascontiguousarray(image)
-    strides = [n // image.itemsize * (size > 1) for n, size in zip(image.strides, image.shape, strict=True)]
-    first = np.zeros((), dtype=np.int32)
-    rest = []
-    for size, stride, place in zip(image.shape, strides, places, strict=True):
-        inside = np.clip(place, 0, size - 1).astype(np.float32)
-        floor = np.minimum(inside.astype(np.int32), max(size - 2, 0))
-        first = first + floor * np.int32(stride)
-        rest.append(inside - floor)
-    values = image.ravel()
-    total: Image = np.zeros(first.shape, dtype=np.float32)
-    for corner in itertools.product((0, 1), repeat=3):
-        weight = np.float32(1)
-        for up, part in zip(corner, rest, strict=True):
-            weight = weight * (part if up else 1 - part)
-        step = sum(up * stride for up, stride in zip(corner, strides, strict=True))
-        total += weight * values.take(first + np.int32(step))
     return total
 
 

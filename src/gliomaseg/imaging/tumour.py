@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.smooth import blur, interpolate, neighbours
+from gliomaseg.imaging.resample import interpolate
+from gliomaseg.imaging.smooth import blur, neighbours
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

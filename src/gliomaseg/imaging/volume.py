@@ -95,3 +95,12 @@ def filled_box(*images: npt.NDArray[np.generic]) -> Box | None:
         return None
     x, y, z = (slice(int(places[0]), int(places[-1]) + 1) for places in found)
     return x, y, z
+
+
+def widened(box: Box, shape: tuple[int, ...], margin: int) -> Box:
+    """Return ``box`` with ``margin`` voxels around it, inside an array (x, y, z) of ``shape``."""
+    x, y, z = (
+        slice(max(0, side.start - margin), min(size, side.stop + margin))
+        for side, size in zip(box, shape, strict=True)
+    )
+    return x, y, z

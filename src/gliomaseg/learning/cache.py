@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,11 +30,12 @@ from gliomaseg import console, files
 from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, OutputError, TrainingError
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import check_reference, read_case, read_grid_of
+from gliomaseg.imaging.check import check_reference, read_grid_of
 from gliomaseg.imaging.content import check_content, check_reference_content
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.standardise import standardise
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.machine import cores
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
@@ -48,7 +50,7 @@ CORE, TUMOUR, BRAIN = range(3)
 _RECORD = "case.json"
 #: Voxel places kept per kind to centre patches on.
 _PLACES = 5000
-_FORMAT = 5
+_FORMAT = 6
 #: Cases prepared at once: each needs about 0.5 GB while it is.
 _THREADS = 4
 #: Seconds between looks at whether another process has prepared a case.
@@ -61,7 +63,7 @@ _BOX_PART = 0.4
 class PreparedCase:
     """One case of the cache: ``image`` (c, x, y, z) float16 and ``label`` (x, y, z) uint8 under STORED.
 
-    ``facts`` is what is known of the whole case: shape and spacing (mm) as stored, voxels of each tissue,
+    ``facts`` is what is known of the whole case: shape and spacing (mm) as prepared, voxels of each tissue,
     mean, standard deviation, least and greatest intensity of each sequence inside the brain, and notes.
     """
 
@@ -71,9 +73,19 @@ class PreparedCase:
     facts: Mapping[str, Any]
 
     @property
+    def voxel_ml(self) -> float:
+        """Return the volume of a voxel in ml."""
+        return float(math.prod(self.facts["spacing_mm"]) / 1000)
+
+    @property
     def et_voxels(self) -> int:
         """Return the number of voxels of enhancing tumour."""
         return int(self.facts["voxels"][Tissue.ENHANCING])
+
+    @property
+    def et_ml(self) -> float:
+        """Return the volume of enhancing tumour in ml."""
+        return self.et_voxels * self.voxel_ml
 
     @property
     def image(self) -> npt.NDArray[np.float16]:
@@ -212,9 +224,11 @@ def _key(case: Case, settings: Settings) -> str:
 
 
 def _write_case(case: Case, settings: Settings, folder: Path) -> dict[str, Any]:
-    volume = check_content(read_case(case, settings.network.modalities), case.id, force=True)
-    reference = read_labels(Path(str(case.reference)), case.scheme)
-    check_reference(case, volume.grid, reference.grid)
+    standardised = standardise(case, settings.network.modalities, settings.prepare.spacing_mm)
+    volume = check_content(standardised.volume, case.id, force=True)
+    stored = read_labels(Path(str(case.reference)), case.scheme)
+    check_reference(case, standardised.own, stored.grid)
+    reference = standardised.forward(stored)
     notes = (*volume.notes, *check_reference_content(volume, reference, case.id, force=True))
     prepared = prepare(volume, settings.prepare)
     image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)

@@ -17,8 +17,8 @@ from gliomaseg.learning.lesion import pale_tumour, paste_lesion
 from gliomaseg.learning.patch import draw_warp, sample_patch
 from gliomaseg.learning.target import as_target
 
-#: Cases with no more voxels of enhancing tumour are of another kind, and rare: 8 of 51 of BraTS.
-FAINT = 1000
+#: Cases with no more enhancing tumour, in ml, are of another kind, and rare: 8 of 51 of BraTS.
+FAINT_ML = 1.0
 
 
 class _Draw(NamedTuple):
@@ -41,7 +41,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         self.cases = list(cases)
         self.settings = settings
         times = settings.training.faint_times
-        self._round = [case for case in self.cases for _ in range(times if case.et_voxels <= FAINT else 1)]
+        self._round = [case for case in self.cases for _ in range(times if case.et_ml <= FAINT_ML else 1)]
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         image, label = self.patch(number)

@@ -29,7 +29,7 @@ def validate(engine: Runs, cases: Iterable[PreparedCase], settings: Settings) ->
     """Return the scores of each whole case, named as in history.SCORES, by BraTS 2020's empty rule."""
     found = []
     for case in cases:
-        labels = label_regions(predict(engine, case.image, settings), settings, STORED)
+        labels = label_regions(predict(engine, case.image, settings), settings, STORED, case.voxel_ml)
         found.append(score(labels, case.label, settings.network.regions))
     return found
 

@@ -106,6 +106,7 @@ def make_report(exam: Exam, *, limit: int | None = MOST_BYTES) -> Report:
         "row": sizes.as_row(),
         "scheme": exam.segmentation.scheme.name,
         "oblique": obliquity(exam.segmentation.grid).strip(),
+        "where": sizes.where,
         "missing": _missing(exam),
         "run": {key: value for key, value in exam.run.items() if key not in ("notice", "note", "case")},
         "agreement": _agreement(exam),

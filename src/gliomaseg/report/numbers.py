@@ -29,6 +29,7 @@ def measurements(report: Report) -> str:
         f"Lesions are voxels joined by a face, an edge or a corner, {sizes['least_lesion_ml']} ml or more. "
         "Surface, sphericity, centre (RAS+) and longest diameter are of the largest one."
     )
+    words = f"{report.about.get('where', '')} {words}".strip()
     if any(region["volume_low_ml"] is not None for region in sizes["regions"]):
         words += (
             " In the 90 % interval nine of ten volumes that experts draw are expected, as far as the few "

@@ -33,7 +33,7 @@ def viewer(about: Mapping[str, Any]) -> str:
         f'class="planes">{planes}</div>'
         f'<p id="readout" class="faint" aria-live="polite"></p>{_kinds(about)}'
         f'<p class="faint">Radiological convention: the patient\'s right (R) is on your left. '
-        f"{escape(about['oblique'])}{coarse}</p>"
+        f"{escape(about['oblique'])} {escape(about.get('where', ''))}{coarse}</p>"
         f'<details class="screen"><summary>Mouse and keyboard</summary><p>{escape(keys)}</p></details>'
         '<div class="three screen"><h3>3D</h3><p id="three-words" class="faint"></p>'
         '<button type="button" id="three-show" hidden>Show in 3D</button><div id="three"></div></div>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import Region
+from gliomaseg.results.segment import is_enough_et
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,26 +45,30 @@ def nested(probabilities: Floats, settings: Settings) -> Iterator[tuple[Region, 
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure the model is of a region: the 90 % interval of its ``voxels``, and the Dice that it predicts.
+    """How sure the model is of a region: the 90 % interval of its volume, and the Dice that it predicts.
 
     Either is None where cross-validation has not measured what it takes, ``dice`` also where nothing was
     found, or too little enhancing tumour to be labelled. Where a sequence is missing, ``dice`` is the mean
     of held-out cases without it.
     """
 
-    voxels: tuple[float, float] | None = None
+    range_ml: tuple[float, float] | None = None
     dice: float | None = None
 
 
-def certainty_of(probabilities: Floats, settings: Settings) -> dict[Region, Certainty]:
-    """Return how sure the model is of each region, from probabilities (region, x, y, z)."""
+def certainty_of(probabilities: Floats, settings: Settings, voxel_ml: float) -> dict[Region, Certainty]:
+    """Return how sure the model is of each region, from probabilities (region, x, y, z).
+
+    ``voxel_ml`` is the volume of one of their voxels.
+    """
     found, most = {}, math.inf
     for region, probability in nested(probabilities, settings):
         interval = _interval(probability, region, settings)
         if interval:
             most = min(most, interval[1])
             interval = (min(interval[0], most), most)
-        found[region] = Certainty(interval, _predicted_dice(probability, region, settings))
+        range_ml = (interval[0] * voxel_ml, interval[1] * voxel_ml) if interval else None
+        found[region] = Certainty(range_ml, _predicted_dice(probability, region, settings, voxel_ml))
     return found
 
 
@@ -83,7 +88,7 @@ def _interval(probability: Floats, region: Region, settings: Settings) -> tuple[
     return even * (sure / even) ** width, even * (hardly / even) ** width
 
 
-def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> float | None:
+def _predicted_dice(probability: Floats, region: Region, settings: Settings, voxel_ml: float) -> float | None:
     """Return the Dice to expect: of a strict with a generous outline, put right by cross-validation's line.
 
     The more the two differ, the less certain the border is, and the less experts' borders are like it.
@@ -91,8 +96,9 @@ def _predicted_dice(probability: Floats, region: Region, settings: Settings) -> 
     channel = settings.network.regions.index(region)
     lines = settings.segment.dice_lines
     line = lines[channel] if lines else None
-    count = np.count_nonzero(probability > settings.segment.thresholds[channel])
-    if line is None or count < (settings.segment.least_et_voxels if region is Region.ET else 1):
+    count = int(np.count_nonzero(probability > settings.segment.thresholds[channel]))
+    enough = is_enough_et(count, settings, voxel_ml) if region is Region.ET else count > 0
+    if line is None or not enough:
         return None
     strict, generous = (int(np.count_nonzero(probability > level)) for level in (_STRICT, _GENEROUS))
     start, slope = line
@@ -124,6 +130,12 @@ def certainty_maps(probabilities: Floats, settings: Settings) -> dict[str, npt.N
         maps[PROBABILITY_NAMES[region]] = (probability * _STEPS).round() / np.float32(_STEPS)
         maps[UNCERTAINTY_NAMES[region]] = (100 * entropy(probability)).round().astype(np.uint8)
     return maps
+
+
+def restored(probabilities: Floats, settings: Settings, restore: Callable[[Floats], Floats]) -> Floats:
+    """Return nested probabilities (region, x, y, z) on another grid, to which ``restore`` brings a map."""
+    found = {region: restore(probability) for region, probability in nested(probabilities, settings)}
+    return np.stack([found[region] for region in settings.network.regions])
 
 
 def entropy(probability: Floats) -> Floats:

@@ -26,7 +26,7 @@ from gliomaseg.results.measurements import (
     Shape,
     TissueSize,
 )
-from gliomaseg.results.planes import turned_to_ras
+from gliomaseg.results.planes import ras_spacing, turned_to_ras
 from gliomaseg.results.shape import longest_mm, sphericity, surface_mm2
 from gliomaseg.results.symmetry import Side, find_side, find_symmetry_plane
 
@@ -80,6 +80,7 @@ def measure(
         enhancing=enhancing,
         side=side,
         brain_ml=brain,
+        voxel_size_mm=ras_spacing(segmentation.grid),
     )
 
 
@@ -93,30 +94,30 @@ def _volumes(
         scheme.check(segmentation.labels, "the segmentation")
     voxels = {tissue: int(counts[value]) for tissue, value in scheme.values.items()}
     tissues = [
-        TissueSize(value, tissue, voxels[tissue], _ml(voxels[tissue], voxel_ml))
+        TissueSize(value, tissue, voxels[tissue], _rounded(voxels[tissue] * voxel_ml))
         for tissue, value in sorted(scheme.values.items(), key=lambda item: item[1])
     ]
     regions = []
     for region in Region:
         total = sum(voxels.get(tissue, 0) for tissue in REGION_TISSUES[region])
-        size, sure = RegionSize(region, total, _ml(total, voxel_ml)), certainty.get(region)
+        size, sure = RegionSize(region, total, _rounded(total * voxel_ml)), certainty.get(region)
         if sure:
-            size = replace(size, range_ml=_range_ml(total, sure, voxel_ml), predicted_dice=sure.dice)
+            size = replace(size, range_ml=_range_ml(size.volume_ml, sure), predicted_dice=sure.dice)
         regions.append(size)
     return Measurements(voxel_ml, tuple(tissues), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
 
 
-def _range_ml(voxels: int, sure: Certainty, voxel_ml: float) -> tuple[float, float] | None:
+def _range_ml(volume_ml: float, sure: Certainty) -> tuple[float, float] | None:
     """Return the interval of a volume, which holds the volume that was found."""
-    if sure.voxels is None:
+    if sure.range_ml is None:
         return None
-    low, high = sure.voxels
-    return _ml(min(low, voxels), voxel_ml), _ml(max(high, voxels), voxel_ml)
+    low, high = sure.range_ml
+    return _rounded(min(low, volume_ml)), _rounded(max(high, volume_ml))
 
 
-def _ml(voxels: float, voxel_ml: float) -> float:
+def _rounded(ml: float) -> float:
     """Return a volume to a millionth of a millilitre: what binary fractions add is nothing to print."""
-    return round(voxels * voxel_ml, 6)
+    return round(ml, 6)
 
 
 class _Crop:
@@ -180,6 +181,7 @@ class _Crop:
             found.moved(tuple(part.start for part in self.box)),
             tuple(ends),
             large and slices >= MEASURABLE_SLICES,
+            found.slice + self.box[2].start + 1,
         )
 
 

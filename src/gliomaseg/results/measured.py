@@ -11,8 +11,16 @@ import numpy.typing as npt
 from gliomaseg.imaging.volume import Grid
 from gliomaseg.labels import Region, Tissue
 from gliomaseg.results.diameters import Diameters, Ends, Line
-from gliomaseg.results.measurements import Lesion, Measurements, Point, RegionSize, Shape, TissueSize
-from gliomaseg.results.planes import ras_affine
+from gliomaseg.results.measurements import (
+    NATIVE,
+    Lesion,
+    Measurements,
+    Point,
+    RegionSize,
+    Shape,
+    TissueSize,
+)
+from gliomaseg.results.planes import ras_affine, ras_spacing
 from gliomaseg.results.symmetry import Side
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +45,8 @@ def read_measurements(content: Mapping[str, Any], grid: Grid) -> Measurements:
         content["least_lesion_ml"],
         Side(**{key: value for key, value in side.items() if key != "side"}) if side else None,
         content["brain_volume_ml"],
+        _point(content.get("voxel_size_mm", ras_spacing(grid))),
+        content.get("measured_on", NATIVE),
     )
 
 
@@ -67,6 +77,7 @@ def _lesion(found: Mapping[str, Any], inverse: Floats) -> Lesion:
         Diameters(round(float(voxels[0, 2])), longest, perpendicular),
         ends,
         found["measurable"],
+        found["axial_slice"],
     )
 
 

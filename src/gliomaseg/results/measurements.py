@@ -16,6 +16,9 @@ SCHEMA_VERSION = 3
 #: RANO 2.0 (doi 10.1200/JCO.23.01059) sums the products of up to two target lesions; RANO 2010 up to five.
 TARGETS = 2
 
+#: On which map was measured: the label map as it is, on its own grid.
+NATIVE = "native"
+
 Point = tuple[float, float, float]
 
 
@@ -62,7 +65,8 @@ class Lesion:
     """One lesion with the lines of RANO.
 
     ``diameters`` are in voxels of the grid turned to RAS; ``ends_mm`` holds both ends of the longest
-    diameter, then of its perpendicular. ``slices`` is the number of axial slices that show the lesion.
+    diameter, then of its perpendicular. ``slices`` is the number of axial slices that show the lesion, and
+    ``axial_slice`` that on which the lines lie, from 1; both as counted on the map that was measured.
     """
 
     volume_ml: float
@@ -71,6 +75,7 @@ class Lesion:
     diameters: Diameters
     ends_mm: tuple[Point, ...]
     measurable: bool
+    axial_slice: int
 
     def as_dict(self, number: int) -> dict[str, object]:
         """Return plain values for JSON; ``number`` counts lesions from 1, the largest first."""
@@ -80,7 +85,7 @@ class Lesion:
             "volume_ml": self.volume_ml,
             "enhancing_ml": self.enhancing_ml,
             "axial_slices": self.slices,
-            "axial_slice": lines.slice + 1,
+            "axial_slice": self.axial_slice,
             "longest_mm": lines.longest.length_mm,
             "perpendicular_mm": lines.perpendicular.length_mm,
             "product_mm2": lines.product_mm2,
@@ -95,6 +100,8 @@ class Measurements:
 
     ``lesions``, the largest first, are of the tumour core, or of the whole tumour where nothing is
     ``enhancing``. ``side`` and ``brain_ml`` are None where no skull-stripped brain is known.
+    ``voxel_size_mm`` (left-right, back-front, down-up) is that of the label map; ``measured_on`` is "native"
+    where that was measured as it is, else the voxel size of the map that was measured before: "1 mm".
     """
 
     voxel_volume_ml: float
@@ -105,6 +112,19 @@ class Measurements:
     least_lesion_ml: float = 0.0
     side: Side | None = None
     brain_ml: float | None = None
+    voxel_size_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    measured_on: str = NATIVE
+
+    @property
+    def where(self) -> str:
+        """Return in a sentence on which map everything was measured, if it is not the label map itself."""
+        if self.measured_on == NATIVE:
+            return ""
+        size = " x ".join(f"{length:.3g}" for length in self.voxel_size_mm)
+        return (
+            f"Measured at {self.measured_on}, to which the images were interpolated; their own voxels, and "
+            f"those of seg.nii.gz, are {size} mm."
+        )
 
     def volume_ml(self, part: Region | Tissue) -> float:
         """Return the volume of a region or tissue; 0 for a tissue that the scheme doesn't have."""
@@ -137,6 +157,8 @@ class Measurements:
         return {
             "schema_version": SCHEMA_VERSION,
             "voxel_volume_ml": self.voxel_volume_ml,
+            "voxel_size_mm": list(self.voxel_size_mm),
+            "measured_on": self.measured_on,
             "brain_volume_ml": self.brain_ml,
             "labels": [asdict(size) | {"title": TISSUE_TITLES[size.tissue]} for size in self.labels],
             "regions": [_region_dict(size) for size in self.regions],
@@ -171,7 +193,7 @@ class Measurements:
             "rano_targets": len(self.targets),
             "rano_longest_mm": largest.diameters.longest.length_mm if largest else None,
             "rano_perpendicular_mm": largest.diameters.perpendicular.length_mm if largest else None,
-            "rano_axial_slice": largest.diameters.slice + 1 if largest else None,
+            "rano_axial_slice": largest.axial_slice if largest else None,
             "rano_sum_of_products_mm2": self.sum_of_products_mm2,
             "side": self.side.name if self.side else None,
             "right_percent": self.side.right_percent if self.side else None,
@@ -179,6 +201,8 @@ class Measurements:
             "crosses_symmetry_plane": self.side.crosses_symmetry_plane if self.side else None,
             "brain_volume_ml": self.brain_ml,
             "least_lesion_ml": self.least_lesion_ml,
+            "voxel_size_mm": " x ".join(f"{length:.4g}" for length in self.voxel_size_mm),
+            "measured_on": self.measured_on,
         }
 
 

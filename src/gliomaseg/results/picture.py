@@ -100,7 +100,8 @@ def draw_overview(
         _annotate(panels[0], view, plane=plane)
         strips.append(_side_by_side(panels, width))
     strips.append(legend(sizes or measure(segmentation), width))
-    strips.append(paragraph(CONVENTION + obliquity(images.grid), width, size=16, colour=FAINT))
+    where = f" {sizes.where}" if sizes else ""
+    strips.append(paragraph(CONVENTION + obliquity(images.grid) + where, width, size=16, colour=FAINT))
     strips.append(paragraph(RESEARCH_USE, width, size=18))
     return _stack(strips, width)
 

@@ -137,6 +137,12 @@ def ras_affine(grid: Grid) -> npt.NDArray[np.float64]:
     return np.asarray(grid.affine @ orientations.inv_ornt_aff(turn, grid.shape))
 
 
+def ras_spacing(grid: Grid) -> tuple[float, float, float]:
+    """Return the voxel size in mm from left to right, from back to front, and from the feet up."""
+    x, y, z = affines.voxel_sizes(ras_affine(grid)).tolist()
+    return x, y, z
+
+
 def _stride(length: int) -> int:
     return max(1, length // 64)
 

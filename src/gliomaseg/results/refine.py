@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gliomaseg.config import Settings
 from gliomaseg.imaging.smooth import grown
-from gliomaseg.imaging.volume import Box, filled_box
+from gliomaseg.imaging.volume import filled_box, widened
 from gliomaseg.results.segment import outermost_first, outline
 
 Floats = npt.NDArray[np.float32]
@@ -49,7 +49,7 @@ def refine(probabilities: Floats, image: Floats, settings: Settings) -> None:
     box = filled_box(whole) if settings.segment.refine > 0 else None
     if box is None:
         return
-    where = _widened(box, whole.shape)
+    where = widened(box, whole.shape, _RING)
     part = probabilities[(slice(None), *where)]
     seen = np.stack([channel for channel in image[(slice(None), *where)] if channel.any()])
     measured = np.all(seen != 0, axis=0)
@@ -60,7 +60,7 @@ def refine(probabilities: Floats, image: Floats, settings: Settings) -> None:
         own = filled_box(inside)
         if own is None:
             return
-        here = _widened(own, inside.shape)
+        here = widened(own, inside.shape, _RING)
         border = Border(*(mask[here] for mask in (inside, inner, outer, sample & measured, measured)))
         _move(part[channel][here], border, seen[(slice(None), *here)], settings.segment.refine)
         outer, sample = inside & measured, inner
@@ -128,12 +128,3 @@ def _log_density(values: Floats, mean: npt.NDArray[np.float64], spread: npt.NDAr
     offset = np.linalg.solve(root, mean)
     away = np.linalg.inv(root).astype(np.float32) @ values - offset.astype(np.float32)[:, None]
     return np.asarray(-0.5 * (away * away).sum(0) - np.log(np.diag(root)).sum(), np.float32)
-
-
-def _widened(box: Box, shape: tuple[int, ...]) -> Box:
-    """Return ``box`` with the ring around it, inside an array of ``shape``."""
-    x, y, z = (
-        slice(max(0, side.start - _RING), min(size, side.stop + _RING))
-        for side, size in zip(box, shape, strict=True)
-    )
-    return x, y, z

@@ -1,0 +1,202 @@
+"""What voxels that are not 1 mm cost, by networks that have not seen the case.
+
+    python benchmarks/model/folds.py take benchmarks/model/folds runs
+    python benchmarks/thick_slices.py ../shared/data/brats runs/seventh-* --write docs/thick-slices.md
+
+Every case as it is, as means of slices (1 x 1 x 3 mm, say), and interpolated to 0.5 mm. A case is segmented
+by the network of its fold, one that no fold trained on by the mean of all. Reference: the expert's regions,
+averaged over each voxel of that grid, where they are a half or more; what was found at 1 mm is brought to
+that grid likewise, and both are scored there. Goes on where it was stopped: what is known of each case is
+kept in runs/thick-slices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg import Segmenter, find_cases
+from gliomaseg.evaluation.metrics import dice
+from gliomaseg.imaging.case import Case
+from gliomaseg.imaging.check import read_sequences
+from gliomaseg.imaging.coverage import cover
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.prepare import prepare
+from gliomaseg.imaging.resample import regrid, standard_grid
+from gliomaseg.imaging.sequences import Sequences
+from gliomaseg.imaging.standardise import Standardised
+from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box, widened
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.labels import BRATS2021, Modality, Region
+from gliomaseg.learning.export import export
+from gliomaseg.learning.run import load_run
+from gliomaseg.results.certainty import Certainty, certainty_of
+from gliomaseg.results.measure import measure
+from gliomaseg.results.quality import judge
+from gliomaseg.results.segment import label_regions, relabel
+from gliomaseg.segmenter import Opened, predict
+
+Mask = npt.NDArray[np.bool_]
+#: Slice thicknesses of the means in mm, and the voxel size that is interpolated to.
+THICK, FINE = (3, 5, 8, 10), 0.5
+#: How many points of Dice WT, TC and ET may lose against 1 mm; None: only measured.
+WANTED: Mapping[str, tuple[int, int, int] | None] = {"3": (2, 2, 2), "5": (5, 3, 4), "0.5": (1, 1, 1)}
+KEPT = Path("runs/thick-slices")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found: the label map on the case's own grid, and what it was made of."""
+
+    labels: npt.NDArray[np.uint8]
+    measured: Segmentation
+    images: Volume
+    sure: Mapping[Region, Certainty]
+
+    @property
+    def quality(self) -> str:
+        """Return what the product says of it: pass, review or unreliable."""
+        sizes = measure(self.measured, images=self.images, certainty=self.sure)
+        return judge(self.measured, sizes, self.images.notes).name
+
+
+def main() -> None:
+    """Segment every case in every voxel size that is not known yet, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["5", "3", "0.5"])
+    parser.add_argument("--every", type=int, default=1, help="Only every n-th case.")
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    record = {}
+    with tempfile.TemporaryDirectory() as folder:
+        segmenters = {run: exported(run, Path(folder) / run.name) for run in options.runs}
+        for case in find_cases(options.data)[:: options.every]:
+            path = KEPT / f"{case.id}.json"
+            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            missing = [size for size in options.sizes if size not in known]
+            if missing:
+                known |= measured(case, missing, networks_for(case.id, list(segmenters.values())))
+                path.write_text(json.dumps(known) + "\n", encoding="utf-8")
+                sys.stdout.write(f"{case.id} {known}\n")
+                sys.stdout.flush()
+            record[case.id] = known
+    if options.write:
+        options.write.write_text("\n".join(page(record)) + "\n", encoding="utf-8")
+
+
+def exported(run: Path, folder: Path) -> Segmenter:
+    """Return a run's network, in fp32."""
+    return Segmenter.load(export(load_run(run), folder).folder, precision="fp32")
+
+
+def networks_for(case_id: str, segmenters: Sequence[Segmenter]) -> list[Segmenter]:
+    """Return the one that held the case out; all where none was trained on it."""
+    unseen = [s for s in segmenters if case_id not in s.bundle.about["trained_on"]]
+    return unseen if len(unseen) == 1 else list(segmenters)
+
+
+def measured(case: Case, sizes: Sequence[str], segmenters: Sequence[Segmenter]) -> dict[str, object]:
+    """Return, for each voxel size, what each region's Dice is there and at 1 mm, and volumes in ml."""
+    stored = read_sequences(case, tuple(Modality))
+    reference = read_labels(Path(str(case.reference)), case.scheme)
+    images = cover(stored.on(stored.grid), case.id)
+    labels = KEPT / f"{case.id}.npz"
+    if not labels.exists():
+        found = segmented(Standardised(images, images.grid), case, segmenters)
+        np.savez_compressed(labels, labels=found.labels)
+    at_1_mm = np.load(labels)["labels"]
+    sizes_found: dict[str, object] = {}
+    for size in sizes:
+        box, grid = (whole(images.grid), thicker(images.grid, int(size))) if size != "0.5" else finer(images)
+        part = Grid(tuple(s.stop - s.start for s in box), moved(images.grid, box))  # type: ignore[arg-type]
+        arrays = {m: put(a[box], part, grid) for m, a in zip(Modality, images.array, strict=True)}
+        sequences = Sequences(case, arrays, dict.fromkeys(Modality, grid), stored.sha256, [])
+        standardised = Standardised(sequences.on(standard_grid(grid)), grid)
+        there = segmented(standardised, case, segmenters)
+        regions = {}
+        for region in Region:
+            expert, one = (regrid(BRATS2021.mask(m[box], region), part, grid) >= 0.5
+                           for m in (reference.labels, at_1_mm))  # fmt: skip
+            mask = BRATS2021.mask(there.labels, region)
+            volumes = [round(float(np.count_nonzero(m)) * grid.voxel_ml, 3) for m in (expert, one, mask)]
+            regions[region.value] = {
+                "dice": round(dice(mask, expert), 5),
+                "at_1_mm": round(dice(one, expert), 5),
+                "ml": volumes,
+            }
+        expert_ml, one_ml, ml = regions["wt"]["ml"]
+        quality = there.quality if ml < max(expert_ml, one_ml) / 2 else ""  # takes its time
+        sizes_found[size] = {"regions": regions, "quality": quality}
+    return sizes_found
+
+
+def segmented(standardised: Standardised, case: Case, segmenters: Sequence[Segmenter]) -> Found:
+    """Return what the product makes of a case, with the mean of several networks."""
+    settings = segmenters[0].settings.model_copy(update={"segment": Bundle.load().settings.segment})
+    volume = standardised.volume
+    prepared = prepare(volume, settings.prepare, settings.network.modalities)
+    probabilities = np.mean([predict(prepared.image, s.engine, settings) for s in segmenters], axis=0)
+    opened = Opened(case, standardised, prepared, 0, BRATS2021, {}, {})
+    labels = label_regions(probabilities, settings, BRATS2021, volume.grid.voxel_ml)
+    restored = prepared.restore(labels).astype(np.uint8)
+    sure = certainty_of(probabilities[(slice(None), *prepared.valid)], settings, volume.grid.voxel_ml)
+    segmentation = Segmentation(restored, volume.grid, BRATS2021)
+    if not standardised.is_own:
+        restored = relabel(probabilities, labels, settings, BRATS2021, opened.restore)
+    return Found(restored, segmentation, volume, sure)
+
+
+def put(image: npt.NDArray[np.generic], grid: Grid, target: Grid) -> npt.NDArray[np.float32]:
+    """Return an image as a scan of those voxels would show it: zeros around the brain are averaged, too."""
+    return regrid(image, grid, target)
+
+
+def whole(grid: Grid) -> Box:
+    """Return the box of all voxels."""
+    x, y, z = (slice(0, n) for n in grid.shape)
+    return x, y, z
+
+
+def moved(grid: Grid, box: Box) -> npt.NDArray[np.float64]:
+    """Return the affine of a part of a grid."""
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    return affine
+
+
+def thicker(grid: Grid, slices: int) -> Grid:
+    """Return the grid whose slices are as thick as several; what is left over at the top is cut off."""
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (slices - 1) / 2
+    affine[:3, 2] *= slices
+    return Grid((*grid.shape[:2], grid.shape[2] // slices), affine)
+
+
+def finer(images: Volume) -> tuple[Box, Grid]:
+    """Return the box of the brain, and the grid of voxels of 0.5 mm in it."""
+    box = widened(filled_box(*images.array) or whole(images.grid), images.grid.shape, 4)
+    affine = moved(images.grid, box)
+    affine[:3, 3] -= affine[:3, :3] @ [0.25, 0.25, 0.25]
+    affine[:3, :3] *= FINE
+    x, y, z = (2 * (side.stop - side.start) for side in box)
+    return box, Grid((x, y, z), affine)
+
+
+def page(record: Mapping[str, Mapping[str, dict[str, object]]]) -> list[str]:
+    """Return docs/thick-slices.md."""
+    return [str(len(record))]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The one interpolation: by pencil, against SciPy, and for every way that a grid can lie."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from gliomaseg.errors import ImageError
+from gliomaseg.imaging.resample import (
+    interpolate,
+    is_usual,
+    regrid,
+    resample,
+    standard_grid,
+    turned_grid,
+    turned_like,
+)
+from gliomaseg.imaging.volume import Grid
+
+Numbers = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+
+
+def grid(shape: tuple[int, int, int], spacing: tuple[float, float, float], first: float = 0.0) -> Grid:
+    """Return a grid whose first corner, not its first centre, lies at ``first`` on every axis."""
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = first + np.array(spacing) / 2
+    return Grid(shape, affine)
+
+
+def column(values: list[float]) -> Numbers:
+    return np.array(values, np.float32)[None, None, :]
+
+
+SLICES = grid((1, 1, 3), (1, 1, 5))
+FINE = grid((1, 1, 15), (1, 1, 1))
+
+
+def test_thick_slices_are_interpolated_between_their_centres() -> None:
+    """The centres of 5 mm slices are those of the third, eighth and thirteenth of 15 slices of 1 mm."""
+    found = regrid(column([10, 20, 40]), SLICES, FINE)[0, 0]
+    np.testing.assert_allclose(found[2:13], [10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40])
+    np.testing.assert_allclose([*found[:2], *found[13:]], [10, 10, 40, 40])
+
+
+def test_a_thick_slice_is_the_mean_of_what_it_covers() -> None:
+    values = RNG.random(15).astype(np.float32)
+    found = regrid(column(values.tolist()), FINE, SLICES)[0, 0]
+    np.testing.assert_allclose(found, values.reshape(3, 5).mean(1), rtol=1e-6)
+
+
+def test_a_slice_that_covers_parts_of_voxels_weighs_them() -> None:
+    """3 slices of 2.5 mm: the middle one covers half of the third, the fourth and fifth."""
+    found = regrid(
+        column([1, 2, 4, 8, 16, 32, 64, 0]), grid((1, 1, 8), (1, 1, 1)), grid((1, 1, 3), (1, 1, 2.5))
+    )
+    np.testing.assert_allclose(found[0, 0], [(1 + 2 + 2) / 2.5, (2 + 8 + 16) / 2.5, (32 + 64 + 0) / 2.5])
+
+
+def test_half_a_millimetre_and_back() -> None:
+    image = RNG.random((6, 8, 10)).astype(np.float32)
+    fine, whole = grid((6, 8, 10), (0.5, 0.5, 0.5)), grid((3, 4, 5), (1, 1, 1))
+    coarse = regrid(image, fine, whole)
+    np.testing.assert_allclose(coarse, image.reshape(3, 2, 4, 2, 5, 2).mean((1, 3, 5)), rtol=1e-5)
+    back = regrid(coarse, whole, fine)
+    places = np.meshgrid(*[(np.arange(n) - 0.5) / 2 for n in image.shape], indexing="ij")
+    expected = ndimage.map_coordinates(coarse, places, order=1, mode="nearest")
+    np.testing.assert_allclose(back, expected, atol=1e-6)
+
+
+def test_brain_is_not_mixed_with_background() -> None:
+    found = resample(column([0, 100, 100]), SLICES, FINE)[0, 0]
+    np.testing.assert_allclose(found, [0] * 5 + [100] * 10, atol=1e-4)
+    back = resample(column([0, 0, 0, 100, 100, 100, 100, 0, 0, 0, 0, 0, 0, 0, 0]), FINE, SLICES)[0, 0]
+    np.testing.assert_allclose(back, [0, 0, 0], err_msg="two of five are not most")
+    assert regrid(column([0, 0, 0]), SLICES, FINE).shape == (1, 1, 15)
+
+
+def test_what_lies_beyond_the_image_is_0() -> None:
+    wider = grid((1, 1, 21), (1, 1, 1), -3)
+    wider.affine[:2, 3] = FINE.affine[:2, 3]
+    found = regrid(column([10, 20, 40]), SLICES, wider)[0, 0]
+    assert not found[:3].any()
+    assert not found[18:].any()
+    np.testing.assert_allclose(found[3:18], regrid(column([10, 20, 40]), SLICES, FINE)[0, 0])
+
+
+@pytest.mark.parametrize("codes", ["".join(c) for c in itertools.product("RL", "AP", "SI")])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_flips_and_exchanged_axes_are_undone_exactly(codes: str, order: tuple[int, ...]) -> None:
+    image, own = RNG.integers(1, 99, (4, 5, 6)).astype(np.int16), grid((4, 5, 6), (1, 2, 3))
+    turn = nib.orientations.axcodes2ornt([codes[axis] for axis in order])
+    stored = nib.Nifti1Image(image, own.affine).as_reoriented(
+        nib.orientations.ornt_transform(nib.orientations.io_orientation(own.affine), turn)
+    )
+    array, other = np.asarray(stored.dataobj), Grid(stored.shape, stored.affine)
+    assert turned_grid(other, own).matches(own, 1e-6)
+    np.testing.assert_array_equal(turned_like(array, other, own), image)
+    assert resample(array, other, own).dtype == np.int16, "nothing was interpolated"
+
+
+def test_a_tilted_grid_as_scipy_does() -> None:
+    image = ndimage.gaussian_filter(RNG.random((20, 18, 16)), 2).astype(np.float32)
+    own, target = grid((20, 18, 16), (1, 1, 2)), grid((16, 14, 20), (1, 1, 1), 3)
+    angle = np.radians(12)
+    target.affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    step = np.linalg.inv(own.affine) @ target.affine
+    expected = ndimage.affine_transform(image, step[:3, :3], step[:3, 3], target.shape, order=1)
+    found = regrid(image, own, target)
+    inside = (
+        ndimage.affine_transform(np.ones_like(image), step[:3, :3], step[:3, 3], target.shape, order=1) > 0.99
+    )
+    assert np.count_nonzero(inside) > 2000
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.8, 1.25, 1), (0.80000001, 1, 1.2499999)])
+def test_usual_voxels_stay_as_they_are(spacing: tuple[float, float, float]) -> None:
+    own = grid((5, 5, 5), spacing)
+    assert is_usual(spacing)
+    assert standard_grid(own) is own
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "expected"),
+    [
+        ((240, 240, 31), (1, 1, 5), (240, 240, 155)),
+        ((480, 480, 310), (0.5, 0.5, 0.5), (240, 240, 155)),
+        ((256, 256, 24), (0.9375, 0.9375, 6.5), (240, 240, 156)),
+        ((100, 80, 30), (1.0000001, 2, 3.3), (100, 160, 99)),
+        ((80, 80, 52), (3, 3, 3), (240, 240, 156)),
+    ],
+)
+def test_standard_grids_keep_place_and_field_of_view(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], expected: tuple[int, int, int]
+) -> None:
+    own = grid(shape, spacing, -7)
+    tilt = nib.eulerangles.euler2mat(0.3, -0.2, 0.4)
+    own.affine[:3] = tilt @ own.affine[:3]
+    found = standard_grid(own)
+    assert found.shape == expected
+    np.testing.assert_allclose(found.spacing, 1, atol=1e-6)
+    middles = [g.affine @ [*(np.array(g.shape) - 1) / 2, 1] for g in (own, found)]
+    np.testing.assert_allclose(*middles, atol=1e-9)
+    directions = [g.affine[:3, :3] / g.spacing for g in (own, found)]
+    np.testing.assert_allclose(*directions, atol=1e-9)
+    assert all(n >= m * s - 0.01 for n, m, s in zip(expected, shape, spacing, strict=True))
+
+
+def test_networks_of_other_voxels() -> None:
+    own = grid((80, 80, 52), (3, 3, 3))
+    assert standard_grid(own, 3.0) is own
+    np.testing.assert_allclose(standard_grid(own, 2.0).spacing, 2)
+
+
+def test_a_head_of_ten_metres_is_refused_in_words() -> None:
+    with pytest.raises(ImageError, match="E-TOOBIG: 500 x 500 x 500 voxels of 20 x 20 x 20 mm"):
+        standard_grid(grid((500, 500, 500), (20, 20, 20)))
+
+
+def test_interpolate_between_two_voxels() -> None:
+    line = np.array([0, 10, 30], dtype=np.float32).reshape(3, 1, 1)
+    zero = np.zeros(5)
+    places = np.array([-1, 0.25, 1.0, 1.5, 9])
+    np.testing.assert_allclose(interpolate(line, [places, zero, zero]), [0, 2.5, 10, 20, 30])
+
+
+def test_interpolate_as_scipy_does() -> None:
+    image, places = RNG.random((9, 8, 7), dtype=np.float32), RNG.uniform(0, 6, (3, 50))
+    expected = ndimage.map_coordinates(image, places, order=1)
+    np.testing.assert_allclose(interpolate(image, list(places)), expected, atol=1e-5)
