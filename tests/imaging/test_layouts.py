@@ -242,6 +242,22 @@ def test_flair_with_contrast_steps_back_behind_flair_without(tmp_path: Path) -> 
     assert case.images[T2F].name == "sub-1_FLAIR.nii.gz"
 
 
+@pytest.mark.parametrize(
+    ("case_id", "patient", "session"),
+    [
+        ("BraTSReg_002_00", "BraTSReg_002", "00"),
+        ("BraTSReg_002_01_0262", "BraTSReg_002", "01_0262"),
+        ("BraTS-MET-00005-001", "BraTS-MET-00005", "001"),
+        ("Brats18_CBICA_AAB_1", "Brats18_CBICA_AAB_1", ""),
+        ("BraTS2021_00005", "BraTS2021_00005", ""),
+        ("sub-01", "sub-01", ""),
+    ],
+)
+def test_an_id_names_its_patient_wherever_it_comes_from(case_id: str, patient: str, session: str) -> None:
+    assert (Case(case_id, {}).patient, Case(case_id, {}).session) == (patient, session)
+    assert Case(case_id, {}, patient="other", session="x").patient == "other"
+
+
 # What is not understood
 
 

@@ -15,7 +15,7 @@ _SESSIONS = [
         r"(UCSF-PDGM-\d+)_(FU\d+d)",
         r"(UPENN-GBM-\d+)_(\d+)",
         r"(TCGA-\w\w-\w{4})_(\d{4}\.\d\d\.\d\d)",
-        r"(BraTSReg_\d+)_(\d\d_\d{4})",
+        r"(BraTSReg_\d+)_(\d\d(?:_\d{4})?)",
         r"(Patient-\d+)_(week-[\d-]+)",
     )
 ]
