@@ -17,8 +17,7 @@ from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.check import read_case, read_headers
 from gliomaseg.imaging.nifti import read_labels, write_image
 from gliomaseg.imaging.phantom import Phantom
-from gliomaseg.imaging.resample import GRID_TOLERANCE_MM
-from gliomaseg.imaging.volume import Affine, Grid
+from gliomaseg.imaging.volume import GRID_TOLERANCE_MM, Affine, Grid
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Modality
 
 T1N, T1C, T2W, T2F = Modality

@@ -5,16 +5,14 @@ Flipped and exchanged axes are undone exactly. Ignorant of files.
 
 from __future__ import annotations
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError
+from gliomaseg.imaging.resample import turned_grid, turned_like
 from gliomaseg.imaging.volume import Grid
 
 Array = npt.NDArray[np.generic]
-
-_AS_STORED = ((0, 1), (1, 1), (2, 1))
 
 
 def on_grid(
@@ -29,13 +27,9 @@ def on_grid(
         return array, ()
     if ignore_affine and grid.shape == target.shape:
         return array, (f"the affine of {name} was ignored: its voxels were taken in the reference's order",)
-    turn = nib.orientations.io_orientation(np.linalg.inv(target.affine) @ grid.affine)
-    if not np.array_equal(turn, _AS_STORED):
-        turned = np.asarray(nib.orientations.apply_orientation(array, turn))
-        x, y, z = turned.shape
-        affine = grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.shape)
-        if Grid((x, y, z), affine).matches(target):
-            return turned, (f"{name} was turned to the axes of the reference, voxel by voxel",)
+    if turned_grid(grid, target).matches(target):
+        turned = turned_like(array, grid, target)
+        return turned, (f"{name} was turned to the axes of the reference, voxel by voxel",)
     raise _other_grid(name, grid, target)
 
 

@@ -19,7 +19,7 @@ from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.header import Layout
 from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_channels, read_grid, read_layout
-from gliomaseg.imaging.resample import GRID_TOLERANCE_MM, is_usual, standard_grid, turned_grid, turned_like
+from gliomaseg.imaging.resample import is_usual, standard_grid, turned_grid, turned_like
 from gliomaseg.imaging.sequences import Sequences, anonymous, target_of
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
@@ -127,7 +127,7 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     grids = {m: read_grid_of(case, m, notes) for m in modalities}
     target = grids[target_of(modalities)]
     for modality, grid in grids.items():
-        if not turned_grid(grid, target).matches(target, GRID_TOLERANCE_MM):
+        if not turned_grid(grid, target).matches(target):
             what = f"case {case.id}: {modality} lies on another grid"
             notes.append(Note("W-GRID", what, "it will be resampled if the brains then cover each other"))
     _note_spacing(case, target, notes)
@@ -138,7 +138,7 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
 
 def check_reference(case: Case, grid: Grid, reference: Grid) -> None:
     """Raise CaseError (E-GRID) unless a reference lies on the grid of its case."""
-    if reference.matches(grid, GRID_TOLERANCE_MM):
+    if reference.matches(grid):
         return
     raise CaseError(
         "E-GRID",

@@ -18,15 +18,13 @@ import numpy.typing as npt
 
 from gliomaseg.errors import ImageError
 from gliomaseg.imaging.header import MAX_VOXELS
-from gliomaseg.imaging.volume import Box, Grid, filled_box
+from gliomaseg.imaging.volume import GRID_TOLERANCE_MM, Box, Grid, filled_box
 
 Floats = npt.NDArray[np.float32]
 _Array = npt.NDArray[np.generic]
 _Weights = npt.NDArray[np.float64]
 _T = TypeVar("_T", bound=np.generic)
 
-#: Grids that differ by less than this, in mm at their corners, are one.
-GRID_TOLERANCE_MM = 0.1
 #: Voxel sizes, relative to those that a network was trained on, that it bears: augmentation scales as much.
 USUAL = (0.8, 1.25)
 #: Part of a new voxel that must lie in the old image.
@@ -93,7 +91,7 @@ def resample(image: _Array, grid: Grid, target: Grid) -> _Array:
     other becomes 0. Whole numbers stay whole: they are rounded.
     """
     image, grid = turned_like(image, grid, target), turned_grid(grid, target)
-    if grid.matches(target, GRID_TOLERANCE_MM):
+    if grid.matches(target):
         return image
     (values, box), (share, _) = _part(image, grid, target), _part(image != 0, grid, target)
     np.divide(values, share, out=values, where=share >= _HALF)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.resample import GRID_TOLERANCE_MM, resample
+from gliomaseg.imaging.resample import resample
 from gliomaseg.imaging.volume import Grid, Volume
 from gliomaseg.labels import Modality
 
@@ -59,7 +59,7 @@ class Sequences:
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(fill, names, stack))
-        away = [m for m in names if not self.grids[m].matches(self.grid, GRID_TOLERANCE_MM)]
+        away = [m for m in names if not self.grids[m].matches(self.grid)]
         notes = [*self.notes, *(self._check_cover(m, dict(zip(names, stack, strict=True))) for m in away)]
         return Volume(stack, grid, names, anonymous(self.case, notes), self.sha256)
 
