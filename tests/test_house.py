@@ -71,3 +71,13 @@ def test_files_and_functions_are_small(file: Path) -> None:
         if isinstance(node, ast.FunctionDef) and not file.name.startswith("cli"):
             assert node.end_lineno - node.lineno < 40, node.name
             assert len(node.args.args) + len(node.args.kwonlyargs) <= 7, node.name  # six and self
+
+
+def test_only_the_storage_knows_the_files_of_a_result() -> None:
+    """Two readers of one folder can't disagree: everyone asks ``ResultFolder``."""
+    names = {"run.json", "seg.nii.gz", "report.html", "measurements.json", "measurements.csv"}
+    for file in FILES:
+        if file.parent.name != "storage":
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            spelt = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & names
+            assert not spelt, file
