@@ -502,17 +502,3 @@ def test_failed_cases_carry_known_codes(predictions: Path, references: Path) -> 
     failed = summary_dict(evaluate(predictions, references))["failed"]
     assert isinstance(failed, dict)
     assert failed["A"]["code"] in CODES
-
-
-def test_a_missing_library_ends_it_at_once(
-    predictions: Path, references: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise SettingsError("E-EXTRA", "scoring needs scipy", remedy="install it")
-
-    monkeypatch.setattr("gliomaseg.evaluation.segmentation_pair.score", refuse)
-    for name in "AB":
-        add_reference(references, name, labels_of(BRATS2021, "et"))
-        save(predictions / f"{name}.nii.gz", labels_of(BRATS2021, "et"))
-    with pytest.raises(SettingsError, match="scipy"):
-        evaluate(predictions, references)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from gliomaseg.errors import GliomasegError
-from gliomaseg.evaluation import metrics, morphology, surface
+from gliomaseg.evaluation import morphology
 from gliomaseg.evaluation.mask_pair import MaskPair, joint, touching
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
@@ -65,16 +61,3 @@ def test_touching_components_are_found(labels: np.ndarray) -> None:
         expected |= {(number, int(n)) for n in np.unique(numbers[1][grown]) if n}
     found = touching(one.reference, other.reference)
     assert set(zip(*(part.tolist() for part in found), strict=True)) == expected
-
-
-def test_without_scipy_overlap_works_and_distances_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in ("ndimage", "spatial", "optimize"):
-        monkeypatch.setitem(sys.modules, f"scipy.{part}", None)
-    mask = np.ones((3, 3, 3), dtype=bool)
-    assert metrics.dice(mask, mask) == metrics.iou(mask, mask) == 1
-    other = mask.copy()
-    other[0] = False
-    with pytest.raises(GliomasegError, match="scipy") as caught:
-        surface.voxel_hd95(mask, other)
-    assert caught.value.code == "E-EXTRA"
-    assert ".[evaluate]" in caught.value.remedy

@@ -1,18 +1,13 @@
-"""Components, dilation, nearest points and best pairs: the door to scipy, which the extra "evaluate" brings.
+"""Components, dilation, nearest points and best pairs: the door to SciPy.
 
-Everything is exact, so that a number doesn't depend on how it was computed. scipy is imported on first use:
-Dice and IoU need none of this.
+Everything is exact, so that a number doesn't depend on how it was computed. SciPy is imported on first use,
+which takes its time: Dice and IoU need none of this.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-
-from gliomaseg.errors import GliomasegError
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -22,7 +17,8 @@ Places = npt.NDArray[np.int64]
 
 def components(mask: Mask) -> tuple[Numbers, int]:
     """Return the components of a mask (x, y, z) numbered from 1, and how many; corners connect (26)."""
-    ndimage = _scipy("ndimage")
+    from scipy import ndimage
+
     numbers = np.zeros(mask.shape, dtype=np.int32)
     count = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool), output=numbers)
     return numbers, int(count)
@@ -51,25 +47,17 @@ def _widened(mask: Mask, axis: int) -> Mask:
 
 def nearest(points: Floats, targets: Floats) -> tuple[Floats, Places]:
     """Return the distance of each point (n, 3) to the nearest of the targets (m, 3), and its place."""
+    from scipy import spatial
+
     # the fastest kind of tree for the points of surfaces, which are spread evenly
-    tree = _scipy("spatial").cKDTree(targets, leafsize=32, compact_nodes=False, balanced_tree=False)
+    tree = spatial.cKDTree(targets, leafsize=32, compact_nodes=False, balanced_tree=False)
     distances, places = tree.query(points)
     return np.asarray(distances, dtype=np.float64), np.asarray(places, dtype=np.int64)
 
 
 def best_pairs(costs: Floats) -> list[tuple[int, int]]:
     """Return the pairs (row, column) of the assignment with the least sum of costs (n, m)."""
-    rows, columns = _scipy("optimize").linear_sum_assignment(costs)
+    from scipy import optimize
+
+    rows, columns = optimize.linear_sum_assignment(costs)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
-
-
-def _scipy(part: str) -> Any:
-    try:
-        return importlib.import_module(f"scipy.{part}")
-    except ModuleNotFoundError as error:
-        raise GliomasegError(
-            "E-EXTRA",
-            "surface distances and lesions need scipy, which is not installed",
-            expected="the extra [evaluate]",
-            remedy='install it: pip install ".[evaluate]" in the folder of gliomaseg',
-        ) from error

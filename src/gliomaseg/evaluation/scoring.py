@@ -77,8 +77,6 @@ def score_pair(job: Job) -> Scored:
             more = (*more, *binary_note(prediction, reference, pair.prediction.name))
         return Scored(pair.case_id, scores, (*remarks, *more), reliability, origin_of(pair.prediction))
     except GliomasegError as error:
-        if error.code == "E-EXTRA":  # no other case will fare better
-            raise
         return Scored(pair.case_id, error=error.reworded(console.unplaced).as_dict())
     except MemoryError:
         full = GliomasegError("E-MEM", f"the memory ran out at {pair.case_id}", remedy="use --jobs 1")

@@ -45,7 +45,7 @@ class Score:
 def score(prediction: Segmentation, reference: Segmentation, profile: Profile) -> list[Score]:
     """Return every score of a profile, part by part; both label maps lie on the reference's grid.
 
-    Raises CaseError (E-GRID) when the shapes differ, GliomasegError (E-EXTRA) without scipy.
+    Raises CaseError (E-GRID) when the shapes differ.
     """
     return SegmentationPair(prediction, reference).score(profile)
 
