@@ -94,7 +94,7 @@ def test_calibration_divides_logits() -> None:
 
 
 def test_predicted_dice_by_pencil() -> None:
-    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.min_et_ml=1"]
+    lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.min_et_ml=0.2"]
     unsure = np.array([[0.9, 0.6, 0.3, 0.1], [0.4, 0, 0, 0], [0, 0, 0, 0.9]], np.float32)[:, :, None, None]
     found = certainty_of(unsure, load_settings("unet3d", lines), 1.0)
     assert found[WT].dice == pytest.approx(2 * 1 / (1 + 3)), "one voxel above 0.8, three above 0.2"
@@ -137,3 +137,14 @@ def test_evaluate_scores_what_segment_writes(phantom_case: Case, tmp_path: Path)
 def test_maps_are_written_only_when_asked_for(phantom_case: Case, tmp_path: Path, maps: bool) -> None:
     folder = Segmenter.load(maps=maps).segment(phantom_case).save(tmp_path)
     assert (folder / "unc_core.nii.gz").exists() == maps
+
+
+def test_the_volume_of_little_enhancing_tumour_may_be_none_at_all() -> None:
+    """Of 2 voxels, or 1.8 ml, and at least 1 ml only what is above 0.91 would count."""
+    little = np.full((3, 2, 1, 1), 0.9, np.float32)
+    changes = ["segment.volume_widths=[1, 1, 1]", "segment.dice_lines=[[0, 1], [0, 1], [0, 1]]"]
+    found = certainty_of(little, load_settings("unet3d", [*changes, "segment.min_et_ml=1"]), 1.0)
+    assert found[ET].range_ml == (0, 2)
+    assert found[ET].dice is None
+    enough = certainty_of(little, load_settings("unet3d", [*changes, "segment.min_et_ml=0.1"]), 1.0)
+    assert enough[ET].dice is not None

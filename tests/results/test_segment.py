@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
-from gliomaseg.results.segment import label_regions, outline, relabel
+from gliomaseg.results.segment import enhancing_threshold, label_regions, outline, relabel
 from gliomaseg.settings import load_settings
 
 PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, width=32))
@@ -76,17 +76,31 @@ def test_each_region_has_its_threshold(scheme: LabelScheme) -> None:
     assert words(label_regions(probabilities, chosen, scheme), scheme) == "onne"
 
 
-@pytest.mark.parametrize(("least", "expected"), [(0, "onee"), (2, "onee"), (3, "onnn"), (100, "onnn")])
+@pytest.mark.parametrize(
+    ("least", "expected"), [(0, "oneee"), (1, "oneee"), (2, "onnnn"), (3, "onnnn"), (100, "onnnn")]
+)
 def test_few_voxels_of_enhancing_tumour_become_core(least: int, expected: str, scheme: LabelScheme) -> None:
-    probabilities = line("9999", "1999", "1199")
+    probabilities = line(
+        "99999", "19999", "11999"
+    )  # 2.7 voxels: at least 1 needs all above 0.62, 2 above 0.98
     assert words(label_regions(probabilities, settings(least=least), scheme), scheme) == expected
 
 
 def test_they_are_counted_in_the_whole_case_and_inside_the_core(scheme: LabelScheme) -> None:
     far_apart = line("9.9.9".replace(".", "1"), "91919", "91919")
-    assert words(label_regions(far_apart, settings(least=3), scheme), scheme) == "e.e.e"
+    assert words(label_regions(far_apart, settings(least=1), scheme), scheme) == "e.e.e"
     outside = line("99991", "99911", "91199")  # only the first is inside the core
-    assert words(label_regions(outside, settings(least=2), scheme), scheme) == "nnno."
+    assert words(label_regions(outside, settings(least=1), scheme), scheme) == "nnno."
+
+
+@pytest.mark.parametrize(
+    ("voxels", "expected"),
+    [(0, 1), (100, 1), (100.01, 0.993), (173.2, 0.924), (299.9, 0.5), (300, 0.5), (9e5, 0.5)],
+)
+def test_little_enhancing_tumour_must_be_surer(voxels: float, expected: float) -> None:
+    assert enhancing_threshold(voxels / 1000, settings(least=100)) == pytest.approx(expected, abs=5e-4)
+    usual = settings(thresholds="0.5, 0.5, 0.7")
+    assert enhancing_threshold(voxels / 1000, usual) == 0.7
 
 
 def test_regions_in_another_order(scheme: LabelScheme) -> None:
@@ -141,7 +155,11 @@ def test_nested_whatever_the_probabilities(probabilities: np.ndarray, least: int
         assert (tc >= et).all()
         assert np.array_equal(wt, probabilities[0] > 0.5)
         assert np.array_equal(tc, wt & (probabilities[1] > 0.5))
-        assert not et.any() or et.sum() >= least
+        usual = tc & (probabilities[2] > 0.5)
+        assert not (et & ~usual).any()
+        voxels = probabilities[2][usual].sum()
+        assert np.array_equal(et, usual) or voxels < 3 * least
+        assert not et.any() or voxels > least
         scheme.check(labels, "labels")
 
 
@@ -149,10 +167,11 @@ def test_nested_whatever_the_probabilities(probabilities: np.ndarray, least: int
     ("part", "expected"),
     [
         (0.0, "eooo.oo.e.oooo"),
-        (0.25, "eooo.oo.e.oooo"),
-        (0.26, "eooo.oo...oooo"),
-        (0.5, "eooo.oo...oooo"),
-        (0.51, "eooo......oooo"),
+        (0.12, "eooo.oo.e.oooo"),
+        (0.2, "eooo.oo.e.oooo"),  # a quarter as large as the largest: above 0.85
+        (0.25, "eooo.oo...oooo"),  # above 0.92
+        (0.4, "eooo.oo...oooo"),
+        (0.5, "eooo......oooo"),  # half as large: above 0.92
         (1.0, "eooo......oooo"),
     ],
 )
@@ -161,6 +180,21 @@ def test_small_parts_are_left_out_with_what_is_in_them(part: float, expected: st
     core = "90000000900000"
     labels = label_regions(line(wt, core, core), settings(part=part), SCHEMES["brats2021"])
     assert words(labels, SCHEMES["brats2021"]) == expected
+
+
+def test_a_component_fades_as_it_gets_smaller_beside_the_largest() -> None:
+    """No size is so critical that a little less of it takes more than a little of the component."""
+    beside = np.linspace(0.5, 1, 401)[1:]
+    kept = []
+    for largest in np.geomspace(800, 12000, 60).round().astype(int):
+        row = np.concatenate([np.ones(largest), [0], beside]).astype(np.float32)
+        found = outline(np.stack([row] * 3)[..., None, None], settings(part=0.1)).ravel()
+        assert found[:largest].all()
+        kept.append(int(found[largest:].sum()))
+    assert (kept[0], kept[-1]) == (400, 0)
+    steps = -np.diff(kept)
+    assert (steps >= 0).all()
+    assert steps.max() <= 40
 
 
 def test_enhancing_tumour_in_a_small_part_does_not_count() -> None:
@@ -230,10 +264,9 @@ def test_relabel_on_the_same_grid_changes_nothing(scheme: LabelScheme) -> None:
     assert not relabel(given, nothing, chosen, scheme, lambda array: array).any()
 
 
-@pytest.mark.parametrize(
-    ("voxel_ml", "expected"), [(0.0099, "n"), (0.01, "e"), (0.00999999999, "e"), (0.02, "e")]
-)
+@pytest.mark.parametrize(("voxel_ml", "expected"), [(0.0111, "n"), (0.0205, "n"), (0.0207, "e"), (0.04, "e")])
 def test_the_least_enhancing_tumour_is_a_volume(voxel_ml: float, expected: str) -> None:
-    given, chosen = line("9" * 50, "9" * 50, "9" * 50), settings(least=500)  # 0.5 ml
+    """Voxels as sure as 0.9 count from 0.93 ml on, where 0.5 ml is the least: 50 of them have 45."""
+    given, chosen = line("9" * 50, "9" * 50, "9" * 50), settings(least=500)
     labels = label_regions(given, chosen, SCHEMES["brats2021"], voxel_ml)
     assert set(words(labels, SCHEMES["brats2021"])) == {expected}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gliomaseg.config import Settings
 from gliomaseg.labels import Region
-from gliomaseg.results.segment import is_enough_et
+from gliomaseg.results.segment import enhancing_threshold
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,13 +63,27 @@ def certainty_of(probabilities: Floats, settings: Settings, voxel_ml: float) -> 
     """
     found, most = {}, math.inf
     for region, probability in nested(probabilities, settings):
+        bar = _bar(probability, region, settings, voxel_ml)
         interval = _interval(probability, region, settings)
         if interval:
             most = min(most, interval[1])
-            interval = (min(interval[0], most), most)
+            least = 0 if bar > _usual(region, settings) else min(interval[0], most)
+            interval = (least, most)
         range_ml = (interval[0] * voxel_ml, interval[1] * voxel_ml) if interval else None
-        found[region] = Certainty(range_ml, _predicted_dice(probability, region, settings, voxel_ml))
+        found[region] = Certainty(range_ml, _predicted_dice(probability, region, settings, bar))
     return found
+
+
+def _usual(region: Region, settings: Settings) -> float:
+    return settings.segment.thresholds[settings.network.regions.index(region)]
+
+
+def _bar(probability: Floats, region: Region, settings: Settings, voxel_ml: float) -> float:
+    """Return above which probability a region is labelled: higher where there is little enhancing tumour."""
+    usual = _usual(region, settings)
+    if region is not Region.ET:
+        return usual
+    return enhancing_threshold(voxel_ml * float(probability[probability > usual].sum()), settings)
 
 
 def _interval(probability: Floats, region: Region, settings: Settings) -> tuple[float, float] | None:
@@ -88,17 +102,16 @@ def _interval(probability: Floats, region: Region, settings: Settings) -> tuple[
     return even * (sure / even) ** width, even * (hardly / even) ** width
 
 
-def _predicted_dice(probability: Floats, region: Region, settings: Settings, voxel_ml: float) -> float | None:
+def _predicted_dice(probability: Floats, region: Region, settings: Settings, bar: float) -> float | None:
     """Return the Dice to expect: of a strict with a generous outline, put right by cross-validation's line.
 
-    The more the two differ, the less certain the border is, and the less experts' borders are like it.
+    The more the two differ, the less certain the border is, and the less experts' borders are like it. None
+    where nothing is above ``bar``.
     """
     channel = settings.network.regions.index(region)
     lines = settings.segment.dice_lines
     line = lines[channel] if lines else None
-    count = int(np.count_nonzero(probability > settings.segment.thresholds[channel]))
-    enough = is_enough_et(count, settings, voxel_ml) if region is Region.ET else count > 0
-    if line is None or not enough:
+    if line is None or not (probability > bar).any():
         return None
     strict, generous = (int(np.count_nonzero(probability > level)) for level in (_STRICT, _GENEROUS))
     start, slope = line

@@ -13,56 +13,95 @@ from gliomaseg.imaging.volume import filled_box, widened
 from gliomaseg.labels import REGION_SHELL, LabelScheme, Region
 from gliomaseg.results.components import label_components
 
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
 #: How many voxels around a tumour are put back on another grid: at least as many as a thick slice covers.
 _NEAR = 24
 _NOWHERE = (slice(0, 1), slice(0, 1), slice(0, 1))
+#: How much surer the model must be, in logits, where a component or enhancing tumour is all but too small.
+_SURER = 5.0
+#: Components fade from twice ``segment.least_part`` of the largest one down to half of it, enhancing tumour
+#: from three times ``segment.min_et_ml`` down to once: wide enough for precisions and windows to agree
+#: (docs/stability.md), and no Dice of cross-validation falls by it (docs/cross-validation.md).
+_COMPONENTS, _ENHANCING = (0.5, 2.0), (1.0, 3.0)
 
 
-def outline(probabilities: npt.NDArray[np.float32], settings: Settings) -> npt.NDArray[np.bool_]:
-    """Return the outermost region (x, y, z) of probabilities (region, x, y, z), without small parts.
+def outline(probabilities: Floats, settings: Settings) -> Mask:
+    """Return the outermost region (x, y, z) of probabilities (region, x, y, z), without small components.
 
-    Those are separate parts that are smaller than ``segment.least_part`` of the largest.
+    Of a component that is small beside the largest one only the voxels that the model is surer of count, the
+    surer the smaller it is, down to none: a hard limit would let a whole component come and go with the
+    last digits of a computation. Sizes are sums of probabilities.
     """
     channel = settings.network.regions.index(outermost_first(settings)[0])
-    inside = np.asarray(probabilities[channel] > settings.segment.thresholds[channel])
-    return _large_parts(inside, settings.segment.least_part) if settings.segment.least_part > 0 else inside
+    probability, threshold = probabilities[channel], settings.segment.thresholds[channel]
+    inside = np.asarray(probability > threshold)
+    box = filled_box(inside)
+    if box is None or settings.segment.least_part == 0:
+        return inside
+    numbers, _ = label_components(inside[box])
+    sizes = np.bincount(numbers.ravel(), probability[box].ravel())[1:]
+    limits = np.minimum(1, np.multiply(_COMPONENTS, settings.segment.least_part))
+    enough = _faded(threshold, sizes / sizes.max(), limits)
+    inside[box] &= probability[box] > np.concatenate([[1.0], enough])[numbers]
+    return inside
 
 
 def label_regions(
-    probabilities: npt.NDArray[np.float32],
-    settings: Settings,
-    scheme: LabelScheme,
-    voxel_ml: float = 0.001,
+    probabilities: Floats, settings: Settings, scheme: LabelScheme, voxel_ml: float = 0.001
 ) -> npt.NDArray[np.uint8]:
     """Return labels (x, y, z) under ``scheme`` from probabilities (region, x, y, z).
 
     Regions are nested by construction: a voxel is in TC only where it is in WT, in ET only where it
     is in TC. What is not in the ``outline`` of the outermost one is left out. Enhancing tumour of less than
     ``segment.min_et_ml`` in the whole case becomes non-enhancing core: BraTS 2012 to 2022 scores a speck of
-    it in a case without any as 0. ``voxel_ml`` is the volume of a voxel.
+    it in a case without any as 0. Of little more than that only the surer voxels count. ``voxel_ml`` is the
+    volume of a voxel.
     """
     labels = np.zeros(probabilities.shape[1:], dtype=np.uint8)
     inside = outline(probabilities, settings)
     for region in outermost_first(settings):
         channel = settings.network.regions.index(region)
-        inside = inside & (probabilities[channel] > settings.segment.thresholds[channel])
-        if region is Region.ET and not is_enough_et(int(np.count_nonzero(inside)), settings, voxel_ml):
-            break
+        probability, threshold = probabilities[channel], settings.segment.thresholds[channel]
+        inside = inside & (probability > threshold)
+        if region is Region.ET:
+            inside &= probability > enhancing_threshold(voxel_ml * probability[inside].sum(), settings)
         labels[inside] = scheme.values[REGION_SHELL[region]]
     return labels
 
 
-def is_enough_et(voxels: int, settings: Settings, voxel_ml: float) -> bool:
-    """Return whether so many voxels of enhancing tumour are ``segment.min_et_ml`` or more, rounding aside."""
-    return voxels * voxel_ml >= settings.segment.min_et_ml * (1 - 1e-6)
+def enhancing_threshold(volume_ml: float, settings: Settings) -> float:
+    """Return above which probability enhancing tumour of so many ml counts, 1 for none.
+
+    Its volume is the sum of the probabilities above the usual threshold, times that of a voxel.
+    """
+    usual = settings.segment.thresholds[settings.network.regions.index(Region.ET)]
+    least = settings.segment.min_et_ml
+    return float(_faded(usual, volume_ml, np.multiply(_ENHANCING, least))) if least else usual
+
+
+def _faded(
+    threshold: float, sizes: npt.ArrayLike, limits: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Return above which probability what has one of ``sizes`` counts: ``threshold`` from the upper limit on.
+
+    From there its logit rises by _SURER down to the lower limit, along the logarithm of the size; from that
+    on it is 1.
+    """
+    low, high = limits
+    with np.errstate(divide="ignore"):
+        lacking = np.log(high / np.asarray(sizes)) / np.log(high / low)
+        logit = np.log(np.divide(threshold, 1 - threshold)) + _SURER * np.clip(lacking, 0, 1)
+    return np.where(lacking < 1, 1 / (1 + np.exp(-logit)), 1.0).astype(np.float32)
 
 
 def relabel(
-    probabilities: npt.NDArray[np.float32],
+    probabilities: Floats,
     labels: npt.NDArray[np.uint8],
     settings: Settings,
     scheme: LabelScheme,
-    restore: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
+    restore: Callable[[Floats], Floats],
 ) -> npt.NDArray[np.uint8]:
     """Return ``labels`` (x, y, z) of ``label_regions`` on another grid, to which ``restore`` brings a map.
 
@@ -88,16 +127,3 @@ def relabel(
 def outermost_first(settings: Settings) -> list[Region]:
     """Return the regions of a network, each around the next."""
     return [region for region in Region if region in settings.network.regions]
-
-
-def _large_parts(mask: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
-    """Return ``mask`` (x, y, z) without connected parts smaller than ``share`` of the largest."""
-    box = filled_box(mask)
-    if box is None:
-        return mask
-    numbers, _ = label_components(mask[box])
-    sizes = np.bincount(numbers.ravel())
-    sizes[0] = 0  # the background
-    large = np.zeros_like(mask)
-    large[box] = (sizes >= max(1, share * sizes.max()))[numbers]
-    return large
