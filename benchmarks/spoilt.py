@@ -84,6 +84,12 @@ def inverted(volume: Volume) -> Volume:
     return with_array(volume, array)
 
 
+def wrapped(image: Array, percentile: float) -> Array:
+    """Return an image scaled so that what is brighter than a percentile of the brain overflows int16."""
+    scale = 32767 / np.percentile(image[image != 0], percentile)
+    return (image * scale).astype(np.int64).astype(np.int16)
+
+
 def spoilt(volume: Volume, before: Volume | None) -> Iterator[tuple[str, str, Volume]]:
     """Yield (what was done, the code that should tell, the copy); ``before`` is another patient's case."""
     for order in itertools.permutations(range(4)):
@@ -105,6 +111,11 @@ def spoilt(volume: Volume, before: Volume | None) -> Iterator[tuple[str, str, Vo
         "E-NOTBRAIN",
         with_array(volume, np.where(QUARTER(volume), volume.array, 0)),
     )
+    wide = with_array(volume, volume.array.astype(np.int32))
+    for index, modality in enumerate(Modality):
+        for percentile in (95, 99):
+            copy = one_changed(wide, index, lambda image, p=percentile: wrapped(image, p))
+            yield f"brightest {100 - percentile} % wrapped to negative ({modality})", "E-WRAPPED", copy
     yield "cut off at the top", "W-EDGE", Volume(volume.array[..., :100], volume.grid, volume.channels)
     top = np.arange(volume.array.shape[3]) < 100
     yield "cut off at the top and filled up with 0", "W-EDGE", with_array(volume, volume.array * top)

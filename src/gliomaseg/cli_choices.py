@@ -29,10 +29,10 @@ RULES = (
 )
 
 
-def choice(option: str, names: Sequence[str], text: str, *, code: str = "E-USAGE", **more: Any) -> Any:
+def choice(option: str, names: Sequence[str], text: str) -> Any:
     """Return a typer option that takes one of ``names``, in any case, and shows them in --help.
 
-    Any other value is refused with UsageError (``code``), naming the option and the choices.
+    Any other value is refused with UsageError (E-USAGE, E-PRESET), naming the option and the choices.
     """
 
     def check(value: str | None) -> str | None:
@@ -40,10 +40,10 @@ def choice(option: str, names: Sequence[str], text: str, *, code: str = "E-USAGE
             return value and value.lower()
         near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.5)
         raise UsageError(
-            code,
+            "E-PRESET" if option == "--preset" else "E-USAGE",
             f"{option} {value}: there is no such choice",
             expected=f"one of {', '.join(names)}",
             remedy=f"did you mean {option} {near[0]}?" if near else f"give {option} one of them",
         )
 
-    return typer.Option(option, metavar=f"[{'|'.join(names)}]", callback=check, help=text, **more)
+    return typer.Option(option, metavar=f"[{'|'.join(names)}]", callback=check, help=text)

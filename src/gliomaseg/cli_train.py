@@ -23,9 +23,7 @@ def train(
     data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same again resumes.")],
-    preset: Annotated[
-        str, choice("--preset", PRESETS, "Network and how it is trained.", code="E-PRESET")
-    ] = "unet3d",
+    preset: Annotated[str, choice("--preset", PRESETS, "Network and how it is trained.")] = "unet3d",
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="section.name=value, as often as wanted.")
     ] = None,

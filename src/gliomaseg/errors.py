@@ -195,7 +195,11 @@ def as_coded(error: Exception) -> GliomasegError:
     if isinstance(error, GliomasegError):
         return error
     if isinstance(error, MemoryError):
-        coded = GliomasegError("E-MEM", "the memory ran out", remedy="close other programs")
+        coded = GliomasegError(
+            "E-MEM",
+            "the memory ran out",
+            remedy="close other programs, or lower --max-memory (segment) or --jobs (evaluate)",
+        )
     elif _is_refused(error):
         coded = GliomasegError(
             "E-LIMIT",

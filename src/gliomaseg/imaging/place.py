@@ -71,7 +71,7 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
     return grid
 
 
-_HEADER_REMEDY = "repair the header: pixdim, sform or qform is wrong"
+_HEADER_REMEDY = "export it again, or correct the voxel size in its header: pixdim, sform or qform is wrong"
 
 
 def check_affine(path: Path, affine: Affine, notes: list[Note], remedy: str = _HEADER_REMEDY) -> None:

@@ -134,5 +134,5 @@ def _lesion(name: str, data: bytes) -> str:
 
 
 def millilitres(volume: float) -> str:
-    """Return a volume in ml with as many digits as it deserves."""
-    return f"{volume:.2f}" if volume < 10 else f"{volume:.1f}"
+    """Return a volume in ml as every page and picture shows it: one decimal, below 1 ml two digits."""
+    return f"{volume:.2g}" if 0 < volume < 1 else f"{volume:.1f}"

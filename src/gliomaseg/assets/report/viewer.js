@@ -251,8 +251,9 @@ function controls() {
   if (element("region")) { element("region").value = state.region; element("region").disabled = state.maps !== "compare"; }
   document.querySelectorAll("#parts input").forEach((input) => { input.disabled = state.maps === "compare"; });
   if (element("kinds")) element("kinds").hidden = state.maps !== "compare";
-  const [low, high] = state.channel ? state.windows[state.channel] : [0, 255];
-  element("window").textContent = `window ${Math.round(low)} to ${Math.round(high)} of 255`;
+  const channel = report.channels.find((c) => c.name === state.channel);
+  const intensity = (level) => Number((channel.low + (level - 1) * (channel.high - channel.low) / 254).toPrecision(3));
+  element("window").textContent = channel ? `window ${state.windows[channel.name].map(intensity).join(" to ")}` : "";
 }
 function move(axis, step) {
   state.cursor[axis] = Math.min(Math.max(state.cursor[axis] + step, 0), report.grid.shape[axis] - 1);
