@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,6 @@ from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import Picture, draw_overview, png
-from gliomaseg.results.planes import ras_spacing
 from gliomaseg.results.quality import Quality, judge
 from gliomaseg.storage.guard import refuse_file
 from gliomaseg.storage.result_folder import (
@@ -68,11 +67,8 @@ class Result:
     @cached_property
     def measurements(self) -> Measurements:
         """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
-        sizes = measure(self.standardised, images=self.images, certainty=self.certainty)
-        if self.standardised is self.segmentation:
-            return sizes
-        own, standard = ras_spacing(self.segmentation.grid), self.images.grid.spacing[0]
-        return replace(sizes, voxel_size_mm=own, measured_on=f"{standard:.3g} mm")
+        own = self.segmentation.grid
+        return measure(self.standardised, images=self.images, certainty=self.certainty, own=own)
 
     @cached_property
     def _picture(self) -> Picture:

@@ -202,6 +202,21 @@ def test_measurable_needs_10_mm_both_ways_on_two_slices() -> None:
     assert is_measurable((13, 13, 2), thickness=6)
 
 
+@pytest.mark.parametrize(
+    ("size", "measurable"), [((13, 13, 13), False), ((15, 15, 11), False), ((15, 15, 14), True)]
+)
+def test_measurable_by_the_slices_that_were_scanned(size: tuple[int, int, int], measurable: bool) -> None:
+    """Seven mm thick, measured on a map of 1 mm: twice the thickness both ways, on two of those slices."""
+    labels = np.zeros((30, 30, 30), np.uint8)
+    labels[5 : 5 + size[0], 5 : 5 + size[1], 5 : 5 + size[2]] = 3
+    own = Grid((30, 30, 4), np.diag([1, 1, 7, 1.0]))
+    sizes = measure(Segmentation(labels, Grid((30, 30, 30), np.eye(4)), BRATS2023), own=own)
+    assert bool(sizes.targets) is measurable
+    assert (sizes.measured_on, sizes.own_mm) == ("1 mm", (1, 1, 7))
+    assert "Measured at 1 mm" in sizes.where
+    assert "1 x 1 x 7 mm" in sizes.where
+
+
 def test_specks_are_no_lesions_but_count_to_the_volume() -> None:
     segmentation = blob()
     segmentation.labels[2, 2, 2] = 3

@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.volume import Box, Segmentation, Volume, filled_box
+from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box
 from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region
 from gliomaseg.results.certainty import Certainty
 from gliomaseg.results.components import label_components
 from gliomaseg.results.diameters import find_diameters
 from gliomaseg.results.measurements import (
+    NATIVE,
     Lesion,
     Measurements,
     Point,
@@ -52,17 +53,22 @@ def measure(
     images: Volume | None = None,
     certainty: Mapping[Region, Certainty] | None = None,
     across_necrosis: bool = True,
+    own: Grid | None = None,
 ) -> Measurements:
     """Measure a label map, (x, y, z); zeros and empty lists where there is no tumour.
 
     ``images`` (skull-stripped: 0 outside) give the side and the volume of the brain. ``certainty``
     is how sure the model is of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
     enhancing tumour surrounds; otherwise they stay in enhancing voxels. A resection cavity is never
-    crossed. Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
+    crossed. ``own`` is the grid of the images as they were scanned, if the map was made at 1 mm: its slices
+    decide what RANO calls measurable. Raises LabelError (E-LABELS) when the map holds a value outside its
+    scheme.
     """
+    own = own or segmentation.grid
     labels, affine = turned_to_ras(segmentation.labels, segmentation.grid)
     box = _box(labels)
     crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
+    crop.slice_mm = max(crop.slice_mm, ras_spacing(own)[2])
     sizes = _volumes(crop.labels, segmentation, certainty or {})
     regions, counted = [], {}
     for size in sizes.regions:
@@ -80,7 +86,8 @@ def measure(
         enhancing=enhancing,
         side=side,
         brain_ml=brain,
-        voxel_size_mm=ras_spacing(segmentation.grid),
+        measured_on=NATIVE if own is segmentation.grid else f"{segmentation.grid.spacing[0]:.3g} mm",
+        own_mm=ras_spacing(own),
     )
 
 
@@ -130,6 +137,9 @@ class _Crop:
         self.affine = affine.copy()
         self.affine[:3, 3] += self.axes @ np.array([part.start for part in box])
         self.voxel_ml = abs(float(np.linalg.det(self.axes))) / 1000
+        normal = np.cross(self.axes[:, 0], self.axes[:, 1])
+        self.step_mm = abs(float(normal @ self.axes[:, 2])) / float(np.linalg.norm(normal))
+        self.slice_mm = self.step_mm
 
     def places(self, voxels: Floats) -> Floats:
         """Return the mm (point, 3) of voxels of the crop (point, 3)."""
@@ -170,9 +180,7 @@ class _Crop:
         lines = (found.longest, found.perpendicular)
         ends = [_point(self.places(np.array([*end, found.slice]))) for line in lines for end in line.ends]
         slices = int(np.count_nonzero(where.any(axis=(0, 1))))
-        normal = np.cross(self.axes[:, 0], self.axes[:, 1])
-        thickness = abs(float(normal @ self.axes[:, 2])) / float(np.linalg.norm(normal))
-        least = max(MEASURABLE_MM, 2 * thickness if thickness > THICK_MM else 0.0)
+        least = max(MEASURABLE_MM, 2 * self.slice_mm if self.slice_mm > THICK_MM else 0.0)
         large = min(found.longest.length_mm, found.perpendicular.length_mm) >= least - 1e-6
         return Lesion(
             float(np.count_nonzero(mask) * self.voxel_ml),
@@ -180,7 +188,7 @@ class _Crop:
             slices,
             found.moved(tuple(part.start for part in self.box)),
             tuple(ends),
-            large and slices >= MEASURABLE_SLICES,
+            large and slices * self.step_mm >= MEASURABLE_SLICES * self.slice_mm - 1e-6,
             found.slice + self.box[2].start + 1,
         )
 

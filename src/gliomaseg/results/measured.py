@@ -45,8 +45,8 @@ def read_measurements(content: Mapping[str, Any], grid: Grid) -> Measurements:
         content["least_lesion_ml"],
         Side(**{key: value for key, value in side.items() if key != "side"}) if side else None,
         content["brain_volume_ml"],
-        _point(content.get("voxel_size_mm", ras_spacing(grid))),
         content.get("measured_on", NATIVE),
+        ras_spacing(grid),
     )
 
 

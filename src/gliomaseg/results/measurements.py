@@ -100,8 +100,8 @@ class Measurements:
 
     ``lesions``, the largest first, are of the tumour core, or of the whole tumour where nothing is
     ``enhancing``. ``side`` and ``brain_ml`` are None where no skull-stripped brain is known.
-    ``voxel_size_mm`` (left-right, back-front, down-up) is that of the label map; ``measured_on`` is "native"
-    where that was measured as it is, else the voxel size of the map that was measured before: "1 mm".
+    ``measured_on`` is "native" where the label map was measured as it is, else the voxel size of the map that
+    was measured before it was put back on voxels of ``own_mm`` (left-right, back-front, down-up): "1 mm".
     """
 
     voxel_volume_ml: float
@@ -112,15 +112,15 @@ class Measurements:
     least_lesion_ml: float = 0.0
     side: Side | None = None
     brain_ml: float | None = None
-    voxel_size_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     measured_on: str = NATIVE
+    own_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def where(self) -> str:
         """Return in a sentence on which map everything was measured, if it is not the label map itself."""
         if self.measured_on == NATIVE:
             return ""
-        size = " x ".join(f"{length:.3g}" for length in self.voxel_size_mm)
+        size = " x ".join(f"{length:.3g}" for length in self.own_mm)
         return (
             f"Measured at {self.measured_on}, to which the images were interpolated; their own voxels, and "
             f"those of seg.nii.gz, are {size} mm."
@@ -157,7 +157,6 @@ class Measurements:
         return {
             "schema_version": SCHEMA_VERSION,
             "voxel_volume_ml": self.voxel_volume_ml,
-            "voxel_size_mm": list(self.voxel_size_mm),
             "measured_on": self.measured_on,
             "brain_volume_ml": self.brain_ml,
             "labels": [asdict(size) | {"title": TISSUE_TITLES[size.tissue]} for size in self.labels],
@@ -201,7 +200,6 @@ class Measurements:
             "crosses_symmetry_plane": self.side.crosses_symmetry_plane if self.side else None,
             "brain_volume_ml": self.brain_ml,
             "least_lesion_ml": self.least_lesion_ml,
-            "voxel_size_mm": " x ".join(f"{length:.4g}" for length in self.voxel_size_mm),
             "measured_on": self.measured_on,
         }
 
