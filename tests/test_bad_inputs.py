@@ -432,6 +432,12 @@ def uneven(exam: Exam) -> None:
     turned(exam, lambda i: nib.Nifti1Image(np.asarray(i.dataobj)[:, :, ::2].copy(), i.affine @ thick))
 
 
+@row(34, "W-COARSE", "3 x 3 x 12 mm")
+def coarser(exam: Exam) -> None:
+    thick = np.diag([1, 1, 4, 1])
+    turned(exam, lambda i: nib.Nifti1Image(np.asarray(i.dataobj)[:, :, ::4].copy(), i.affine @ thick))
+
+
 # The sequences of a case
 
 

@@ -95,8 +95,8 @@ ROWS: tuple[Row, ...] = (
         34,
         "voxels far from 1 mm, or of uneven sides",
         "repaired",
-        "W-SPACING W-THICK",
-        "computed at 1 mm, labels put back",
+        "W-SPACING W-THICK W-COARSE",
+        "computed at 1 mm, labels put back; over 10 mm unreliable",
     ),
     Row(
         35,

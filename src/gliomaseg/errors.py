@@ -82,6 +82,7 @@ WARNINGS: dict[str, str] = {
     "W-BACKGROUND": "the background is one number other than 0, and was set to 0",
     "W-SPACING": "the voxels are not 1 mm: computed at 1 mm, and the labels put back",
     "W-THICK": "slices are thicker than 3 mm: computed at 1 mm, and less sure",
+    "W-COARSE": "voxels are longer than 10 mm: the result is unreliable",
     "W-ORIENT": "a header does not say how the image lies: left and right are not certain",
     "W-AFFINE": "the header places the image in two slightly different ways",
     "W-GRID": "an image was resampled to the grid of another",

@@ -106,12 +106,12 @@ def test_the_way_back_averages_over_each_slice(make_case: MakeCase) -> None:
     )
 
 
-@pytest.mark.parametrize(("slices", "code"), [(1, "W-SPACING"), (2, "W-THICK")])
+@pytest.mark.parametrize(("slices", "code"), [(1, "W-SPACING"), (2, "W-THICK"), (4, "W-COARSE")])
 def test_other_voxels_are_noted_by_check_and_segment_alike(
     make_case: MakeCase, slices: int, code: str
 ) -> None:
     case = make_case(t1n=slices, t1c=slices, t2w=slices, t2f=slices)
-    notes = [[n for n in found if n.code in ("W-SPACING", "W-THICK")] for found in (
+    notes = [[n for n in found if n.code in ("W-SPACING", "W-THICK", "W-COARSE")] for found in (
         standardise(case, tuple(Modality)).volume.notes, read_headers(case, tuple(Modality)))]  # fmt: skip
     assert notes[0] == notes[1]
     assert [note.code for note in notes[0]] == [code]

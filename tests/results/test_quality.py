@@ -63,7 +63,12 @@ def test_nothing_is_said_of_enhancement_that_cannot_be_told() -> None:
 
 def test_notes_of_the_images_are_reasons() -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
-    for code, name in (("W-EDGE", "review"), ("W-UNLIKE", "unreliable"), ("W-FORCED", "unreliable")):
+    for code, name in (
+        ("W-EDGE", "review"),
+        ("W-UNLIKE", "unreliable"),
+        ("W-COARSE", "unreliable"),
+        ("W-FORCED", "unreliable"),
+    ):
         quality = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
         assert (quality.name, quality.reasons) == (name, ("it is odd; look at it.",))
 

@@ -29,7 +29,8 @@ _MOST_REPLACED = 0.05
 #: What voxels that are not 1 mm mean, by their greatest length in mm (docs/thick-slices.md).
 _SPACINGS = (
     (3.0, "W-SPACING", "it is computed at 1 mm, and the labels are put back on its own grid"),
-    (math.inf, "W-THICK", "what lies between slices is guessed, and small parts get lost: look closely"),
+    (10.0, "W-THICK", "computed at 1 mm; as 5 mm slices, Dice fell by .015 (WT), .016 (TC) and .046 (ET)"),
+    (math.inf, "W-COARSE", "with slices so thick nothing was measured: don't rely on the result"),
 )
 
 _Array = npt.NDArray[np.generic]

@@ -35,7 +35,7 @@ THICK_MM = 2.0
 #: 2015, table 4: 0.74 to 0.85), rounded down.
 LEAST_DICE = 0.7
 #: Notes about the images with which hardly any result can be right.
-GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE"})
+GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE", "W-COARSE"})
 
 
 @dataclass(frozen=True)
