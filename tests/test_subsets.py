@@ -55,7 +55,7 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     assert "has no t1n, t2w" in note.what
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
     assert {region: sure.dice for region, sure in result.certainty.items()} == EXPECTED
-    assert not any(sure.voxels for sure in result.certainty.values())
+    assert not any(sure.range_ml for sure in result.certainty.values())
     assert result.report.about["quality"] == "unreliable"
     said = "With these sequences the model is often wrong about ET: its mean Dice on unseen cases was 0.33."
     assert said in result.report.about["reasons"]
@@ -86,7 +86,7 @@ def test_nothing_is_missing_nothing_is_said(model: Make, phantom_case: Case) -> 
     segmenter = Segmenter(model(0.25))
     result = segmenter.segment(phantom_case)
     assert not [n for n in result.warnings if n.code == "W-MISSING"]
-    assert all(sure.voxels for sure in result.certainty.values())
+    assert all(sure.range_ml for sure in result.certainty.values())
     assert "90 % interval nine of ten" in case_page(result.report)
     assert segmenter.describe(phantom_case, phantom_case.scheme)["missing"] == []
 

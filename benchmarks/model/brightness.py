@@ -38,7 +38,7 @@ def main() -> None:
     folds = []
     for bundle in options.bundles:
         segmenter = Segmenter.load(bundle, quality="fast")
-        folds.append(np.array([measure(case, segmenter) for case in segmenter.held_out(cases)]))
+        folds.append(np.array([measure(case, segmenter) for case in segmenter.bundle.held_out(cases)]))
     options.write.write_text("\n".join(page(folds)) + "\n", encoding="utf-8")
 
 

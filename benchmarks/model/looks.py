@@ -39,7 +39,7 @@ def main() -> None:
     cases, found = find_cases(options.data), []
     for bundle in options.bundles:
         segmenter = Segmenter.load(bundle, precision=options.precision, quality="standard")
-        found += [measure(case, segmenter) for case in segmenter.held_out(cases)]
+        found += [measure(case, segmenter) for case in segmenter.bundle.held_out(cases)]
     of = f"{', '.join(bundle.name for bundle in options.bundles)}, {options.precision}"
     options.write.write_text("\n".join(table(found, of)) + "\n", encoding="utf-8")
 

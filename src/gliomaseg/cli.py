@@ -147,7 +147,7 @@ def segment(
         max_memory_gb=max_memory,
     )
     if held_out:
-        cases = segmenter.held_out(cases)
+        cases = segmenter.bundle.held_out(cases)
     with console.progress() as progress, console.resumable():
         wanted: dict[str, Any] = {"scheme": scheme, "overwrite": overwrite, "only": only and only.value}
         outcomes = list(segment_cases(cases, segmenter, output, **wanted, progress=progress))

@@ -87,6 +87,7 @@ WARNINGS: dict[str, str] = {
     "W-AFFINE": "the header places the image in two slightly different ways",
     "W-GRID": "an image was resampled to the grid of another",
     "W-ALIGN": "the sequences seem not to be registered to each other",
+    "W-WINDOW": "memory was short, so the network saw the brain in windows",
     "W-MISSING": "a sequence is missing, and the model did without it",
     "W-UNKNOWN": "images in a case's folder were not understood by their names, and left out",
     "W-UNLIKE": "the sequences look unlike those of BraTS",

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from gliomaseg import __version__, console, files
 from gliomaseg.config import Settings
-from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.arrays import case_of_arrays
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import stored_size
 from gliomaseg.imaging.content import check_content
+from gliomaseg.imaging.phantom import note_of
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.standardise import Standardised, standardise
 from gliomaseg.imaging.volume import Segmentation, Volume
@@ -39,7 +39,7 @@ from gliomaseg.results.segment import label_regions, outline, relabel
 from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
-_LIBRARIES = ("numpy", "nibabel", "isal", "openvino", "pillow")
+_LIBRARIES = ("numpy", "scipy", "nibabel", "isal", "openvino", "pillow")
 
 Stage = Callable[[str], None]
 
@@ -105,19 +105,6 @@ class Segmenter:
         """
         return cls(Bundle.load(model), force=force, keep_names=keep_names, maps=maps, **options)
 
-    def held_out(self, cases: Sequence[Case]) -> list[Case]:
-        """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
-        seen = set(self.bundle.about["trained_on"])
-        unseen = [case for case in cases if case.id not in seen]
-        if unseen:
-            return unseen
-        raise CaseError(
-            "E-NOCASE",
-            f"{self.bundle.name} was trained on all {len(cases)} cases",
-            expected="at least one case that the model has not seen",
-            remedy="give other cases, or leave out --held-out",
-        )
-
     def sequences(self, case: Case) -> tuple[Modality, ...]:
         """Return which sequences of ``case`` the network will see: all it knows, or what there is.
 
@@ -128,17 +115,6 @@ class Segmenter:
             return case.present(wanted)
         case.require(wanted)
         return wanted
-
-    def _gaps(self, case_id: str, sequences: Sequence[Modality]) -> tuple[Note, ...]:
-        """Return a note of what is missing, and of how good the model is without it."""
-        missing = [m for m in self.settings.network.modalities if m not in sequences]
-        if not missing:
-            return ()
-        dice = self.bundle.expected_dice(sequences)
-        scores = ", ".join(f"{region.upper()} {value:.2f}" for region, value in dice.items())
-        expect = f"Dice to expect without: {scores}" if dice else "how good it is without was not measured"
-        what = f"case {case_id} has no {', '.join(missing)}; the model did without"
-        return (Note("W-MISSING", what, expect),)
 
     def segment(
         self, case: Case, *, scheme: LabelScheme = BRATS2021, stage: Stage = lambda _: None
@@ -182,17 +158,21 @@ class Segmenter:
             compiling = background.submit(self.engine.compile)
             with _stage("read", stage, seconds):
                 sequences = self.sequences(case)
-                voxels, stored = stored_size(case, sequences, self.settings.prepare.spacing_mm)
-                self._window(Demand(voxels, int(voxels * BRAIN), stored, self.maps), limit)
+                demand = self._demand(case, sequences)
+                self._window(demand, limit)
                 found = standardise(case, sequences, self.settings.prepare.spacing_mm)
                 images = check_content(found.volume, case.id, force=self.force)
-                images = replace(images, notes=(*images.notes, *self._gaps(case.id, sequences)))
             with _stage("prepare", stage, seconds):
                 prepared = prepare(images, self.settings.prepare, self.settings.network.modalities)
-                window = self._window(Demand(voxels, prepared.image[0].size, stored, self.maps), limit)
+                demand = replace(demand, brain=prepared.image[0].size)
+                window = self._window(demand, limit)
+                notes = (*self.bundle.gaps(case.id, sequences), *demand.notes(self.settings, window, case.id))
+                images = replace(images, notes=(*images.notes, *notes))
             with _stage("compile", stage, seconds):
                 compiling.result()
-        provenance = self.describe(case, scheme, read=dict(zip(sequences, images.sha256, strict=True)))
+        read = dict(zip(sequences, images.sha256, strict=True))
+        windowed = demand.is_cut(self.settings, window)
+        provenance = self.describe(case, scheme, read=read, windowed=windowed) | {"window_voxels": window}
         return Opened(case, replace(found, volume=images), prepared, window, scheme, provenance, seconds)
 
     def label(self, opened: Opened, *, stage: Stage = lambda _: None) -> Result:
@@ -211,8 +191,8 @@ class Segmenter:
                 segmentation = Segmentation(labels, opened.standardised.own, opened.scheme)
             certainty = self._certainty(probabilities[(slice(None), *prepared.valid)], opened)
             maps = self._maps(probabilities, opened) if self.maps else {}
-        provenance = {**opened.provenance, "window_voxels": opened.window}
-        return Result(opened.case, opened.images, segmentation, shown, provenance, seconds, certainty, maps)
+        about = opened.provenance
+        return Result(opened.case, opened.images, segmentation, shown, about, seconds, certainty, maps)
 
     def _certainty(self, probabilities: Array, opened: Opened) -> dict[Region, Certainty]:
         """Return how sure the model is; where a sequence is missing, all that is known is a mean Dice."""
@@ -234,28 +214,43 @@ class Segmenter:
         asked = self.settings.inference.max_memory_gb
         return asked * 1e9 if asked else float(free_memory() or math.inf)
 
+    def _demand(self, case: Case, sequences: Sequence[Modality]) -> Demand:
+        """Return what a case will ask for, as far as its headers tell."""
+        voxels, stored = stored_size(case, sequences, self.settings.prepare.spacing_mm)
+        return Demand(voxels, int(voxels * BRAIN), stored, self.maps)
+
+    def _needs_windows(self, case: Case, sequences: Sequence[Modality]) -> bool:
+        """Return whether memory is too short, as far as headers tell, for the whole brain at once."""
+        demand, limit = self._demand(case, sequences), self._memory_limit()
+        return not demand.fits_whole(self.settings, limit, short=self.engine.precision != "fp32")
+
     def _window(self, demand: Demand, limit: float) -> int:
         return demand.fit(self.settings, limit, short=self.engine.precision != "fp32")
 
     def describe(
-        self, case: Case, scheme: LabelScheme, *, read: Mapping[Modality, str] | None = None
+        self,
+        case: Case,
+        scheme: LabelScheme,
+        *,
+        read: Mapping[Modality, str] | None = None,
+        windowed: bool | None = None,
     ) -> dict[str, Any]:
         """Return what a result of ``case`` depends on: versions, model, inputs and settings.
 
         ``read`` is the SHA-256 of the bytes of each sequence that was read; else the files are hashed.
+        ``windowed`` is whether the brain is seen in windows; else as free memory tells.
         """
         sequences = self.sequences(case)
+        windowed = self._needs_windows(case, sequences) if windowed is None else windowed
         read = read or {m: files.sha256_of(case.images[m]) for m in sequences}
         return {
             "schema_version": RUN_SCHEMA,
             "notice": console.RESEARCH_USE,
-            "note": synthetic_note(case),
+            "note": note_of(case.id),
             "case": case.id,
             "scheme": scheme.name,
             "labels": scheme.describe(),
-            "gliomaseg": __version__,
-            "python": platform.python_version(),
-            "libraries": {name: version(name) for name in _LIBRARIES},
+            **_versions(),
             "model": {"name": self.bundle.name, "sha256": self.bundle.sha256},
             "missing": [m.value for m in self.settings.network.modalities if m not in sequences],
             "expected_dice": self.bundle.expected_dice(sequences),
@@ -263,6 +258,7 @@ class Segmenter:
             "precision": self.engine.precision,
             "quality": self.settings.inference.quality,
             "maps": self.maps,
+            "windowed": windowed,
             "threads": threads(self.settings.inference.threads) or cores(),
             "inputs": {m: self._describe_input(case, m, read[m]) for m in sequences},
             "settings": {
@@ -279,6 +275,11 @@ class Segmenter:
         return {**({"file": name} if is_told else {}), **volume, "sha256": sha256}
 
 
+def _versions() -> dict[str, Any]:
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {"gliomaseg": __version__, "python": platform.python_version(), "libraries": libraries}
+
+
 def predict(image: Array, engine: Runs, settings: Settings) -> Array:
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z) in any quality."""
     probabilities = infer(image, engine, settings)
@@ -286,11 +287,6 @@ def predict(image: Array, engine: Runs, settings: Settings) -> Array:
         look_again(probabilities, outline(probabilities, settings), image, engine, settings)
     refine(probabilities, image, settings)
     return probabilities
-
-
-def synthetic_note(case: Case) -> str:
-    """Return a warning when the case is the embedded phantom, else an empty text."""
-    return "Synthetic exam: a phantom, not a patient." if "phantom" in case.id else ""
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from typing import Any
 
 from gliomaseg import files
 from gliomaseg.config import Settings
-from gliomaseg.errors import ModelError, SettingsError
+from gliomaseg.errors import CaseError, ModelError, Note, SettingsError
+from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Modality
 from gliomaseg.settings import parse_settings
 
@@ -71,6 +72,30 @@ class Bundle:
     def expected_dice(self, sequences: Sequence[Modality]) -> dict[str, float]:
         """Return each region's mean Dice with ``sequences`` on held-out cases; {} if not measured."""
         return dict(self.about.get("expected", {}).get("dice", {}).get(" ".join(sequences), {}))
+
+    def gaps(self, case_id: str, sequences: Sequence[Modality]) -> tuple[Note, ...]:
+        """Return a note of what is missing, and of how good the model is without it."""
+        missing = [m for m in self.settings.network.modalities if m not in sequences]
+        if not missing:
+            return ()
+        dice = self.expected_dice(sequences)
+        scores = ", ".join(f"{region.upper()} {value:.2f}" for region, value in dice.items())
+        expect = f"Dice to expect without: {scores}" if dice else "how good it is without was not measured"
+        what = f"case {case_id} has no {', '.join(missing)}; the model did without"
+        return (Note("W-MISSING", what, expect),)
+
+    def held_out(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
+        seen = set(self.about["trained_on"])
+        unseen = [case for case in cases if case.id not in seen]
+        if unseen:
+            return unseen
+        raise CaseError(
+            "E-NOCASE",
+            f"{self.name} was trained on all {len(cases)} cases",
+            expected="at least one case that the model has not seen",
+            remedy="give other cases, or leave out --held-out",
+        )
 
     def network(self, precision: str) -> Path:
         """Return the path of the network's OpenVINO IR; raises ModelError if there is none in int8."""

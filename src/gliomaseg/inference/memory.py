@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gliomaseg.config import Settings
-from gliomaseg.errors import CaseError
+from gliomaseg.errors import CaseError, Note
 
 #: The interpreter, the libraries and the compiled network.
 _PROCESS = 200e6
@@ -19,8 +19,13 @@ _PER_VOXEL, _PER_FEATURE = 34, 0.64
 _WIDTH = 16
 #: Bytes of a voxel of a region's two maps: its probability and its entropy.
 _MAPPED = 5
-#: The smallest windows that are worth while, in voxels.
-_SMALLEST = 64**3
+#: The smallest windows, in voxels: in those of 64^3 regions lose up to half (docs/stability.md).
+_SMALLEST = 96**3
+#: How far results in the smallest windows are from those of the whole brain at once (docs/stability.md).
+_AGREEMENT = (
+    "borders may move: over real cases the Dice with the result of the whole brain at once was 0.97 on "
+    "average and at least 0.90; free memory or raise --max-memory, then run again with --overwrite"
+)
 #: A brain fills about this part of a BraTS image: what is foretold from headers alone goes by it.
 BRAIN = 0.45
 
@@ -56,6 +61,23 @@ class Demand:
         features = full * width * (2 if short else 4)
         return _PROCESS + held + window * (_PER_VOXEL + _PER_FEATURE * features)
 
+    def is_cut(self, settings: Settings, window: int) -> bool:
+        """Return whether the network sees the brain in windows of so many voxels that it may see at once."""
+        takes_any_size = settings.network.dimensions == 3 and not settings.network.window
+        return takes_any_size and window < self.brain
+
+    def notes(self, settings: Settings, window: int, case_id: str) -> tuple[Note, ...]:
+        """Return a note where the brain is cut into windows: the result is not quite that of a whole one."""
+        if not self.is_cut(settings, window):
+            return ()
+        what = f"case {case_id} was computed in windows of {window:,} voxels, for want of memory"
+        return (Note("W-WINDOW", what, _AGREEMENT),)
+
+    def fits_whole(self, settings: Settings, limit: float, *, short: bool) -> bool:
+        """Return whether the whole brain at once takes at most ``limit`` bytes, or can't be had at once."""
+        window = min(settings.inference.window_voxels, self.brain)
+        return not self.is_cut(settings, window) and self.inferring(settings, window, short) <= limit
+
     def fit(self, settings: Settings, limit: float, *, short: bool) -> int:
         """Return the largest window, in voxels, with which the case takes at most ``limit`` bytes.
 
@@ -70,7 +92,7 @@ class Demand:
                 "E-MEM",
                 f"a case of {self.image:,} voxels needs {needed / 1e9:.1f} GB even in the smallest windows, "
                 f"and {limit / 1e9:.1f} GB may be used",
-                expected="enough memory for the images, the brain and one window of 64 x 64 x 64 voxels",
+                expected="enough memory for the images, the brain and one window of 96 x 96 x 96 voxels",
                 remedy="raise --max-memory, close other programs, or crop the images to the brain",
             )
         return window

@@ -115,6 +115,10 @@ class ResultFolder:
         plain = json.loads(json.dumps(dict(wanted())))
         if differing := [key for key in IDENTITY if record.get(key) != plain.get(key)]:
             raise self._in_the_way(f"holds another result: its {', '.join(differing)} differ", _REPLACE)
+        if record.get("windowed") and not plain.get("windowed"):
+            raise self._in_the_way(
+                "holds a result that was computed in windows, for want of memory", _REPLACE
+            )
         return True
 
     @contextmanager
