@@ -135,10 +135,9 @@ def _scheme(path: Path, line: int, name: str) -> LabelScheme:
         raise _bad_list(path, f"line {line}: {error.what}", error.remedy) from error
 
 
-def _missing(path: Path, line: int, file: Path) -> ImageError:
+def _missing(path: Path, line: int, file: Path) -> GliomasegError:
     error = missing_file(file)
-    what = f"{path} line {line}: {error.what}"
-    return ImageError(error.code, what, expected=error.expected, remedy=error.remedy)
+    return error.reworded(lambda text: f"{path} line {line}: {text}" if text == error.what else text)
 
 
 def _cell(value: object) -> str:

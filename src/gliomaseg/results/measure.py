@@ -59,10 +59,9 @@ def measure(
 
     ``images`` (skull-stripped: 0 outside) give the side and the volume of the brain. ``certainty``
     is how sure the model is of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
-    enhancing tumour surrounds; otherwise they stay in enhancing voxels. A resection cavity is never
-    crossed. ``own`` is the grid of the images as they were scanned, if the map was made at 1 mm: its slices
-    decide what RANO calls measurable. Raises LabelError (E-LABELS) when the map holds a value outside its
-    scheme.
+    enhancing tumour surrounds, but never a cavity; else they stay in enhancing voxels. ``own`` is the grid of
+    the images as scanned, if the map was made at 1 mm: its slices decide what RANO calls measurable.
+    Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
     """
     own = own or segmentation.grid
     labels, affine = turned_to_ras(segmentation.labels, segmentation.grid)
@@ -70,25 +69,33 @@ def measure(
     crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
     crop.slice_mm = max(crop.slice_mm, ras_spacing(own)[2])
     sizes = _volumes(crop.labels, segmentation, certainty or {})
-    regions, counted = [], {}
-    for size in sizes.regions:
-        counted[size.region], voxels = crop.lesions(size.region)
-        shape = crop.shape(counted[size.region] == 1) if len(voxels) else None
-        regions.append(replace(size, lesions=len(voxels), largest=shape))
+    regions, counted = _sized(crop, sizes)
     enhancing = regions[-1].lesions > 0
     found = counted[Region.TC if enhancing else Region.WT]
     lesions = [crop.lesion(found == n, across_necrosis or not enhancing) for n in range(1, _most(found) + 1)]
+    kept = (lesion for lesion in lesions if lesion and (lesion.enhancing_ml > 0 or not enhancing))
     side, brain = _locate(crop, counted[Region.WT], images)
     return replace(
         sizes,
         regions=tuple(regions),
-        lesions=tuple(lesion for lesion in lesions if lesion and (lesion.enhancing_ml > 0 or not enhancing)),
+        lesions=tuple(kept),
         enhancing=enhancing,
         side=side,
         brain_ml=brain,
         measured_on=NATIVE if own is segmentation.grid else f"{segmentation.grid.spacing[0]:.3g} mm",
         own_mm=ras_spacing(own),
     )
+
+
+def _sized(crop: _Crop, sizes: Measurements) -> tuple[list[RegionSize], dict[Region, Counted]]:
+    """Return each region with its lesions counted and its shape, and the map of its lesions, numbered."""
+    regions: list[RegionSize] = []
+    counted: dict[Region, Counted] = {}
+    for size in sizes.regions:
+        counted[size.region], voxels = crop.lesions(size.region)
+        shape = crop.shape(counted[size.region] == 1) if len(voxels) else None
+        regions.append(replace(size, lesions=len(voxels), largest=shape))
+    return regions, counted
 
 
 def _volumes(
