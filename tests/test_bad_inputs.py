@@ -404,6 +404,11 @@ def no_code(exam: Exam) -> None:
         exam.header(name, qform_code=0, sform_code=0)
 
 
+@row(31, "E-GRID", "does not say how it lies")
+def one_without_code(exam: Exam) -> None:
+    exam.header("t1", qform_code=0, sform_code=0)
+
+
 def turned(exam: Exam, change: Callable[[nib.Nifti1Image], nib.Nifti1Image]) -> None:
     for name in ("t1", "t1ce", "t2", "flair"):
         nib.save(change(nib.load(exam.file(name))), exam.file(name))

@@ -88,7 +88,13 @@ ROWS: tuple[Row, ...] = (
         "0.6 degrees are let pass",
     ),
     Row(30, "sform and qform that differ", "warned", "W-AFFINE E-AFFINE", "by more than 1 mm: refused"),
-    Row(31, "no orientation code", "warned", "W-ORIENT", "taken as RAS"),
+    Row(
+        31,
+        "no orientation code",
+        "warned",
+        "W-ORIENT E-GRID",
+        "taken as RAS; refused where the other sequences lie elsewhere",
+    ),
     Row(32, "any of the 48 orientations", "works"),
     Row(33, "an oblique image", "works"),
     Row(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import shutil
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -125,6 +129,47 @@ def test_a_larger_field_of_view_is_cut_to_that_of_t1c_and_noted(make_case: MakeC
     np.testing.assert_array_equal(volume.array[0], wide[1:7, 1:8, 2:10])
     np.testing.assert_array_equal(volume.grid.affine, AFFINE)
     assert [note.code for note in volume.notes] == ["W-GRID"]
+
+
+def strip_orientation(path: Path) -> None:
+    """Take both orientation codes out of a file's header."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[252:256] = bytes(4)  # qform_code and sform_code
+    path.write_bytes(gzip.compress(content))
+
+
+@pytest.mark.parametrize("lost", [T1N, T1C])
+def test_a_header_without_orientation_is_named_and_its_remedy_helps(
+    make_case: MakeCase, lost: Modality, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case()
+    strip_orientation(case.images[lost])
+    error = refused(case, "E-GRID")
+    assert error.what.startswith(f"{case.images[lost]} does not say how it lies")
+    with pytest.raises(CaseError, match="does not say how it lies"):
+        read_headers(case, tuple(Modality))
+    command = error.remedy[error.remedy.index("python -c") :].split("; otherwise")[0]
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["/bin/sh", "-c", command.replace("python", sys.executable, 1)], check=True)
+    mended = dataclasses.replace(case, images={**case.images, lost: tmp_path / f"x-{lost}_oriented.nii.gz"})
+    volume = read_case(mended, tuple(Modality))
+    np.testing.assert_array_equal(volume.grid.affine, AFFINE)
+    assert not volume.notes
+
+
+def test_what_can_not_be_copied_is_to_be_exported_again(make_case: MakeCase) -> None:
+    case = make_case(t2w=(noise(shape=(6, 7, 5)), AFFINE))
+    strip_orientation(case.images[T2W])
+    assert refused(case, "E-GRID").remedy.startswith("export it again")
+
+
+def test_a_reference_without_orientation_is_named(make_case: MakeCase, tmp_path: Path) -> None:
+    path = tmp_path / "x-seg.nii.gz"
+    write_image(path, noise("u1"), Grid(SHAPE, AFFINE))
+    strip_orientation(path)
+    with pytest.raises(CaseError, match=r"x-seg\.nii\.gz does not say how it lies") as caught:
+        read_headers(dataclasses.replace(make_case(), reference=path), tuple(Modality))
+    assert "python -c" in caught.value.remedy
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "ASR", "PIL"])

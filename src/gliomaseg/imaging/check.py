@@ -19,6 +19,7 @@ from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.header import Layout
 from gliomaseg.imaging.nifti import LARGEST, Voxels, is_finite, read_channels, read_grid, read_layout
+from gliomaseg.imaging.orientation import no_orientation, require_orientation
 from gliomaseg.imaging.resample import is_usual, standard_grid, turned_grid, turned_like
 from gliomaseg.imaging.sequences import Sequences, anonymous, target_of
 from gliomaseg.imaging.volume import Grid, Volume
@@ -49,7 +50,8 @@ def read_sequences(case: Case, modalities: Sequence[Modality]) -> Sequences:
     """Return the images of a case as they are stored, proven to be different ones.
 
     Axes are flipped and exchanged to run alike. Files are inflated side by side. Voxels that are no numbers
-    are replaced where they are few, and noted. Raises CaseError (E-MODALITY, E-DUPLICATE) and ImageError.
+    are replaced where they are few, and noted. Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and
+    ImageError.
     """
     case.require(modalities)
     notes = list(case.notes)
@@ -58,6 +60,7 @@ def read_sequences(case: Case, modalities: Sequence[Modality]) -> Sequences:
     grids = {modality: images[modality].grid for modality in modalities}
     read = tuple(images[modality].sha256 for modality in modalities)
     del images
+    require_orientation(case, grids)
     own = grids[target_of(modalities)]
     for modality in modalities:
         arrays[modality] = turned_like(arrays[modality], grids[modality], own)
@@ -126,6 +129,7 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     case.require(modalities)
     notes = list(case.notes)
     grids = {m: read_grid_of(case, m, notes) for m in modalities}
+    require_orientation(case, grids)
     target = grids[target_of(modalities)]
     for modality, grid in grids.items():
         if not turned_grid(grid, target).matches(target):
@@ -141,6 +145,9 @@ def check_reference(case: Case, grid: Grid, reference: Grid) -> None:
     """Raise CaseError (E-GRID) unless a reference lies on the grid of its case."""
     if reference.matches(grid):
         return
+    if case.reference is not None and not reference.is_oriented:
+        image = case.images[target_of(tuple(case.images))]
+        raise no_orientation(case.reference, reference, image, grid)
     raise CaseError(
         "E-GRID",
         f"the reference of case {case.id} lies on another grid than its images",

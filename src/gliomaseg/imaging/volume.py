@@ -41,6 +41,12 @@ class Grid:
         return float(x), float(y), float(z)
 
     @property
+    def is_oriented(self) -> bool:
+        """Return whether it is known how the voxels lie: False where a file's two orientation codes are 0."""
+        codes = [self.header[name] for name in ("qform_code", "sform_code") if name in self.header]
+        return not codes or any(bool(code) for code in codes)
+
+    @property
     def voxel_ml(self) -> float:
         """Return the volume of one voxel in millilitres, from the affine's determinant."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
