@@ -5,7 +5,7 @@
     python benchmarks/model/long.py stop runs/long
 
 ``start`` begins or goes on, with the settings of long.yaml, in a process of its own that outlives the shell
-and takes what is idle (nice 19): --side-by-side trainings at a time, one core each, for --slice steps of
+and takes what is idle (--nice 19): --side-by-side trainings at a time, one core each, for --slice steps of
 whichever run has fewest, so that all advance evenly and can be compared at any time. ``stop`` waits for
 checkpoints; these are made every few minutes too, so that a power cut costs no more than those minutes. Which
 patients each fold holds out is in held_out.json. FOLDER/log.csv has a line for each slice: when it ended,
@@ -52,6 +52,7 @@ class Plan:
     steps: int
     slice: int
     side_by_side: int
+    nice: int
     init_from: str | None
 
     @property
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--slice", type=int, default=200)
     parser.add_argument("--side-by-side", type=int, default=2)
+    parser.add_argument("--nice", type=int, default=19, help="19: only what is idle")
     parser.add_argument("--init-from", help="folder of runs to begin with: FOLDER/{run} of each name")
     options = vars(parser.parse_args())
     verb = options.pop("verb")
@@ -92,7 +94,7 @@ def start(plan: Plan) -> None:
     command = [sys.executable, __file__, "work", *sys.argv[2:]]
     with (plan.folder / "output.txt").open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
-            ["nice", "-n", "19", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            ["nice", "-n", str(plan.nice), *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
     while not running(plan.folder):

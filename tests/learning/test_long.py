@@ -56,6 +56,7 @@ def test_trainings_by_turns(folder: Path, phantom_folder: Path, tmp_path: Path) 
         "--recipe": recipe,
         "--held-out": held_out,
         "--side-by-side": 1,
+        "--nice": 0,
         "--slice": 2,
         "--steps": 4,
     }
