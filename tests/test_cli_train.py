@@ -40,6 +40,24 @@ def test_a_picture_of_augmentation(train: Run, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"picture: {picture}" in err
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    assert train("-o", tmp_path / "run", "--show-augmentation", picture, *SMALL)[0] == 0, "drawn again"
+    picture.write_bytes(b"my figure")
+    code, _, err = train("-o", tmp_path / "run", "--show-augmentation", picture, *SMALL)
+    assert code == 1
+    assert "E-EXISTS" in err
+    assert "choose another name with --show-augmentation" in err
+    assert picture.read_bytes() == b"my figure"
+
+
+def test_a_run_is_never_begun_among_its_images(run: Run, phantom_folder: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(phantom_folder, tmp_path / "data"))
+    case = next(data.rglob("*_t1ce.nii.gz")).parent
+    before = sorted(data.rglob("*"))
+    for more in ([], ["--plan-only"]):
+        code, _, err = run("train", data, "-o", case, *SMALL, *more)
+        assert code == 1
+        assert "E-OUTPUT" in err
+    assert sorted(data.rglob("*")) == before
 
 
 def test_a_training_as_json(train: Run, tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ def bench(
     from gliomaseg import files
     from gliomaseg.bench import bench
     from gliomaseg.imaging.case import find_cases
+    from gliomaseg.storage.guard import refuse_foreign
 
+    refuse_foreign(output, [b'"gliomaseg"'], overwrite=None)
     options = ["--threads", str(threads), "--precision", precision]
     with console.progress() as progress:
         found = bench(find_cases(path)[0], runs=runs, options=options, progress=progress)

@@ -135,6 +135,25 @@ def test_a_draft_is_read_as_the_cases_that_it_was_made_of(tmp_path: Path) -> Non
         assert two.error is None
 
 
+@pytest.mark.parametrize("name", ["=cmd", "+1", "-2", "@x"])
+def test_no_cell_of_a_draft_is_a_formula(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f"{name}/{name}_t1.nii", f"{name}/{name}_T1wCE.nii")
+    before = find_cases(tmp_path)
+    write_list(tmp_path / "cases.csv", before)
+    _, *rows = csv.reader((tmp_path / "cases.csv").read_text("utf-8-sig").splitlines())
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    (case,) = find_cases(tmp_path / "cases.csv")
+    assert (case.id, case.patient, case.images) == (name, before[0].patient, before[0].images)
+
+
+def test_a_draft_never_replaces_an_image(tmp_path: Path, run: Run) -> None:
+    touch(tmp_path, "a/a_t1.nii")
+    code, _, err = run("check", tmp_path, "--draft", tmp_path / "a" / "a_t1.nii", "--overwrite")
+    assert code == 1
+    assert "E-OUTPUT" in err
+    assert "choose another name with --draft" in err
+
+
 def test_a_draft_leaves_empty_what_is_unsure_and_is_never_overwritten(tmp_path: Path, run: Run) -> None:
     touch(
         tmp_path / "d",

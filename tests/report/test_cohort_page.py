@@ -139,6 +139,24 @@ def test_a_page_replaces_only_pages(phantom_folder: Path, tmp_path: Path, name: 
     assert page.read_bytes() == first, "its own page is made again unasked"
 
 
+@pytest.mark.parametrize("name", ["a.html", "a-mosaic.png"])
+def test_reports_and_mosaics_replace_only_their_like(phantom_folder: Path, tmp_path: Path, name: str) -> None:
+    maps, page = tmp_path / "maps", tmp_path / "cohort.html"
+    for folder in (maps, tmp_path / "cohort-reports"):
+        folder.mkdir()
+    (maps / "a.nii.gz").write_bytes(next(phantom_folder.rglob("*_seg.nii.gz")).read_bytes())
+    mine = tmp_path / "cohort-reports" / name
+    mine.write_text("my thesis")
+    (entry,) = write_reports(find_sources(maps), page, mosaic=30)
+    assert entry.quality == "failed"
+    assert "E-EXISTS" in entry.reasons[0]
+    assert mine.read_text() == "my thesis"
+    for overwrite in (True, False):  # its own are made again unasked
+        (entry,) = write_reports(find_sources(maps), page, mosaic=30, overwrite=overwrite)
+        assert entry.quality != "failed"
+    assert mine.read_bytes() != b"my thesis"
+
+
 def test_a_page_never_takes_the_place_of_a_results_own(results: Path) -> None:
     report = results / "case-1" / "report.html"
     before = report.read_bytes()

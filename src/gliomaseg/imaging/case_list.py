@@ -15,6 +15,7 @@ from gliomaseg.imaging.case_id import is_id
 from gliomaseg.imaging.header import format_of
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, UNSURE, LabelScheme, Modality, find_scheme
+from gliomaseg.storage.tables import bare
 
 #: What each column may be called, in lower case, besides the sequences' names.
 _NAMES = {
@@ -141,7 +142,7 @@ def _missing(path: Path, line: int, file: Path) -> GliomasegError:
 
 
 def _cell(value: object) -> str:
-    text = value.strip() if isinstance(value, str) else ""
+    text = bare(value.strip()) if isinstance(value, str) else ""
     return "" if text.lower() in _NOTHING else text
 
 

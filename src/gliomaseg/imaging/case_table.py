@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gliomaseg import files
-from gliomaseg.errors import OutputError
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Modality
+from gliomaseg.storage.guard import refuse_file
+from gliomaseg.storage.tables import no_formula
 
 #: How many ways of naming a table shows.
 _MOST_SHOWN = 12
@@ -20,15 +21,11 @@ _MOST_SHOWN = 12
 def write_list(path: Path, cases: Sequence[Case], *, overwrite: bool = False) -> None:
     """Write cases as a list that ``read_list`` reads, to be corrected by hand: what is unsure is left empty.
 
-    Paths below the list's folder are relative to it. Raises OutputError (E-EXISTS unless ``overwrite``).
+    Paths below the list's folder are relative to it; no cell is a formula in a spreadsheet. Raises
+    OutputError (E-EXISTS unless ``overwrite``, E-OUTPUT for one of the images).
     """
-    if path.exists() and not overwrite:
-        raise OutputError(
-            "E-EXISTS",
-            f"{path} is there already",
-            expected="a new file for the list",
-            remedy="choose another name, or replace it with --overwrite",
-        )
+    read = [file for case in cases for file in case.files]
+    refuse_file(path, read, overwrite=overwrite, option="--draft")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "patient", "session", *Modality, "seg", "scheme", "not understood"])
@@ -37,7 +34,8 @@ def write_list(path: Path, cases: Sequence[Case], *, overwrite: bool = False) ->
         images = [found["files"].get(modality, "") for modality in Modality]
         rest = [found["reference"] or "", case.scheme.name if case.reference else ""]
         left = "; ".join(found["not_understood"])
-        writer.writerow([case.id, case.patient, case.session, *images, *rest, left])
+        cells = [case.id, case.patient, case.session, *images, *rest, left]
+        writer.writerow([no_formula(text) for text in cells])
     files.write_bytes(path, text.getvalue().encode("utf-8-sig", errors="surrogateescape"))
 
 

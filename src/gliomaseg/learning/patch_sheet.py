@@ -28,12 +28,15 @@ _STROKES: dict[Region, tuple[str, Literal["solid", "dashed", "dotted"]]] = {
 #: Intensities shown, in standard deviations of the brain.
 _WINDOW = (-2.5, 3.5)
 _ROWS = 6
+#: The title in the file, by which one that was drawn before is known.
+TITLE = "Patches of gliomaseg"
 
 
 def write_patch_sheet(patches: PatchDataset, path: Path, *, rows: int = _ROWS) -> None:
     """Draw the first patches of a training, one a row, to a PNG file: whole or not at all."""
     stream = io.BytesIO()
-    draw_patch_sheet(patches, rows=rows).savefig(stream, format="png", dpi=100)
+    figure = draw_patch_sheet(patches, rows=rows)
+    figure.savefig(stream, format="png", dpi=100, metadata={"Title": TITLE})
     files.write_bytes(path, stream.getvalue())
 
 

@@ -44,7 +44,7 @@ from gliomaseg.learning.split import check_split, split_by_patient
 from gliomaseg.learning.state import State, begin
 from gliomaseg.learning.trackers import require_trackers, track, tracking
 from gliomaseg.learning.validation import ModuleEngine, mean_scores, validate
-from gliomaseg.storage.guard import refuse_inputs
+from gliomaseg.storage.guard import refuse_foreign, refuse_inputs
 
 Progress = Callable[[float, str], None]
 
@@ -99,9 +99,13 @@ def show_augmentation(
     cache: Path | None = None,
     progress: Progress,
 ) -> None:
-    """Prepare ``cases`` and draw the first patches of training on them to a PNG file; trains nothing."""
-    from gliomaseg.learning.patch_sheet import write_patch_sheet
+    """Prepare ``cases`` and draw the first patches of training on them to a PNG file; trains nothing.
 
+    Raises OutputError (E-EXISTS) where that would replace someone else's file; else as ``train``.
+    """
+    from gliomaseg.learning.patch_sheet import TITLE, write_patch_sheet
+
+    refuse_foreign(picture, [TITLE.encode()], overwrite=None, option="--show-augmentation")
     _, patches, _ = _prepare(cases, folder, settings, cache, progress, _accelerator(folder, settings))
     write_patch_sheet(patches, picture)
 

@@ -21,6 +21,7 @@ from gliomaseg.report.cohort_page import cohort_page
 from gliomaseg.report.content import Report
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS
 from gliomaseg.report.sources import Source
+from gliomaseg.results.mosaic import TITLE as MOSAIC_TITLE
 from gliomaseg.results.mosaic import mosaic_png
 from gliomaseg.storage.guard import PAGE, refuse_foreign
 from gliomaseg.storage.result_folder import REPORT, ResultFolder
@@ -51,7 +52,7 @@ def write_reports(
     for number, source in enumerate(sources):
         progress(number / max(len(sources), 1), f"{number + 1}/{len(sources)} {source.case_id}")
         try:
-            entries.append(_write_case(source, page, pages, limit=limit, mosaic=mosaic))
+            entries.append(_write_case(source, page, pages, limit=limit, mosaic=mosaic, overwrite=overwrite))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
             entries.append(_failed(source, as_coded(error)))
     known = {entry.case_id for entry in entries}
@@ -84,7 +85,9 @@ def refuse_foreign_page(page: Path, *, overwrite: bool) -> None:
     refuse_foreign(page.with_suffix(".csv"), [b"case,quality,", b"case,verdict,"], overwrite=overwrite)
 
 
-def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, mosaic: int) -> Entry:
+def _write_case(
+    source: Source, page: Path, pages: Path, *, limit: int | None, mosaic: int, overwrite: bool
+) -> Entry:
     entry, home = None, page.parent
     if limit is not None and (folder := source.stored):
         entry = read_entry(folder, _link(folder.path / REPORT, home))
@@ -94,11 +97,12 @@ def _write_case(source: Source, page: Path, pages: Path, *, limit: int | None, m
     files.make_folder(pages)
     target = pages / f"{source.case_id}.html"
     if entry is None:
-        refuse_foreign(target, [PAGE], overwrite=False)
+        refuse_foreign(target, [PAGE], overwrite=overwrite)
         files.write_text(target, case_page(report, home=_link(page, pages)))
     entry = entry or entry_of(report, _link(target, home))
     if mosaic:
         sheet = pages / f"{source.case_id}-mosaic.png"
+        refuse_foreign(sheet, [MOSAIC_TITLE.encode()], overwrite=overwrite)
         files.write_bytes(sheet, mosaic_of(report, mosaic))
         entry = replace(entry, mosaic=_link(sheet, home))
     return entry

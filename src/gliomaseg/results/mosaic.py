@@ -28,6 +28,8 @@ from gliomaseg.results.planes import PLANES, find_view, grey_levels, sample_of, 
 
 AXIAL = PLANES[0]
 COLUMNS = 8
+#: The title in the file, by which one that was written before is known.
+TITLE = "Mosaic of gliomaseg"
 _GAP = 6
 
 
@@ -80,4 +82,4 @@ def _sheet(tiles: list[Image.Image], words: list[str], sizes: Measurements) -> b
     for strip in strips:
         page.paste(strip, (0, top))
         top += strip.height
-    return png(page)
+    return png(page, title=TITLE)

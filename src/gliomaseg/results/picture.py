@@ -15,7 +15,7 @@ from functools import cache
 from typing import cast
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from gliomaseg.console import RESEARCH_USE
 from gliomaseg.errors import CaseError, UsageError
@@ -106,10 +106,12 @@ def draw_overview(
     return _stack(strips, width)
 
 
-def png(picture: Picture) -> bytes:
-    """Return a picture as the bytes of a PNG file."""
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=3)
+def png(picture: Picture, *, title: str = "") -> bytes:
+    """Return a picture as the bytes of a PNG file, with a title in it if one is given."""
+    stream, about = io.BytesIO(), PngImagePlugin.PngInfo()
+    if title:
+        about.add_text("Title", title)
+    picture.save(stream, "PNG", compress_level=3, pnginfo=about)
     return stream.getvalue()
 
 

@@ -39,32 +39,32 @@ def refuse_inputs(output: Path, targets: Iterable[Path], inputs: Iterable[Path])
         )
 
 
-def refuse_file(path: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+def refuse_file(path: Path, inputs: Iterable[Path], *, overwrite: bool, option: str = "-o") -> None:
     """Raise OutputError where ``path`` can't become a file: one of ``inputs``, a folder, or there already.
 
-    An input is refused by whatever name it has, also with ``overwrite``.
+    An input is refused by whatever name it has, also with ``overwrite``. ``option`` is what named it.
     """
     found = _identity(path)
     if found and found in map(_identity, inputs):
         raise OutputError(
             "E-OUTPUT",
-            f"{path} is one of the images that are to be segmented",
+            f"{path} is one of the images that are read",
             expected="the name of a new file",
-            remedy="choose another name with -o",
+            remedy=f"choose another name with {option}",
         )
     if path.is_dir():
         raise OutputError(
             "E-OUTPUT",
-            f"{path} is a folder, and its name that of an image",
+            f"{path} is a folder",
             expected="the name of a new file, or of a folder for results",
-            remedy="choose another name with -o",
+            remedy=f"choose another name with {option}",
         )
     if os.path.lexists(path) and not overwrite:
         raise OutputError(
             "E-EXISTS",
             f"{path} is there already",
             expected="the name of a new file",
-            remedy="choose another name with -o, or replace it with --overwrite",
+            remedy=f"choose another name with {option}, or replace it with --overwrite",
         )
 
 
@@ -77,10 +77,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool | None) -> None:
+def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool | None, option: str = "-o") -> None:
     """Raise OutputError (E-EXISTS) where ``path`` is a file of someone else, unless with ``overwrite``.
 
     A file of ours has one of ``marks`` in its first bytes. None: there is no --overwrite.
+    ``option`` is what named it.
     """
     if overwrite or not os.path.lexists(path) or path.is_dir():
         return
@@ -94,6 +95,6 @@ def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool | None
             "E-EXISTS",
             f"{path} is there already, and is not what gliomaseg wrote there before",
             expected="a new file, or an older one of the same kind",
-            remedy="choose another name with -o"
+            remedy=f"choose another name with {option}"
             + ", or replace it with --overwrite" * (overwrite is not None),
         )

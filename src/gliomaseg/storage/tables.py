@@ -54,8 +54,17 @@ def cell(value: object) -> str:
         return f"{value:.4f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
         return str(value)
-    text = printable(str(value))
+    return no_formula(printable(str(value)))
+
+
+def no_formula(text: str) -> str:
+    """Return ``text``, with an apostrophe before what a spreadsheet would take for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def bare(text: str) -> str:
+    """Return what ``no_formula`` was given."""
+    return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _FORMULA)) else text
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -64,8 +73,4 @@ def read_csv(text: str) -> list[dict[str, str]]:
         rows = list(csv.DictReader(io.StringIO(text)))
     except csv.Error as error:
         raise ValueError(str(error)) from error
-    return [{name: _bare(value or "") for name, value in row.items() if name is not None} for row in rows]
-
-
-def _bare(text: str) -> str:
-    return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _FORMULA)) else text
+    return [{name: bare(value or "") for name, value in row.items() if name is not None} for row in rows]
