@@ -45,10 +45,7 @@ WAYS = {
     "bf16": Way("bf16"),
     "one thread": Way(threads=1),
     "two or three windows": Way(window=2_000_000),
-    "windows of 1.2 million voxels": Way(window=1_200_000),
     "windows of 0.9 million voxels": Way(window=96**3),
-    "windows of 0.26 million voxels": Way(window=64**3),
-    "int8, windows of 0.9 million voxels": Way("int8", window=96**3),
 }
 
 

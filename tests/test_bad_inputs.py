@@ -541,7 +541,9 @@ def no_brain(exam: Exam) -> None:
 @row(46, "W-NOTUMOUR", "no tumour was found")
 def healthy(exam: Exam) -> None:
     shutil.rmtree(exam.folder)
-    write_phantom(make_phantom("small", tumour=None), exam.home / "data", case_id=exam.id)
+    folder = write_phantom(make_phantom("small", tumour=None), exam.home / "data", case_id=exam.id)
+    for name in ("t1", "t1ce", "t2"):  # in FLAIR alone the model finds nothing
+        (folder / f"{exam.id}_{name}.nii.gz").unlink()
 
 
 @row(47, "W-EDGE", "reaches the top edge")

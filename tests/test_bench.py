@@ -41,5 +41,5 @@ def test_figures_replace_only_figures(
 
 
 def test_a_command_that_fails_is_told(phantom_case: Case) -> None:
-    with pytest.raises(GliomasegError, match="E-SETTING"):
+    with pytest.raises(GliomasegError, match="E-USAGE"):
         bench(phantom_case, runs=1, options=["--precision", "int7"])

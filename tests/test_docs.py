@@ -70,3 +70,18 @@ def test_the_first_screen_of_the_readme() -> None:
 def test_every_preset_is_documented() -> None:
     text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in preset_names())
+
+
+def test_the_tests_that_hold_a_fault_exist() -> None:
+    """docs/faults.md names a test for each row; it is there."""
+    rows = [
+        line
+        for line in (ROOT / "docs" / "faults.md").read_text("utf-8").splitlines()
+        if line.startswith("| F")
+    ]
+    assert [row.split(" | ")[0] for row in rows] == [f"| F{n}" for n in range(1, 40)]
+    for row in rows:
+        named, text = row.rsplit(" | ", 1)[1], ""
+        for file, test in re.findall(r"((?:tests|tools)/[\w/]+\.py)?(?:::(?:\w+::)?(\w+))?", named):
+            text = (ROOT / file).read_text("utf-8") if file else text
+            assert not test or f"def {test}(" in text, (row, test)

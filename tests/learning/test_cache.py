@@ -183,7 +183,7 @@ class TestPrepareCases:
 
     def test_a_real_case(self, real_cases: list[Case], tmp_path: Path, tiny) -> None:
         case = real_cases[0]
-        (stored,) = prepare_cases([case], tiny(), tmp_path, quiet)
+        (stored,) = prepare_cases([case], tiny("prepare.spacing_mm=1"), tmp_path, quiet)
         reference = read_labels(case.reference, case.scheme)
         for region in Region:
             assert STORED.mask(stored.label, region).sum() == reference.mask(region).sum() > 0

@@ -189,7 +189,10 @@ class TestOpening:
             run.keep_split(Split(("a", "b", "d"), ("c",)))
 
     def test_what_a_killed_process_left_is_cleared(self, run: Run, tiny) -> None:
-        (run.folder / ".tmp-999999999-x.safetensors").write_bytes(b"half")
+        draft = run.folder / ".tmp-abcd_123"
+        draft.mkdir()
+        (draft / "lock").touch()  # held by nobody
+        (draft / "x.safetensors").write_bytes(b"half")
         open_run(run.folder, tiny())
         assert not list(run.folder.glob(".tmp-*"))
 

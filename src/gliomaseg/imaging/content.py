@@ -172,7 +172,7 @@ def _check_each(look: _Look, names: Sequence[str]) -> list[Note]:
 
 def _check_wrapped(look: _Look, volume: Volume) -> list[Note]:
     for name, coarse, image in zip(volume.channels, look.channels, volume.array, strict=True):
-        if coarse.min() < 0 and is_wrapped(image):
+        if name in volume.wrapped or (coarse.min() < 0 and is_wrapped(image)):
             raise CaseError(
                 "E-WRAPPED",
                 f"case {look.case_id}: {name} has black islands of negative numbers (down to "

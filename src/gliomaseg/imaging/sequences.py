@@ -13,6 +13,7 @@ from gliomaseg.errors import CaseError, Note
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.resample import resample
 from gliomaseg.imaging.volume import Grid, Volume
+from gliomaseg.imaging.wrapped import is_wrapped
 from gliomaseg.labels import Modality
 
 _Array = npt.NDArray[np.generic]
@@ -52,6 +53,8 @@ class Sequences:
         Raises CaseError (E-GRID) unless its brain covers that of the others.
         """
         names, stack = tuple(self.grids), self._room(grid)
+        moved = [m for m in names if not self.grids[m].matches(grid)]
+        wrapped = tuple(m for m in moved if is_wrapped(self.arrays[m]))
 
         def fill(modality: Modality, channel: _Array) -> None:
             image = resample(self.arrays.pop(modality), self.grids[modality], grid)
@@ -61,7 +64,7 @@ class Sequences:
             list(pool.map(fill, names, stack))
         away = [m for m in names if not self.grids[m].matches(self.grid)]
         notes = [*self.notes, *(self._check_cover(m, dict(zip(names, stack, strict=True))) for m in away)]
-        return Volume(stack, grid, names, anonymous(self.case, notes), self.sha256)
+        return Volume(stack, grid, names, anonymous(self.case, notes), self.sha256, wrapped)
 
     def _room(self, grid: Grid) -> _Array:
         """Return an array (channel, x, y, z) on ``grid``, of the type that holds every sequence."""

@@ -67,7 +67,8 @@ class Grid:
 class Volume:
     """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` what was odd about it.
 
-    ``sha256`` is that of the bytes each channel was read from; empty for images made in memory.
+    ``sha256`` is that of the bytes each channel was read from; empty for images made in memory. ``wrapped``
+    are the channels that were seen to be so before they were interpolated, which would hide it.
     """
 
     array: npt.NDArray[np.generic]
@@ -75,6 +76,7 @@ class Volume:
     channels: tuple[str, ...]
     notes: tuple[Note, ...] = ()
     sha256: tuple[str, ...] = ()
+    wrapped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
