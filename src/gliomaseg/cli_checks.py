@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gliomaseg import console
+
+if TYPE_CHECKING:
+    from gliomaseg.imaging.case import Case
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 
@@ -52,9 +57,24 @@ def check(
         console.show_table([["case", "state", "code", "reason", "remedy"], *rows])
         states = [finding.state for finding in findings]
         console.say(", ".join(f"{states.count(s)} {s}" for s in ("pass", "warn", "fail")))
+    _say_dicom(path, cases)
     if draft:
         console.say(f"list: {draft}; when it is right: gliomaseg segment {draft}")
     console.end(sum(finding.error is not None for finding in findings), len(findings))
+
+
+def _say_dicom(path: Path, cases: Sequence[Case]) -> None:
+    """Say which folders hold DICOM files that are no part of any case."""
+    from gliomaseg.imaging.folders import dicom_folders
+
+    found = dicom_folders(path, {file for case in cases for file in case.unknown}) if path.is_dir() else {}
+    if found:
+        count, where = sum(found.values()), next(iter(found))
+        others = f" and in {len(found) - 1} other folder{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+        console.say(
+            f"left out: {count} DICOM file{'s' * (count > 1)} in {where}{others}; "
+            f"convert a series with: dcm2niix -z y {shlex.quote(str(where))}"
+        )
 
 
 def explain(code: Annotated[str, typer.Argument(help="A code, such as E-TRUNCATED or W-SPACING.")]) -> None:

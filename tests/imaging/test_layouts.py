@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ from gliomaseg.imaging.case_id import is_id
 from gliomaseg.imaging.check import read_headers
 from gliomaseg.imaging.layouts import LAYOUTS, parse_name
 from gliomaseg.labels import BRATS2021, BRATS2023, MSD, UNSURE, LabelScheme, Modality
+
+Run = Callable[..., tuple[int, str, str]]
 
 T1N, T1C, T2W, T2F = Modality
 NNUNET = {"channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}, "file_ending": ".nii.gz"}
@@ -435,3 +437,15 @@ def test_many_cases_are_found_without_opening_a_file(tmp_path: Path, monkeypatch
     cases = find_cases(tmp_path)
     assert len(cases) == 100
     assert all(isinstance(case, Case) and case.reference for case in cases)
+
+
+def test_dicom_files_that_are_no_part_of_a_case_are_told(tmp_path: Path, run: Run) -> None:
+    touch(tmp_path / "d", "a/a_t1.nii", "a/a_t1.dcm", "a/raw/t1/1.dcm", "a/raw/t1/2.IMA", "b/x/y/DICOMDIR")
+    touch(tmp_path / "d", "a/raw/notes.txt", "b/x/y/.hidden.dcm")
+    _, _, err = run("check", tmp_path / "d")
+    told = " ".join(err.split())
+    assert "left out: 3 DICOM files in" in told
+    assert "and in 1 other folder;" in told
+    assert f"dcm2niix -z y {tmp_path / 'd' / 'a' / 'raw' / 't1'}" in told
+    touch(tmp_path / "e", "a/a_t1.nii")
+    assert "DICOM" not in run("check", tmp_path / "e")[2]

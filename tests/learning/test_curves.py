@@ -25,6 +25,18 @@ def test_lines_are_those_of_the_log() -> None:
     assert dice.lines[0].get_label() == "whole tumour 0.900"
 
 
+def test_axes_begin_at_0_and_a_single_row_is_seen() -> None:
+    figure = draw_curves(History([Row(25_000, 1, 2.0, 1e-4, DICE)]))
+    loss, dice, rate = figure.axes
+    assert loss.get_xlim()[0] == dice.get_xlim()[0] == 0
+    assert loss.get_ylim()[0] == rate.get_ylim()[0] == 0
+    assert loss.lines[0].get_marker() == rate.lines[0].get_marker() == "."
+    many = draw_curves(History([Row(25 * n, 1, 2.0, 1e-4) for n in range(99)]))
+    assert not many.axes[0].lines[0].get_marker()
+    figure.canvas.draw()
+    assert "15,000" in [tick.get_text() for tick in dice.get_xticklabels()]
+
+
 @pytest.mark.parametrize("rows", [[], [Row(25, 1, float("nan"), 1e-3)]])
 def test_without_scores_it_says_so(rows: list[Row]) -> None:
     figure = draw_curves(History(rows))

@@ -8,7 +8,7 @@ is wrong.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,16 @@ def walk(root: Path) -> Iterator[Folder]:
         left_out = _NOT_RAW if _BIDS in known else ()
         below = [name for name in reversed(folders) if name not in left_out]
         todo += [(path / name, depth + 1, (*names[-1:], name)) for name in below]
+
+
+def dicom_folders(root: Path, known: Collection[Path]) -> dict[Path, int]:
+    """Return the folders below ``root`` with DICOM files by their names, and how many, but for ``known``."""
+    counts = {f.path: sum(_is_dicom(name) for name, path in f.files if path not in known) for f in walk(root)}
+    return {path: count for path, count in counts.items() if count}
+
+
+def _is_dicom(name: str) -> bool:
+    return name.lower().endswith((".dcm", ".ima")) or name.upper() == "DICOMDIR"
 
 
 def _list(path: Path) -> tuple[list[tuple[str, Path]], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from gliomaseg import files
 from gliomaseg.console import RESEARCH_USE
@@ -18,6 +18,9 @@ from gliomaseg.learning.history import History
 #: Colours of Okabe and Ito, which colour-blind people tell apart; each region has its own mark too.
 _LOSS, _RATE = "#000000", "#999999"
 _REGIONS = {Region.WT: ("#E69F00", "o"), Region.TC: ("#0072B2", "s"), Region.ET: ("#D55E00", "^")}
+
+#: Rows fewer than these are drawn as points, too.
+_FEW = 20
 
 
 def write_curves(history: History, path: Path) -> None:
@@ -37,21 +40,26 @@ def draw_curves(history: History) -> Figure:
     _draw_dice(below, history)
     below.set_xlabel("step")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    below.set_xlim(0, max([row.step for row in history.rows], default=0) * 1.02 or 1)
     figure.text(0.995, 0.005, RESEARCH_USE, ha="right", va="bottom", fontsize=7, color=_RATE)
     return figure
 
 
 def _draw_loss(axes: Axes, history: History) -> None:
     steps = [row.step for row in history.rows]
-    loss = axes.plot(steps, [row.loss for row in history.rows], color=_LOSS, label="loss")
+    mark = "." if len(steps) < _FEW else ""  # one alone makes no line
+    loss = axes.plot(steps, [row.loss for row in history.rows], color=_LOSS, marker=mark, label="loss")
+    axes.set_ylim(bottom=0)
     axes.set_ylabel("loss, mean of the last steps")
     axes.grid(alpha=0.3)
     other = axes.twinx()
     rates = [row.learning_rate for row in history.rows]
-    rate = other.plot(steps, rates, color=_RATE, linestyle="--", label="learning rate")
+    rate = other.plot(steps, rates, color=_RATE, linestyle="--", marker=mark, label="learning rate")
     other.set_ylabel("learning rate")
     other.set_ylim(bottom=0)
-    axes.legend(handles=[*loss, *rate], loc="upper right")
+    other.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    axes.legend(handles=[*loss, *rate], loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 
 def _draw_dice(axes: Axes, history: History) -> None:
