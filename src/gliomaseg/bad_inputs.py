@@ -93,7 +93,7 @@ ROWS: tuple[Row, ...] = (
         "no orientation code",
         "warned",
         "W-ORIENT E-GRID",
-        "taken as RAS; refused where the other sequences lie elsewhere",
+        "taken as left-anterior-superior; refused where the other sequences lie elsewhere",
     ),
     Row(32, "any of the 48 orientations", "works"),
     Row(33, "an oblique image", "works"),

@@ -219,7 +219,9 @@ def as_coded(error: Exception) -> GliomasegError:
         )
     else:
         what = f"{type(error).__name__}: {error}"
-        coded = GliomasegError("E-INTERNAL", what, remedy="report it, with what --debug adds")
+        coded = GliomasegError(
+            "E-INTERNAL", what, remedy="give the same command with --debug, and report what it prints"
+        )
     coded.__cause__ = error
     return coded
 

@@ -95,7 +95,7 @@ def _few(cases: Sequence[Case]) -> list[Case]:
             "E-FEWCASES",
             f"a smoke test with {len(first)} patients",
             expected=f"at least {_PATIENTS}",
-            remedy="add cases",
+            remedy="name a folder with cases of more patients",
         )
     return list(first.values())[:_PATIENTS]
 

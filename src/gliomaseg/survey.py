@@ -75,7 +75,9 @@ def _gaps(case: Case, required: Sequence[Modality]) -> tuple[Note, ...]:
     if required or not missing:
         return ()
     what = f"case {case.id} has no {', '.join(missing)}"
-    return (Note("W-MISSING", what, "the shipped model does without; others if trained for it"),)
+    return (
+        Note("W-MISSING", what, "the shipped model can do without; others only if they were trained for it"),
+    )
 
 
 def require_sound(cases: Sequence[Case], modalities: Sequence[Modality]) -> None:

@@ -409,7 +409,7 @@ def test_a_plain_file_cut_anywhere(tmp_path: Path, version: int) -> None:
     path = tmp_path / "a.nii"
     for length in {*range(1, 700, 3), len(content) - 1}:
         path.write_bytes(content[:length])
-        refused(path, "E-TRUNCATED")
+        assert "gzip" not in refused(path, "E-TRUNCATED").remedy
 
 
 def test_a_compressed_file_cut_anywhere(tmp_path: Path) -> None:
@@ -418,7 +418,15 @@ def test_a_compressed_file_cut_anywhere(tmp_path: Path) -> None:
     for length in range(1, len(content)):
         path.write_bytes(content[:length])
         error = refused(path, "E-TRUNCATED")
-        assert "gzip -t" in error.remedy
+        assert error.remedy.endswith("gzip -t a.nii.gz")
+
+
+def test_an_image_without_orientation_lies_as_is_said(tmp_path: Path) -> None:
+    notes: list[Note] = []
+    grid = read_grid(store(tmp_path, nifti(codes=(0, 0)), "a.nii.gz"), notes)
+    assert [note.code for note in notes] == ["W-ORIENT"]
+    assert "x was taken to run to the left, y to the front, z upwards" in notes[0].remedy
+    assert np.sign(np.diag(grid.affine)).tolist() == [-1, 1, 1, 1]
 
 
 @given(st.data())

@@ -222,7 +222,9 @@ def _note_values(case: Case, arrays: dict[Modality, _Array], notes: list[Note]) 
         low, high = float(array.min()), float(array.max())
         if low < 0 or high > 1e6:
             what = f"{case.images[modality]} has intensities from {low:.4g} to {high:.4g}"
-            notes.append(Note("W-RANGE", what, "the brain's are clipped to their 0.1 and 99.9 percentiles"))
+            notes.append(
+                Note("W-RANGE", what, "inside the brain they are clipped to the 0.1 and 99.9 percentiles")
+            )
 
 
 def _note_spacing(case: Case, grid: Grid, notes: list[Note]) -> None:

@@ -252,7 +252,9 @@ def _check_places(look: _Look, names: Sequence[str]) -> list[Note]:
         whole = " and ".join(names[k] for k in group) + (" seem" if len(group) > 1 else " seems")
         ratio = ratios[np.ix_(group, others)].max()
         what = f"case {look.case_id}: {whole} not to lie on the other sequences (ratio {ratio:.2f})"
-        notes.append(Note("W-ALIGN", what, "look at it in a viewer, and register it if that is so"))
+        notes.append(
+            Note("W-ALIGN", what, "compare them in a viewer; if they lie apart, register them first")
+        )
     return notes
 
 

@@ -47,7 +47,7 @@ def cover(volume: Volume, case_id: str) -> Volume:
             array[channel][padded] = 0
             coarse[channel][coarse[channel] == value] = 0
             what = f"case {case_id}: {np.count_nonzero(padded):,} voxels of {name} hold the number {value:g}"
-            notes.append(Note("W-COVER", what, "they count as missing: there is no tissue so uniform"))
+            notes.append(Note("W-COVER", what, "they were taken as missing: no tissue is so uniform"))
     return replace(volume, array=array, notes=(*volume.notes, *notes, *_gaps(coarse != 0, volume, case_id)))
 
 

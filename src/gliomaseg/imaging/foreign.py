@@ -154,5 +154,5 @@ def _damaged(path: Path, expected: str, reason: str) -> ImageError:
         "E-CORRUPT",
         f"{path} is damaged, or is not what its name says: {reason}",
         expected=expected,
-        remedy="copy it again from its source, or convert it to .nii.gz",
+        remedy="copy it again from its source, or save it there as .nii.gz",
     )

@@ -98,5 +98,5 @@ def _corrupt(path: Path, reason: str) -> ImageError:
         "E-CORRUPT",
         f"{path} is damaged: {reason}",
         expected="a gzip stream that passes its checksum",
-        remedy="copy it again from its source, and test it with: gzip -t",
+        remedy=f"copy it again from its source, and test the copy with: gzip -t {path.name}",
     )

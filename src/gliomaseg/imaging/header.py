@@ -107,7 +107,9 @@ def parse_header(path: Path, block: bytes, notes: list[Note]) -> Layout:
         raise bad_header(path, f"vox_offset is {offset:g}", f"a number from {least} on")
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if math.isinf(slope):
-        notes.append(Note("W-SCALE", f"{path} has the scl_slope {slope:g}", "its raw values were taken"))
+        notes.append(
+            Note("W-SCALE", f"{path} has the scl_slope {slope:g}", "its values were taken as they are stored")
+        )
     if not math.isfinite(slope) or slope == 0:  # the standard: such a slope means "not scaled"
         slope, intercept = 1.0, 0.0
     grid = read_place(path, header, shape, notes)
@@ -193,8 +195,8 @@ def no_volume(path: Path, sizes: Sequence[int], channel: int | None = None) -> I
         expected="three dimensions with at least two voxels each"
         if channel is None
         else f"a fourth dimension of at least {channel + 1}, as the data set or list says",
-        remedy="give one file per sequence: a 4D file is a time series or several sequences; which, it does "
-        "not say (dataset.json of the Medical Segmentation Decathlon does)",
+        remedy="give one file per sequence; the volumes of a 4D file are told apart only by a dataset.json, "
+        "as in the Medical Segmentation Decathlon, or by a CSV list (FILE#0, FILE#1, ...)",
     )
 
 
@@ -222,5 +224,6 @@ def truncated(path: Path, got: int, wanted: int) -> ImageError:
         if got >= wanted
         else f"{path} ends too early: {got:,} of {wanted:,} bytes",
         expected="a whole file",
-        remedy="copy it again from its source, and test it with: gzip -t",
+        remedy="copy it again from its source"
+        + f", and test the copy with: gzip -t {path.name}" * (path.suffix.lower() in (".gz", ".mgz")),
     )

@@ -63,7 +63,7 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
             Note(
                 "W-ORIENT",
                 f"{path} does not say how it lies (qform_code and sform_code are 0)",
-                "it was taken as right-anterior-superior: left and right are not certain",
+                "x was taken to run to the left, y to the front, z upwards: left and right are not certain",
             )
         )
     elif all(codes):
@@ -103,7 +103,11 @@ def _check_axes(path: Path, directions: Affine, notes: list[Note]) -> None:
     if cosines > _ROUNDING:
         angle = np.degrees(np.arcsin(cosines))
         notes.append(
-            Note("W-AFFINE", f"{path} has axes {angle:.2g} degrees off right angles", "they were kept so")
+            Note(
+                "W-AFFINE",
+                f"{path} has axes {angle:.2g} degrees off right angles",
+                "they were taken as they are",
+            )
         )
 
 

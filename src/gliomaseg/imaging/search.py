@@ -230,6 +230,6 @@ def _only(same: list[Group]) -> Group:
             "E-DUPID",
             f"two cases are called {first.case_id}: in {first.folder} and in {second.folder}",
             expected="one case per id (upper and lower case count as the same)",
-            remedy="rename one of them or give a smaller folder",
+            remedy="rename one of them, or name a folder that holds only one",
         )
     return better[0]

@@ -89,7 +89,8 @@ class Sequences:
                 "E-GRID",
                 f"{what}, and by the headers the two brains cover each other by {cover:.0%} only",
                 expected="all sequences registered to each other, with headers that say so",
-                remedy="register and resample them to one sequence first",
+                remedy=f"register {modality} to {target} first, for example with ANTs, elastix or "
+                "FSL's FLIRT, and give the registered image instead",
             )
         done = f"it was resampled: the two brains cover each other by {cover:.1%}"
         return Note("W-GRID", what, done)

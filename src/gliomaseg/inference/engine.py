@@ -132,7 +132,9 @@ class Engine:
         try:
             outputs = self._compiled.create_infer_request().infer({0: window}, share_inputs=True)
         except RuntimeError as error:
-            remedy = "try another --precision, or report it with what --debug adds"
+            remedy = (
+                "try another --precision, or give the same command with --debug and report what it prints"
+            )
             raise self._error(f"can't run a window of {window.shape}", error, remedy) from error
         return np.asarray(outputs[0], dtype=np.float32)
 
