@@ -195,8 +195,8 @@ def no_volume(path: Path, sizes: Sequence[int], channel: int | None = None) -> I
         expected="three dimensions with at least two voxels each"
         if channel is None
         else f"a fourth dimension of at least {channel + 1}, as the data set or list says",
-        remedy="give one file per sequence; the volumes of a 4D file are told apart only by a dataset.json, "
-        "as in the Medical Segmentation Decathlon, or by a CSV list (FILE#0, FILE#1, ...)",
+        remedy="give one file per sequence: a 4D file is a time series, which is not read, or several "
+        "sequences, which a dataset.json (as in the MSD) or a CSV list (FILE#0, FILE#1) must tell apart",
     )
 
 
