@@ -169,7 +169,8 @@ def prepare_trial(home: Path, rng: random.Random, cache: dict) -> tuple[bool, st
             shutil.rmtree(path, ignore_errors=True)
     killed = kill_at(rng.uniform(0.0, 1.05) * cache["seconds"], *args)
     seconds_of(*args)
-    return killed, "" if hashes(folder) == cache["files"] else "prepared cases differ"
+    differing = {name for name, _ in hashes(folder).items() ^ cache["files"].items()}
+    return killed, f"prepared cases differ: {sorted(differing)[:3]}" if differing else ""
 
 
 def prepared_after(args: list, folder: Path) -> float:
@@ -177,7 +178,7 @@ def prepared_after(args: list, folder: Path) -> float:
     shutil.rmtree(folder)
     started = time.monotonic()
     process = start(*args)
-    while len(list(folder.rglob("case.json"))) < 2:
+    while len(list(folder.glob("*/*/case.json"))) < 2:
         if process.wait(0.01) is not None:
             break
     seconds = time.monotonic() - started

@@ -277,7 +277,7 @@ def test_a_filled_case_folder_is_left_alone(run: Run, exam: Path, tmp_path: Path
         (("segment", "a", "--nonsense"), 2),
         (("segment", "a", "--threads", "-1"), 2),
         (("frobnicate",), 2),
-        (("segment", "a", "--labels", "brats1999"), 1),
+        (("segment", "a", "--labels", "brats1999"), 2),
         (("segment", "a", "--model", "nowhere"), 1),
         (("evaluate", "nowhere", "nowhere"), 1),
         (("--version",), 0),
@@ -330,7 +330,7 @@ def test_a_misspelled_setting_gets_the_right_one(run: Run, exam: Path, tmp_path:
     _three_lines(err, "E-SETTING")
     assert "training.batch" in err
     code, _, err = run("train", exam, "-o", tmp_path / "run", "--preset", "unet4d")
-    assert (code, "unet3d" in err) == (1, True)
+    assert (code, "unet3d" in err) == (2, True)
     assert not (tmp_path / "run").exists()
 
 

@@ -113,6 +113,7 @@ def prepare_cases(
     """
     _require_references(cases)
     folder = files.make_folder(_folder(cache, settings), room=count_room(cases, settings, cache))
+    files.clear_leftovers(folder)
     prepared: list[PreparedCase] = []
     pool = ThreadPoolExecutor(min(_THREADS, cores()))
     try:
