@@ -187,8 +187,9 @@ def prepared_after(args: list, folder: Path) -> float:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the hash of every file in a folder."""
-    return {str(p.relative_to(folder)): sha256_of(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Return the hash of every file in a folder, but for locks: one that nobody holds is nothing."""
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".lock-")]
+    return {str(p.relative_to(folder)): sha256_of(p) for p in found}
 
 
 TRIALS: dict[str, Callable] = {"segment": segment_trial, "train": train_trial, "prepare": prepare_trial}
