@@ -153,9 +153,14 @@ appear or vanish. *beyond* names the cases that miss an aim. Written by
 
 {table}
 
+In windows results don't reach the aims where the network is unsure of the core: a voxel can change
+probabilities up to 89 voxels away ([speed](speed.md)). They were compared on fewer cases, those that are hard
+among them.
+
 Most of these cases were trained on: this page says how alike two results are, not how right they are.
 A result that was computed in windows carries the note `W-WINDOW`, with the least Dice of its row, and
-`run.json` says in which precision and windows it was computed; `segment` replaces neither by the other.
+`run.json` says in which precision and windows it was computed. Not measured: bf16, which the processor of
+these figures (AVX-512 with VNNI) does not have.
 """
 
 

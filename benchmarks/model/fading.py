@@ -1,4 +1,4 @@
-"""What it costs to fade small components and little enhancing tumour out, and what int8 costs.
+"""What it costs to fade small components and little enhancing tumour out; with --int8 what int8 costs, too.
 
     python benchmarks/model/folds.py take benchmarks/model/folds runs
     python benchmarks/model/fading.py ../shared/data/brats runs/seventh-* --write docs/model/fading.md
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,13 +24,15 @@ from truth import truth_of
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.evaluation.metrics import dice
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.learning.cache import prepare_cases
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import load_run
 from gliomaseg.results import segment
+from gliomaseg.results.refine import refine
 from gliomaseg.results.segment import label_regions
-from gliomaseg.segmenter import predict
 
 KEPT = Path("runs/fading.json")
 WAYS = ("fp32, hard limits", "fp32", "int8")
@@ -43,6 +46,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument(
+        "--int8", action="store_true", help="Calibrate and measure int8 too: 3 minutes a run."
+    )
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
@@ -52,10 +58,13 @@ def main() -> None:
         held_out = [case for case in run.read_split().validation if case not in found]
         if not held_out:
             continue
-        prepare_cases(list(cases.values()), run.settings, options.cache, lambda _fraction, _text: None)
+        if options.int8:
+            prepare_cases(list(cases.values()), run.settings, options.cache, lambda _fraction, _text: None)
         with tempfile.TemporaryDirectory() as temporary:
-            bundle = export(run, Path(temporary) / "model", int8=True, cache=options.cache)
-            segmenters = {p: Segmenter.load(bundle.folder, precision=p, force=True) for p in ("fp32", "int8")}
+            more = {"int8": True, "cache": options.cache} if options.int8 else {}
+            bundle = export(run, Path(temporary) / "model", **more)
+            precisions = ("fp32", "int8") if options.int8 else ("fp32",)
+            segmenters = {p: Segmenter.load(bundle.folder, precision=p, force=True) for p in precisions}
             for case in held_out:
                 found[case] = scored(cases[case], segmenters)
                 KEPT.write_text(json.dumps(found))
@@ -69,25 +78,29 @@ def main() -> None:
 def scored(case: Any, segmenters: dict[str, Segmenter]) -> dict[str, list[float]]:
     """Return the Dice of each region, by way."""
     opened = segmenters["fp32"].open(case)
+    image, valid = opened.prepared.image, (slice(None), *opened.prepared.valid)
     truth, scores = truth_of(case, opened), {}
-    for way in WAYS:
-        segmenter = segmenters[way[:4]]
-        limits = HARD if "hard" in way else {}
-        with mock.patch.multiple(segment, **limits):
-            probabilities = predict(opened.prepared.image, segmenter.engine, segmenter.settings)
-            inner = probabilities[(slice(None), *opened.prepared.valid)]
-            labels = label_regions(inner, segmenter.settings, BRATS2021)
-        scores[way] = [round(float(dice(BRATS2021.mask(labels, r), truth[r])), 5) for r in Region]
+    for precision, segmenter in segmenters.items():
+        settings = segmenter.settings.model_copy(update={"segment": Bundle.load().settings.segment})
+        raw = infer(image, segmenter.engine, settings)
+        for way in (way for way in WAYS if way.startswith(precision)):
+            probabilities = raw.copy()
+            limits = HARD if "hard" in way else {name: getattr(segment, name) for name in HARD}
+            with mock.patch.multiple(segment, **limits):
+                refine(probabilities, image, settings)
+                labels = label_regions(probabilities[valid], settings, BRATS2021)
+            scores[way] = [round(float(dice(BRATS2021.mask(labels, r), truth[r])), 5) for r in Region]
     return scores
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:
     """Return the mean Dice of each way, and the difference from the way before, in Markdown."""
     rows = ["| computed | WT | TC | ET |", "|---|---|---|---|"]
-    for way in WAYS:
+    ways = [way for way in WAYS if all(way in case for case in found.values())]
+    for way in ways:
         means = np.mean([case[way] for case in found.values()], axis=0)
         rows.append(f"| {way} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
-    for one, other in ((WAYS[0], WAYS[1]), (WAYS[1], WAYS[2])):
+    for one, other in pairwise(ways):
         differences = 100 * np.array([np.subtract(c[other], c[one]) for c in found.values()])
         errors = differences.std(axis=0, ddof=1) / np.sqrt(len(differences))
         cells = [f"{m:+.2f} ({e:.2f})" for m, e in zip(differences.mean(axis=0), errors, strict=True)]
@@ -97,7 +110,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(rows)
 
 
-_PAGE = """# What fading costs, and int8
+_PAGE = """# What fading costs
 
 Mean Dice (BraTS 2020's rule) over {cases} cases, each segmented by a network of the shipped model's recipe
 that had not seen it, with the shipped post-processing. *Hard limits*: as in 0.1.0, components of less than a

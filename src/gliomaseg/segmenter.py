@@ -21,7 +21,6 @@ from gliomaseg.imaging.arrays import case_of_arrays
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.check import stored_size
 from gliomaseg.imaging.content import check_content
-from gliomaseg.imaging.phantom import note_of
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.standardise import Standardised, standardise
 from gliomaseg.imaging.volume import Segmentation, Volume
@@ -40,6 +39,8 @@ from gliomaseg.settings import parse_settings
 
 RUN_SCHEMA = 2
 _LIBRARIES = ("numpy", "scipy", "nibabel", "isal", "openvino", "pillow")
+
+_SYNTHETIC = "Synthetic exam: a phantom, not a patient."
 
 Stage = Callable[[str], None]
 
@@ -246,7 +247,7 @@ class Segmenter:
         return {
             "schema_version": RUN_SCHEMA,
             "notice": console.RESEARCH_USE,
-            "note": note_of(case.id),
+            "note": _SYNTHETIC if "phantom" in case.id else "",
             "case": case.id,
             "scheme": scheme.name,
             "labels": scheme.describe(),

@@ -76,11 +76,6 @@ class Phantom:
     reference: Segmentation
 
 
-def note_of(case_id: str) -> str:
-    """Return a warning for the id of the embedded phantom, else an empty text."""
-    return "Synthetic exam: a phantom, not a patient." if "phantom" in case_id else ""
-
-
 def make_phantom(
     size: Size = "full", *, seed: int = 0, tumour: TumourSpec | None = DEFAULT_TUMOUR
 ) -> Phantom:
