@@ -227,8 +227,8 @@ def page(record: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "2 points of the mean: no expert drew enhancing tumour there, or a speck of it.",
         "",
         "Volumes grow with the thickness, since what is half tumour is drawn as tumour: training on thick "
-        "slices is the way to mend that. Scaling the z-scores of 5 mm slices by 0.93, for means lower the brain's "
-        "spread, was tried on 10 cases: WT +0.2, TC -0.2, ET -0.3 points.",
+        "slices is the way to mend that. Scaling the z-scores of 5 mm slices by 0.93, for means lower the "
+        "brain's spread, was tried on 10 cases: WT +0.2, TC -0.2, ET -0.3 points.",
         "",
         "Cases that lose more than half of their whole tumour, and what quality they get: "
         + ("; ".join(halved) or "none")
