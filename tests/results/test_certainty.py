@@ -140,11 +140,11 @@ def test_maps_are_written_only_when_asked_for(phantom_case: Case, tmp_path: Path
 
 
 def test_the_volume_of_little_enhancing_tumour_may_be_none_at_all() -> None:
-    """Of 2 voxels, or 1.8 ml, and at least 1 ml only what is above 0.91 would count."""
-    little = np.full((3, 2, 1, 1), 0.9, np.float32)
+    """Of 2 voxels, or 1.9 ml: all count where the least is 0.1 ml, surer ones where it is 1 ml, none at 2."""
+    little = np.full((3, 2, 1, 1), 0.95, np.float32)
     changes = ["segment.volume_widths=[1, 1, 1]", "segment.dice_lines=[[0, 1], [0, 1], [0, 1]]"]
-    found = certainty_of(little, load_settings("unet3d", [*changes, "segment.min_et_ml=1"]), 1.0)
-    assert found[ET].range_ml == (0, 2)
-    assert found[ET].dice is None
-    enough = certainty_of(little, load_settings("unet3d", [*changes, "segment.min_et_ml=0.1"]), 1.0)
-    assert enough[ET].dice is not None
+    for least, low, is_labelled in ((0.1, 2, True), (1, 0, True), (2, 0, False)):
+        settings = load_settings("unet3d", [*changes, f"segment.min_et_ml={least}"])
+        found = certainty_of(little, settings, 1.0)[ET]
+        assert found.range_ml == (low, 2)
+        assert (found.dice is not None) is is_labelled
