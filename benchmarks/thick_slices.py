@@ -39,7 +39,7 @@ from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.learning.export import export
 from gliomaseg.learning.run import load_run
-from gliomaseg.results.certainty import Certainty, certainty_of
+from gliomaseg.results.certainty import Uncertainty, estimate_uncertainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.quality import judge
 from gliomaseg.results.segment import label_regions, relabel
@@ -60,12 +60,12 @@ class Found:
     labels: npt.NDArray[np.uint8]
     measured: Segmentation
     images: Volume
-    sure: Mapping[Region, Certainty]
+    sure: Mapping[Region, Uncertainty]
 
     @property
     def quality(self) -> str:
         """Return what the product says of it: pass, review or unreliable."""
-        sizes = measure(self.measured, images=self.images, certainty=self.sure)
+        sizes = measure(self.measured, images=self.images, uncertainty=self.sure)
         return judge(self.measured, sizes, self.images.notes).name
 
 
@@ -151,7 +151,7 @@ def segmented(standardised: Standardised, case: Case, segmenters: Sequence[Segme
     opened = Opened(case, standardised, prepared, 0, BRATS2021, {}, {})
     labels = label_regions(probabilities, settings, BRATS2021, volume.grid.voxel_ml)
     restored = prepared.restore(labels).astype(np.uint8)
-    sure = certainty_of(probabilities[(slice(None), *prepared.valid)], settings, volume.grid.voxel_ml)
+    sure = estimate_uncertainty(probabilities[(slice(None), *prepared.valid)], settings, volume.grid.voxel_ml)
     segmentation = Segmentation(restored, volume.grid, BRATS2021)
     if not standardised.is_own:
         restored = relabel(probabilities, labels, settings, BRATS2021, opened.restore)

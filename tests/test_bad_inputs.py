@@ -26,7 +26,7 @@ import pytest
 from gliomaseg import files
 from gliomaseg.bad_inputs import ROWS, explain
 from gliomaseg.cli import main
-from gliomaseg.errors import CODES, WARNINGS, UsageError
+from gliomaseg.errors import CODES, NOTES, UsageError
 from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.phantom import make_phantom, write_phantom
 from gliomaseg.inference.bundle import shipped_folder
@@ -1029,13 +1029,13 @@ def test_every_covered_row_has_a_trial_and_every_trial_a_row() -> None:
         codes = rows[trial.number].codes.split()
         assert not trial.code or trial.code in codes or trial.code in ("W-FORCED", "E-TRUNCATED"), trial
     for row in ROWS:
-        assert set(row.codes.split()) <= {*CODES, *WARNINGS}, row
+        assert set(row.codes.split()) <= {*CODES, *NOTES}, row
         said = {t.code for t in TRIALS if t.number == row.number}
         assert row.answer == "open" or not row.codes or said & set(row.codes.split()), row
 
 
 def test_explain() -> None:
-    for code in (*CODES, *WARNINGS):
+    for code in (*CODES, *NOTES):
         assert explain(code)[0].startswith(f"{code}: ")
     assert any("cut" in line for line in explain("e-truncated"))
     with pytest.raises(UsageError, match="E-TRUNCATED"):

@@ -51,11 +51,11 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     whole = segmenter.open(phantom_case).prepared.image
     np.testing.assert_array_equal(image[[1, 3]], whole[[1, 3]])
     result = segmenter.segment(part)
-    (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
+    (note,) = [n for n in result.notes if n.code == "W-MISSING"]
     assert "has no t1n, t2w" in note.what
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
-    assert {region: sure.dice for region, sure in result.certainty.items()} == EXPECTED
-    assert not any(sure.range_ml for sure in result.certainty.values())
+    assert {region: sure.dice for region, sure in result.uncertainty.items()} == EXPECTED
+    assert not any(sure.range_ml for sure in result.uncertainty.values())
     assert result.report.about["quality"] == "unreliable"
     said = "With these sequences the model is often wrong about ET: its mean Dice on unseen cases was 0.33."
     assert said in result.report.about["reasons"]
@@ -76,17 +76,17 @@ def test_one_sequence_alone_is_segmented(model: Make, phantom_case: Case, modali
     alone = replace(phantom_case, images={modality: phantom_case.images[modality]})
     result = Segmenter(model(0.5)).segment(alone)
     assert result.images.channels == (modality,)
-    (note,) = [n for n in result.warnings if n.code == "W-MISSING"]
+    (note,) = [n for n in result.notes if n.code == "W-MISSING"]
     assert note.remedy == "how good it is without was not measured"
-    assert {sure.dice for sure in result.certainty.values()} == {None}
+    assert {sure.dice for sure in result.uncertainty.values()} == {None}
     assert result.overview.startswith(b"\x89PNG")
 
 
 def test_nothing_is_missing_nothing_is_said(model: Make, phantom_case: Case) -> None:
     segmenter = Segmenter(model(0.25))
     result = segmenter.segment(phantom_case)
-    assert not [n for n in result.warnings if n.code == "W-MISSING"]
-    assert all(sure.range_ml for sure in result.certainty.values())
+    assert not [n for n in result.notes if n.code == "W-MISSING"]
+    assert all(sure.range_ml for sure in result.uncertainty.values())
     assert "90 % interval nine of ten" in case_page(result.report)
     assert segmenter.describe(phantom_case, phantom_case.scheme)["missing"] == []
 
@@ -107,7 +107,7 @@ def test_check_warns_and_training_refuses(copy_case: Callable[..., Path], tmp_pa
     for deep in (False, True):
         (finding,) = survey(cases, deep=deep)
         assert finding.state == "warn"
-        assert "has no t2w" in next(n.what for n in finding.warnings if n.code == "W-MISSING")
+        assert "has no t2w" in next(n.what for n in finding.notes if n.code == "W-MISSING")
     (finding,) = survey(cases, modalities=tuple(Modality))
     assert finding.error
     assert finding.error.code == "E-MODALITY"

@@ -48,10 +48,10 @@ def test_headers_tell_what_they_can_and_deep_the_rest(cases: Path) -> None:
 
 def test_what_a_model_does_not_need_is_not_missed(cases: Path) -> None:
     whole = find_cases(cases)[-1]
-    assert [note.code for found in survey([whole]) for note in found.warnings][:1] == ["W-MISSING"]
+    assert [note.code for found in survey([whole]) for note in found.notes][:1] == ["W-MISSING"]
     (needed,) = survey([whole], modalities=(Modality.T1C, Modality.T2F))
     assert needed.error is None
-    assert "W-MISSING" not in [note.code for note in needed.warnings]
+    assert "W-MISSING" not in [note.code for note in needed.notes]
 
 
 def test_headers_are_all_that_is_read(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_thick_slices_keep_their_tumour(thick_case: Case, tmp_path: Path) -> Non
         assert dice(result.segmentation.mask(region), means(expert.mask(region)) >= 0.5) > least
         ml = result.segmentation.mask(region).sum() * result.segmentation.grid.voxel_ml
         assert ml == pytest.approx(result.measurements.volume_ml(region), rel=0.06)
-    assert "W-THICK" in {note.code for note in result.warnings}
+    assert "W-THICK" in {note.code for note in result.notes}
 
     folder = result.save(tmp_path / "out")
     stored, image = (nib.load(path) for path in (folder / "seg.nii.gz", thick_case.images[Modality.T1C]))

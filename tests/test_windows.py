@@ -18,7 +18,7 @@ def test_windows_are_noted_and_part_of_what_a_result_is(phantom_case: Case, tmp_
     whole, cut = Segmenter.load(), Segmenter.load(window_voxels=SMALL)
     (first,) = segment_cases([phantom_case], cut, tmp_path / "cut", only="seg")
     assert first.state == "done"
-    assert [note.code for note in first.warnings if note.code == "W-WINDOW"] == ["W-WINDOW"]
+    assert [note.code for note in first.notes if note.code == "W-WINDOW"] == ["W-WINDOW"]
     record = ResultFolder(tmp_path / "cut" / phantom_case.id).read()
     assert (record["windowed"], record["window_voxels"]) == (True, SMALL)
 
@@ -33,7 +33,7 @@ def test_windows_are_noted_and_part_of_what_a_result_is(phantom_case: Case, tmp_
 
 def test_the_whole_brain_at_once_is_as_good_as_windows(phantom_case: Case, tmp_path: Path) -> None:
     (first,) = segment_cases([phantom_case], Segmenter.load(), tmp_path, only="seg")
-    assert "W-WINDOW" not in [note.code for note in first.warnings]
+    assert "W-WINDOW" not in [note.code for note in first.notes]
     assert ResultFolder(tmp_path / phantom_case.id).read()["windowed"] is False
     (again,) = segment_cases([phantom_case], Segmenter.load(window_voxels=SMALL), tmp_path, only="seg")
     assert again.state == "unchanged"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gliomaseg.errors import CODES, WARNINGS
+from gliomaseg.errors import CODES, NOTES
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 
@@ -10,8 +10,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 def text() -> str:
     """Return the page."""
     errors, warnings = (
-        [f"| `{code}` | {meaning} |" for code, meaning in sorted(table.items())]
-        for table in (CODES, WARNINGS)
+        [f"| `{code}` | {meaning} |" for code, meaning in sorted(table.items())] for table in (CODES, NOTES)
     )
     head = [
         "# Errors",

@@ -103,7 +103,7 @@ def line(cases: Cases, region: str) -> tuple[float, float]:
 
 def useful_line(cases: Cases, region: str) -> tuple[float, float] | None:
     """Return the line, or None where it does not tell good results from bad ones on cases not fitted to."""
-    if certainty(cases, region)["dice_correlation"] < LEAST_CORRELATION:
+    if uncertainty(cases, region)["dice_correlation"] < LEAST_CORRELATION:
         return None
     return line(cases, region)
 
@@ -130,7 +130,7 @@ def poor(cases: Cases) -> set[str]:
     return {name for name, case in cases.items() if min(case["dice"][ALL].values()) < LEAST_DICE}
 
 
-def certainty(cases: Cases, region: str) -> dict[str, Any]:
+def uncertainty(cases: Cases, region: str) -> dict[str, Any]:
     """Return how well calibrated the network is, before and after, and how well it predicts its Dice."""
     fitted = {name: temperature({k: v for k, v in cases.items() if k != name}, region) for name in cases}
     predicted = predictions(cases, region)
@@ -149,7 +149,7 @@ def certainty(cases: Cases, region: str) -> dict[str, Any]:
 
 
 def needed_width(case: dict[str, Any], region: str) -> float:
-    """Return how far the model's own range must be widened to hold the true volume (certainty.py)."""
+    """Return how far the model's own range must be widened to hold the true volume (uncertainty.py)."""
     found = case["regions"][region]
     true, sure, even, hardly = found["volume"], *(found["at"][level] for level in ("0.9", "0.5", "0.1"))
     if even == 0:

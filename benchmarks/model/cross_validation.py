@@ -48,7 +48,7 @@ SUBSETS = [s for n in range(4, 0, -1) for s in itertools.combinations(Modality, 
 CHANGES: dict[str, dict[str, Any]] = {
     f"{f'refine {weight}, ' if weight else ''}parts >= {part}, et >= {least}": {
         "refine": weight,
-        "least_part": part,
+        "min_component_fraction": part,
         "min_et_ml": least / 1000,
     }
     for weight in (0.0, 0.5, 1.0)
@@ -184,7 +184,7 @@ def processed(plain: Floats, image: Floats, truth: Truth, settings: Settings) ->
     found, refined = {}, {}
     for name in CHANGES:
         wanted = changed(settings, name)
-        key = wanted.segment.refine, wanted.segment.least_part
+        key = wanted.segment.refine, wanted.segment.min_component_fraction
         if key not in refined:
             refined[key] = plain.copy()
             refine(refined[key], image, wanted)

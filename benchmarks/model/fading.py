@@ -4,7 +4,7 @@
     python benchmarks/model/fading.py ../shared/data/brats runs/seventh-* --write docs/model/fading.md
 
 Each case is segmented by a network that has not seen it: in fp32 with hard limits in place of faded ones
-(components of less than ``segment.least_part`` of the largest, and enhancing tumour of less than
+(components of less than ``segment.min_component_fraction`` of the largest, and enhancing tumour of less than
 ``segment.min_et_ml``, dropped), in fp32 as it is, and in int8 as it is. What is known of each case is kept in
 runs/fading.json: the same command again goes on.
 """

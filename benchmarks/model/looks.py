@@ -60,7 +60,7 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     for least, margin in SIZES:
         second = first.copy()
         with patch.multiple(looks, LEAST=least, MARGIN=margin):
-            looks.look_again(second, around, image, segmenter.engine, settings)
+            looks.second_pass(second, around, image, segmenter.engine, settings)
         found.append(judged(second, settings))
     return found
 

@@ -2,8 +2,8 @@
 
     python benchmarks/model/parts.py ../shared/data/brats
 
-The rule (``segment.least_part``) is chosen by cross-validation, where it takes out false parts; this is its
-price.
+The rule (``segment.min_component_fraction``) is chosen by cross-validation, where it removes false
+components; this is its price.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from gliomaseg.results.segment import label_regions
 def main() -> None:
     """Give the experts' regions to the product's own rule as probabilities of 0 and 1."""
     settings, cases = Bundle.load().settings, find_cases(sys.argv[1])
-    print(f"parts below {settings.segment.least_part:.0%} of the largest, {len(cases)} cases; lost of WT:")
+    print(
+        f"components below {settings.segment.min_component_fraction:.0%} of the largest, "
+        f"{len(cases)} cases; lost of WT:"
+    )
     for case in cases:
         reference = read_labels(case.reference, case.scheme)
         sure = np.stack([reference.mask(Region(r)) for r in settings.network.regions]).astype(np.float32)

@@ -85,7 +85,7 @@ def score(folder: Path, cases: dict[str, Case], cache: Path, record: dict[str, A
 
 def spoilt(case: Case, way: str, settings: Settings, cache: Path) -> tuple[Array, Array]:
     """Return the prepared image (modality, x, y, z) and the experts' labels of its box, kept in ``cache``."""
-    path = cache / "spoilt" / f"{case.id}-{way}-{settings.prepare.even_out}.npz"
+    path = cache / "spoilt" / f"{case.id}-{way}-{settings.prepare.bias_correction}.npz"
     if not path.exists():
         volume = WAYS[way](read_case(case, settings.network.modalities))
         prepared = prepare(volume, settings.prepare)

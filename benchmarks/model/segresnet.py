@@ -38,7 +38,7 @@ from gliomaseg.learning.validation import with_room
 from gliomaseg.settings import load_settings
 
 #: Prepared as the tutorial does: a z-score of what is not 0, nothing clipped.
-SETTINGS = load_settings("unet3d", ["prepare.clip_percentiles=[0, 100]", "prepare.even_out=0"])
+SETTINGS = load_settings("unet3d", ["prepare.clip_percentiles=[0, 100]", "prepare.bias_correction=0"])
 RATE, CHANGE = 1e-4, 0.1
 SAVE_MINUTES = 5
 

@@ -21,7 +21,6 @@ from choices import (
     LEAST_CORRELATION,
     Cases,
     best_processing,
-    certainty,
     chosen_by_others,
     honest_means,
     int8_change,
@@ -30,6 +29,7 @@ from choices import (
     processed,
     temperature,
     tried,
+    uncertainty,
     unreliable,
     useful_line,
     volume_width,
@@ -72,7 +72,7 @@ def main() -> None:
             "dice": {s: means(cases, s) for s in tried(cases)} | {ALL: honest_means(cases)},
         },
         "int8": {"cases": len(cases), "dice_change": int8_change(cases)},
-        "certainty": {"cases": len(cases), **{r.value: certainty(cases, r) for r in Region}},
+        "uncertainty": {"cases": len(cases), **{r.value: uncertainty(cases, r) for r in Region}},
     }
     MEASURED.parent.mkdir(exist_ok=True)
     MEASURED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
@@ -134,7 +134,7 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         "",
         "## How sure it is",
         "",
-        *certainty_table(measured),
+        *uncertainty_table(measured),
         "",
         told_apart(cases),
         "",
@@ -243,7 +243,7 @@ def quality_table(cases: Cases, measured: dict[str, Any]) -> list[str]:
     return [*lines, "", f"int8 against fp32, in points of mean Dice: {change}."]
 
 
-def certainty_table(measured: dict[str, Any]) -> list[str]:
+def uncertainty_table(measured: dict[str, Any]) -> list[str]:
     """Return calibration and the prediction of Dice."""
     lines = [
         "| region | temperature | calibration error before | after | predicted and true Dice: correlation "
@@ -254,13 +254,13 @@ def certainty_table(measured: dict[str, Any]) -> list[str]:
     ]
     chosen = measured["segment"]
     for r, t, width in zip(Region, chosen["temperatures"], chosen["volume_widths"], strict=True):
-        c = measured["certainty"][r]
+        c = measured["uncertainty"][r]
         lines.append(
             f"| {r.upper()} | {t:.2f} | {c['ece_before']:.5f} | {c['ece_after']:.5f} "
             f"| {c['dice_correlation']:.2f} | {c['dice_error']:.3f} | {c['predicted']} "
             f"| {c['own_range_held']} of {c['cases']} | {width or '-'} | {c['interval_ratio'] or '-'} |"
         )
-    count = measured["certainty"]["cases"]
+    count = measured["uncertainty"]["cases"]
     rank = math.ceil(0.9 * (count + 1))
     words = (
         "Each case by what was fitted to the others; cases in which nothing was found predict nothing. "

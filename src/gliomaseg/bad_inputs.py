@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from typing import NamedTuple
 
-from gliomaseg.errors import CODES, WARNINGS, UsageError
+from gliomaseg.errors import CODES, NOTES, UsageError
 
 
 class Row(NamedTuple):
@@ -227,7 +227,7 @@ ROWS: tuple[Row, ...] = (
 
 def explain(code: str) -> list[str]:
     """Return lines about a code, such as E-TRUNCATED; raises UsageError (E-USAGE) for an unknown one."""
-    name, known = code.upper(), {**CODES, **WARNINGS}
+    name, known = code.upper(), {**CODES, **NOTES}
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)
         raise UsageError(
@@ -236,7 +236,7 @@ def explain(code: str) -> list[str]:
             expected="a code such as E-TRUNCATED or W-SPACING",
             remedy=f"did you mean {' or '.join(close)}?" if close else "docs/errors.md lists all of them",
         )
-    kind = "warning: the work goes on" if name in WARNINGS else "error: the case, or the command, is refused"
+    kind = "warning: the work goes on" if name in NOTES else "error: the case, or the command, is refused"
     rows = [row for row in ROWS if name in row.codes.split()]
     cause = [f"  {row.given}" + (f" ({row.why})" if row.why else "") for row in rows]
     return [

@@ -254,7 +254,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score label maps against references by the rules of a BraTS year; compare several."""
-    from gliomaseg.evaluation.evaluation import Options, evaluate_teams
+    from gliomaseg.evaluation.evaluation import Options, evaluate_methods
     from gliomaseg.evaluation.score_folder import refuse_foreign_scores
 
     if output:
@@ -269,8 +269,8 @@ def evaluate(
         workers=jobs,
     )
     with console.progress() as progress:
-        teams = [predictions, *(compare or [])]
-        evaluations = evaluate_teams(teams, references, rules=rules, progress=progress, **options)
+        methods = [predictions, *(compare or [])]
+        evaluations = evaluate_methods(methods, references, rules=rules, progress=progress, **options)
     show.report_scores(evaluations, output, scheme=options["scheme"], as_json=json)
 
 

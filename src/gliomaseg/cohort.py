@@ -249,12 +249,10 @@ class _Job:
 
 def _outcome(case: Case, state: Literal["done", "unchanged"], folder: ResultFolder) -> Outcome:
     record = folder.read()
-    notes = tuple(Note(**note) for note in record.get("warnings", ()))
-    return Outcome(case.id, state, folder.path, folder.measurements(), warnings=notes, record=record)
+    notes = tuple(Note(**note) for note in record.get("notes", ()))
+    return Outcome(case.id, state, folder.path, folder.measurements(), notes=notes, record=record)
 
 
 def _outcome_of(result: Result, file: Path) -> Outcome:
     record = result.record()
-    return Outcome(
-        result.case.id, "done", file, dict(result.measured()), warnings=result.warnings, record=record
-    )
+    return Outcome(result.case.id, "done", file, dict(result.measured()), notes=result.notes, record=record)

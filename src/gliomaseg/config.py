@@ -43,9 +43,11 @@ Positive = Annotated[float, Field(gt=0)]
 class PrepareSettings(Section):
     """From a volume to what a network sees."""
 
+    former = MappingProxyType({"even_out": ("bias_correction", 1)})
+
     clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
     """Intensities inside the brain are clipped to these percentiles before the z-score."""
-    even_out: Fraction = 0.0
+    bias_correction: Fraction = 0.0
     """How much of a smooth, left-right symmetric unevenness of brightness is taken out (imaging/coil.py)."""
     spacing_mm: Positive = 1.0
     """Voxel size that the network sees; images with 0.8 to 1.25 times that along every axis are as stored."""
@@ -85,6 +87,8 @@ class NetworkSettings(Section):
 class AugmentSettings(Section):
     """Chances and strengths of training-time augmentation."""
 
+    former = MappingProxyType({"pale": ("lesion_contrast", 1), "cut": ("truncate_fov", 1)})
+
     flip: Fraction = 0.5
     """Chance of mirroring along each axis."""
     affine: Fraction = 0.35
@@ -99,13 +103,13 @@ class AugmentSettings(Section):
     """Largest displacement by bending, in voxels along each axis."""
     paste: Fraction = 0.0
     """Chance of putting a tumour of another training case into a patch."""
-    pale: Fraction = 0.0
+    lesion_contrast: Fraction = 0.0
     """Chance of making a tumour paler, nearer to the brain around it in every sequence."""
     drop_modality: Fraction = 0.0
     """Chance of leaving out one or more sequences, so that the network learns to do without them."""
     drop_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = None
     """For each sequence, its chance to be among those left out, if not all or none are; null: 0.5 each."""
-    cut: Fraction = 0.0
+    truncate_fov: Fraction = 0.0
     """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
     thick_slices: Fraction = 0.0
     """Chance of thick slices in some sequences or in all, interpolated back to the grid of the case."""
@@ -146,6 +150,8 @@ LossName = Literal["dice", "dice_ce", "generalised_dice", "tversky", "focal", "d
 
 class TrainingSettings(Section):
     """How a network is trained."""
+
+    former = MappingProxyType({"faint_times": ("oversample_small_et", 1)})
 
     loss: LossName = "dice_ce"
     """The loss; learning/loss.py says what each is."""
@@ -189,7 +195,7 @@ class TrainingSettings(Section):
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
     centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
     """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
-    faint_times: Natural = 1
+    oversample_small_et: Natural = 1
     """How many times as many patches come from cases with at most 1 ml of enhancing tumour."""
     folds: int = Field(4, ge=2)
     """Number of folds into which the patients are split."""
@@ -235,13 +241,18 @@ class InferenceSettings(Section):
 class SegmentSettings(Section):
     """From probabilities to labels."""
 
-    former = MappingProxyType({"least_et_voxels": ("min_et_ml", 1000)})  # voxels of 1 mm
+    former = MappingProxyType(
+        {
+            "least_et_voxels": ("min_et_ml", 1000),
+            "least_part": ("min_component_fraction", 1),
+        }  # voxels of 1 mm
+    )
 
     thresholds: tuple[Fraction, ...] = (0.5, 0.5, 0.5)
     """A voxel is in a region above this probability, in the order of network.regions."""
     min_et_ml: float = Field(0.1, ge=0)
     """Less enhancing tumour than this in the whole case becomes non-enhancing core."""
-    least_part: Fraction = 0.0
+    min_component_fraction: Fraction = 0.0
     """Parts of the outermost region that are smaller than this share of its largest part are left out."""
     refine: float = Field(0.0, ge=0)
     """Weight of a case's own intensities at the borders that the network drew (results/refine.py)."""

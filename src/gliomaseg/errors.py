@@ -11,7 +11,7 @@
     └── TrainingError     a training can't start or can't go on
 
 Each says what was given, what was expected and what to do next. ``CODES`` is the one list of their codes.
-A ``Note`` is a warning, with a code of ``WARNINGS``: the work went on.
+A ``Note`` is a warning, with a code of ``NOTES``: the work went on.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ CODES: dict[str, str] = {
     "E-INTERNAL": "something went wrong that gliomaseg does not know how to name",
 }
 
-WARNINGS: dict[str, str] = {
+NOTES: dict[str, str] = {
     "W-EXT": "a file's name does not say how it is stored",
     "W-TRAILING": "bytes follow the data of an image",
     "W-NDIM": "a file with four dimensions and one volume was taken as three-dimensional",

@@ -21,7 +21,7 @@ class Outcome:
     """Its folder of results, or the file where the label map alone was wanted."""
     measurements: dict[str, Any] | None = None
     error: GliomasegError | None = None
-    warnings: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self) -> Row:
@@ -69,7 +69,7 @@ class Outcome:
             "path": self.row().get("path") if self.folder and self.folder.is_dir() else None,
             "measurements": self.measurements,
             "error": self.error.as_dict() if self.error else None,
-            "warnings": [note._asdict() for note in self.warnings],
+            "notes": [note._asdict() for note in self.notes],
         }
 
 

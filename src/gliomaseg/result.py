@@ -24,7 +24,7 @@ from gliomaseg.labels import Region, Tissue
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.packing import Packed, pack
-from gliomaseg.results.certainty import Certainty
+from gliomaseg.results.certainty import Uncertainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.results.picture import Picture, draw_overview, png
@@ -52,7 +52,7 @@ class Result:
 
     ``standardised`` is the label map on the grid of ``images``, which is measured and drawn: the segmentation
     itself, unless the case was resampled to 1 mm.
-    ``certainty`` is how sure the model is of each region; ``maps`` are (x, y, z), by name, if asked for.
+    ``uncertainty`` is how sure the model is of each region; ``maps`` are (x, y, z), by name, if asked for.
     """
 
     case: Case
@@ -61,14 +61,14 @@ class Result:
     standardised: Segmentation
     provenance: Mapping[str, Any]
     seconds: dict[str, float]
-    certainty: Mapping[Region, Certainty] = field(default_factory=dict)
+    uncertainty: Mapping[Region, Uncertainty] = field(default_factory=dict)
     maps: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
 
     @cached_property
     def measurements(self) -> Measurements:
         """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
         own = self.segmentation.grid
-        return measure(self.standardised, images=self.images, certainty=self.certainty, own=own)
+        return measure(self.standardised, images=self.images, uncertainty=self.uncertainty, own=own)
 
     @cached_property
     def _picture(self) -> Picture:
@@ -101,7 +101,7 @@ class Result:
         return make_report(exam)
 
     @property
-    def warnings(self) -> tuple[Note, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """Return what was odd about the images, and whether no tumour was found."""
         if self.measurements.volume_ml(Region.WT) > 0:
             return self.images.notes
@@ -124,7 +124,7 @@ class Result:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
         The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv,
-        maps of certainty if wanted and, written last, run.json. With ``only`` "seg" the report and the
+        maps of uncertainty if wanted and, written last, run.json. With ``only`` "seg" the report and the
         pictures are left out. Where ``output`` is called like an image (``x.nii.gz``, ``x.nii``) the label
         map alone is written to that file, and its path returned.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false, or when it holds
@@ -191,7 +191,7 @@ class Result:
             "voxel_mm": [round(length, 4) for length in self.segmentation.grid.spacing],
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "peak_memory_mb": round(peak / 1e6, 1) if (peak := peak_memory()) else None,
-            "warnings": [note._asdict() for note in self.warnings],
+            "notes": [note._asdict() for note in self.notes],
         }
 
 

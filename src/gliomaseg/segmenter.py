@@ -26,18 +26,18 @@ from gliomaseg.imaging.standardise import Standardised, standardise
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.device import choose_engine
-from gliomaseg.inference.looks import look_again
+from gliomaseg.inference.looks import second_pass
 from gliomaseg.inference.machine import cores, free_memory, threads
 from gliomaseg.inference.memory import BRAIN, Demand
 from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
-from gliomaseg.results.certainty import Certainty, certainty_maps, certainty_of, restored
+from gliomaseg.results.certainty import Uncertainty, estimate_uncertainty, restored, uncertainty_maps
 from gliomaseg.results.refine import refine
 from gliomaseg.results.segment import label_regions, outline, relabel
 from gliomaseg.settings import parse_settings
 
-RUN_SCHEMA = 2
+RUN_SCHEMA = 3
 _LIBRARIES = ("numpy", "scipy", "nibabel", "isal", "openvino", "pillow")
 
 _SYNTHETIC = "Synthetic exam: a phantom, not a patient."
@@ -190,25 +190,25 @@ class Segmenter:
             if not opened.standardised.is_own:
                 labels = relabel(probabilities, labels, settings, opened.scheme, opened.restore)
                 segmentation = Segmentation(labels, opened.standardised.own, opened.scheme)
-            certainty = self._certainty(probabilities[(slice(None), *prepared.valid)], opened)
+            uncertainty = self._uncertainty(probabilities[(slice(None), *prepared.valid)], opened)
             maps = self._maps(probabilities, opened) if self.maps else {}
         about = opened.provenance
-        return Result(opened.case, opened.images, segmentation, shown, about, seconds, certainty, maps)
+        return Result(opened.case, opened.images, segmentation, shown, about, seconds, uncertainty, maps)
 
-    def _certainty(self, probabilities: Array, opened: Opened) -> dict[Region, Certainty]:
+    def _uncertainty(self, probabilities: Array, opened: Opened) -> dict[Region, Uncertainty]:
         """Return how sure the model is; where a sequence is missing, all that is known is a mean Dice."""
         sequences = self.sequences(opened.case)
         if sequences == self.settings.network.modalities:
-            return certainty_of(probabilities, self.settings, opened.images.grid.voxel_ml)
+            return estimate_uncertainty(probabilities, self.settings, opened.images.grid.voxel_ml)
         dice = self.bundle.expected_dice(sequences)
-        return {region: Certainty(dice=dice.get(region)) for region in self.settings.network.regions}
+        return {region: Uncertainty(dice=dice.get(region)) for region in self.settings.network.regions}
 
     def _maps(self, probabilities: Array, opened: Opened) -> dict[str, npt.NDArray[np.generic]]:
-        """Return maps of certainty on the case's own grid, of the probabilities that its labels come from."""
+        """Return uncertainty maps on the case's own grid, from the probabilities behind its labels."""
         if opened.standardised.is_own:
-            found = certainty_maps(probabilities, self.settings)
+            found = uncertainty_maps(probabilities, self.settings)
             return {name: opened.prepared.restore(array) for name, array in found.items()}
-        return certainty_maps(restored(probabilities, self.settings, opened.restore), self.settings)
+        return uncertainty_maps(restored(probabilities, self.settings, opened.restore), self.settings)
 
     def _memory_limit(self) -> float:
         """Return how many bytes this process may use: as asked, or what is free on this machine."""
@@ -285,7 +285,7 @@ def predict(image: Array, engine: Runs, settings: Settings) -> Array:
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z) in any quality."""
     probabilities = infer(image, engine, settings)
     if settings.inference.quality != "fast":
-        look_again(probabilities, outline(probabilities, settings), image, engine, settings)
+        second_pass(probabilities, outline(probabilities, settings), image, engine, settings)
     refine(probabilities, image, settings)
     return probabilities
 

@@ -45,7 +45,7 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
         console.say(f"{what}; table: {output / SUMMARY}")
         console.say(f"next: gliomaseg report {output} -o cohort.html, or gliomaseg view {output}")
     for outcome in outcomes:
-        for note in outcome.warnings:
+        for note in outcome.notes:
             console.say(str(note))
         if outcome.error:
             console.say(f"\n{outcome.case_id} {outcome.state}")

@@ -23,7 +23,7 @@ class Finding:
     """What was found about one case."""
 
     case: Case
-    warnings: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = ()
     error: GliomasegError | None = None
 
     @property
@@ -34,11 +34,11 @@ class Finding:
     @property
     def state(self) -> Literal["pass", "warn", "fail"]:
         """Return fail for an error, warn for warnings, else pass."""
-        return "fail" if self.error else "warn" if self.warnings else "pass"
+        return "fail" if self.error else "warn" if self.notes else "pass"
 
     def rows(self) -> list[list[str]]:
         """Return one row for each remark: id, state, code, reason, remedy."""
-        found = [(note.code, note.what, note.remedy) for note in self.warnings]
+        found = [(note.code, note.what, note.remedy) for note in self.notes]
         if self.error:
             found.insert(0, (self.error.code, self.error.what, self.error.remedy))
         return [[self.case_id, self.state, *remark] for remark in found or [("", "", "")]]
@@ -50,7 +50,7 @@ class Finding:
             **understood(self.case, root),
             "state": self.state,
             "error": self.error.as_dict() if self.error else None,
-            "warnings": [note._asdict() for note in self.warnings],
+            "notes": [note._asdict() for note in self.notes],
         }
 
 

@@ -1,4 +1,4 @@
-"""Several teams on the same cases: by pencil, and what the tables say of it."""
+"""Several methods on the same cases: by pencil, and what the tables say of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from gliomaseg.errors import CaseError
-from gliomaseg.evaluation.comparison import compare, name_teams
+from gliomaseg.evaluation.comparison import compare, name_methods
 from gliomaseg.evaluation.scores import Column, Evaluation
 from gliomaseg.evaluation.tables import (
     case_table,
@@ -70,7 +70,7 @@ def test_no_case_in_common_is_refused(ours: Evaluation, evaluation_of: Make) -> 
 
 
 def test_teams_of_one_name_are_numbered(ours: Evaluation, theirs: Evaluation) -> None:
-    assert name_teams([ours, theirs, ours]) == ("ours (1)", "theirs", "ours (3)")
+    assert name_methods([ours, theirs, ours]) == ("ours (1)", "theirs", "ours (3)")
 
 
 def test_three_teams_are_all_set_against_the_first(

@@ -1,4 +1,4 @@
-"""``gliomaseg evaluate`` as a user meets it: words, files, exit codes, several teams, maps, Ctrl-C."""
+"""``gliomaseg evaluate`` as a user meets it: words, files, exit codes, several methods, maps, Ctrl-C."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import CODES, CaseError, ImageError, SettingsError
-from gliomaseg.evaluation.evaluation import evaluate, evaluate_teams
+from gliomaseg.evaluation.evaluation import evaluate, evaluate_methods
 from gliomaseg.evaluation.metrics import dice, iou, mean_iou_with_background
 from gliomaseg.evaluation.prediction import find_predictions
 from gliomaseg.evaluation.scores import Evaluation
@@ -460,7 +460,7 @@ def test_teams_are_told_apart_in_the_progress(predictions: Path, references: Pat
     add_reference(references, "A", labels_of(BRATS2021, "et"))
     save(predictions / "A.nii.gz", labels_of(BRATS2021, "et"))
     told: list[tuple[float, str]] = []
-    found = evaluate_teams(
+    found = evaluate_methods(
         [predictions, predictions], references, progress=lambda fraction, text: told.append((fraction, text))
     )
     assert len(found) == 2

@@ -14,7 +14,7 @@ from gliomaseg.evaluation.statistics import (
     EXACT_CASES,
     bootstrap_interval,
     exchange_p,
-    rank_teams,
+    rank_methods,
     summarise,
     wilcoxon,
 )
@@ -126,7 +126,7 @@ def test_wilcoxon_does_not_care_who_is_first(values: list[float]) -> None:
 
 
 def test_ranks_by_pencil() -> None:
-    # Two cases, Dice and HD95; the first two teams share the first Dice.
+    # Two cases, Dice and HD95; the first two methods share the first Dice.
     scores = np.array(
         [
             [[0.9, 3.0], [0.8, 5.0]],
@@ -134,24 +134,24 @@ def test_ranks_by_pencil() -> None:
             [[0.5, 9.0], [0.9, 4.0]],
         ]
     )
-    ranking = rank_teams(scores, np.array([False, True]))
+    ranking = rank_methods(scores, np.array([False, True]))
     assert ranking.mean_ranks == pytest.approx(
         [(1 + 2 + 2 + 2) / 4, (1 + 1 + 3 + 3) / 4, (3 + 3 + 1 + 1) / 4]
     )
     assert (ranking.cells, ranking.undefined) == (4, 0)
-    # Team 1 beats team 0 by one rank in case 1 and loses by two in case 2: of four exchanges all are >= 1.
+    # Team 1 beats method 0 by one rank in case 1 and loses by two in case 2: of four exchanges all are >= 1.
     assert ranking.p[0, 1] == ranking.p[1, 0] == 1.0
 
 
 def test_a_cell_undefined_for_one_team_is_left_out_for_all() -> None:
     scores = np.array([[[0.9], [0.9], [NAN]], [[0.8], [1.0], [1.0]]])
-    ranking = rank_teams(scores, np.array([False]))
+    ranking = rank_methods(scores, np.array([False]))
     assert ranking.mean_ranks == pytest.approx([1.5, 1.5])
     assert (ranking.cells, ranking.undefined) == (2, 1)
 
 
 def test_teams_without_a_defined_cell_have_no_rank() -> None:
-    ranking = rank_teams(np.full((2, 1, 1), NAN), np.array([False]))
+    ranking = rank_methods(np.full((2, 1, 1), NAN), np.array([False]))
     assert np.isnan(ranking.mean_ranks).all()
     assert (ranking.cells, ranking.undefined) == (0, 1)
 
@@ -170,12 +170,12 @@ def test_random_and_exhaustive_exchanges_agree() -> None:
 
 
 @given(st.integers(2, 5), st.integers(1, 6), st.integers(0, 99))
-def test_mean_ranks_follow_the_teams(teams: int, cases: int, seed: int) -> None:
-    scores = np.random.default_rng(seed).integers(0, 4, (teams, cases, 2)).astype(float)
+def test_mean_ranks_follow_the_teams(methods: int, cases: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, 4, (methods, cases, 2)).astype(float)
     lower = np.array([False, True])
-    ranking, turned = rank_teams(scores, lower), rank_teams(scores[::-1], lower)
+    ranking, turned = rank_methods(scores, lower), rank_methods(scores[::-1], lower)
     assert ranking.mean_ranks == pytest.approx(turned.mean_ranks[::-1])
-    assert np.all((ranking.mean_ranks >= 1) & (ranking.mean_ranks <= teams))
-    same = rank_teams(np.repeat(scores[:1], 3, axis=0), lower)
+    assert np.all((ranking.mean_ranks >= 1) & (ranking.mean_ranks <= methods))
+    same = rank_methods(np.repeat(scores[:1], 3, axis=0), lower)
     assert list(same.mean_ranks) == [1, 1, 1]
     assert np.all(same.p == 1)

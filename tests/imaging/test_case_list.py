@@ -203,8 +203,8 @@ def test_a_corrected_draft_is_segmented(copy_case: CopyCase, tmp_path: Path, run
     assert code == 0, err
     record = json.loads((tmp_path / "more" / "a" / "run.json").read_text())
     assert record["missing"] == ["t1c"]
-    assert "W-UNKNOWN" in {note["code"] for note in record["warnings"]}
-    assert "a_T1wCE.nii.gz" in json.dumps(record["warnings"])
+    assert "W-UNKNOWN" in {note["code"] for note in record["notes"]}
+    assert "a_T1wCE.nii.gz" in json.dumps(record["notes"])
 
 
 # What check shows

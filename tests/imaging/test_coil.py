@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.config import PrepareSettings
-from gliomaseg.imaging.coil import coil_field, evened
+from gliomaseg.imaging.coil import bias_field, correct_bias
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Volume
@@ -19,7 +19,7 @@ FIELD = 0.3 * Y - 0.2 * Z + 0.15 * Y * Z + 0.1 * X**2 - 0.1 * Z**2
 
 
 def whole_field(image: np.ndarray, name: str) -> np.ndarray:
-    across, along = coil_field(image, name)
+    across, along = bias_field(image, name)
     return np.asarray(across + along)
 
 
@@ -37,11 +37,11 @@ def test_a_field_of_second_order_is_found(name: str) -> None:
 
 def test_what_is_taken_out_is_the_field() -> None:
     image = np.where(BRAIN, 100 * np.exp(FIELD), 0).astype(np.float32)
-    found = evened(image, "t2f", 1.0)
+    found = correct_bias(image, "t2f", 1.0)
     assert found[BRAIN].std() < 0.01 * found[BRAIN].mean()
     assert not found[~BRAIN].any()
-    np.testing.assert_array_equal(evened(image, "t2f", 0), image)
-    assert evened(image.astype(np.int16), "t2f", 0.5).dtype == np.float32
+    np.testing.assert_array_equal(correct_bias(image, "t2f", 0), image)
+    assert correct_bias(image.astype(np.int16), "t2f", 0.5).dtype == np.float32
 
 
 @pytest.mark.parametrize(("name", "brightness"), [("t2f", 3.0), ("t1c", 2.0), ("t2w", 3.0), ("t1n", 0.4)])
@@ -72,7 +72,7 @@ def test_a_shaded_exam_is_prepared_nearly_as_an_even_one(phantom: Phantom) -> No
     shaded = Volume((images.array * shade).astype(np.float32), images.grid, images.channels)
 
     def distance(strength: float) -> float:
-        settings = PrepareSettings(even_out=strength)
+        settings = PrepareSettings(bias_correction=strength)
         even, uneven = (prepare(volume, settings).image for volume in (images, shaded))
         return float(np.abs(even - uneven).mean())
 
@@ -82,5 +82,5 @@ def test_a_shaded_exam_is_prepared_nearly_as_an_even_one(phantom: Phantom) -> No
 
 def test_nothing_changes_unless_it_is_wanted(phantom: Phantom) -> None:
     plain = prepare(phantom.images, PrepareSettings()).image
-    np.testing.assert_array_equal(plain, prepare(phantom.images, PrepareSettings(even_out=0)).image)
-    assert not np.array_equal(plain, prepare(phantom.images, PrepareSettings(even_out=0.5)).image)
+    np.testing.assert_array_equal(plain, prepare(phantom.images, PrepareSettings(bias_correction=0)).image)
+    assert not np.array_equal(plain, prepare(phantom.images, PrepareSettings(bias_correction=0.5)).image)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.config import Settings
-from gliomaseg.inference.looks import look_again
+from gliomaseg.inference.looks import second_pass
 from gliomaseg.settings import load_settings
 
 SHAPE = (128, 160, 144)
@@ -48,7 +48,7 @@ def seen(found: np.ndarray, quality: str = "standard", *changes: str) -> tuple[n
     """Return probabilities that were 0.1 before the closer looks, and the network."""
     network, probabilities = Answers(), np.full((3, *found.shape), 0.1, np.float32)
     image = np.zeros((4, *found.shape), np.float32)
-    look_again(probabilities, found, image, network, settings(quality, *changes))
+    second_pass(probabilities, found, image, network, settings(quality, *changes))
     return probabilities, network
 
 
@@ -102,7 +102,7 @@ def test_mirror_images_are_turned_back(quality: str, axis: int) -> None:
     image = np.random.default_rng(0).normal(size=(4, 32, 32, 32)).astype(np.float32)
     given, probabilities = image.copy(), np.zeros((3, 32, 32, 32), np.float32)
     found = mask(slice(8, 24), slice(8, 24), slice(8, 24), shape=(32, 32, 32))
-    look_again(probabilities, found, image, Neighbour(axis), settings(quality))
+    second_pass(probabilities, found, image, Neighbour(axis), settings(quality))
     before, after = (np.roll(image[0], step, axis=axis) for step in (1, -1))
     expected = before / 2 if quality == "standard" else (4 * before + 4 * after) / 9
     inner = (slice(1, -1),) * 3

@@ -14,7 +14,7 @@ from gliomaseg.learning.augment import augment
 from gliomaseg.learning.dataset import PatchDataset
 from gliomaseg.learning.patch import Warp, draw_warp, sample_patch
 
-STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0, cut=0)
+STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0, truncate_fov=0)
 THICK = STILL.model_copy(update={"thick_slices": 1.0})
 LOOSE = STILL.model_copy(update={"misregister": 1.0})
 MASKED = STILL.model_copy(update={"mask_errors": 1.0})
@@ -172,7 +172,7 @@ class TestMisregistered:
         assert motions[0, 0, 1] != 0
 
     def test_patches_of_a_training_are_misregistered(self, prepared, tiny) -> None:
-        still = ("flip", "affine", "intensity", "noise_chance", "blur", "bias", "cut")
+        still = ("flip", "affine", "intensity", "noise_chance", "blur", "bias", "truncate_fov")
         plain = [f"augment.{name}=0" for name in still]
         one, other = (PatchDataset(prepared, tiny(*plain, f"augment.misregister={c}")) for c in (0, 1))
         (image, label), (moved, mask) = one.patch(0), other.patch(0)

@@ -13,7 +13,7 @@ from gliomaseg.config import AugmentSettings
 from gliomaseg.learning.augment import augment
 from gliomaseg.learning.patch import Warp, draw_warp, sample_patch
 
-STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0, cut=0)
+STILL = AugmentSettings(flip=0, affine=0, intensity=0, noise_chance=0, blur=0, bias=0, truncate_fov=0)
 ALL = AugmentSettings(flip=1, affine=1, intensity=1, noise_chance=1, blur=1, bias=1)
 QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 """Patch offset (1, 0, 0) is case offset (0, 1, 0): a quarter turn about z."""
@@ -306,7 +306,7 @@ class TestSequencesLeftOut:
 
 
 class TestAFieldOfViewThatEnds:
-    CUT = STILL.model_copy(update={"cut": 1.0})
+    CUT = STILL.model_copy(update={"truncate_fov": 1.0})
 
     def test_one_sequence_ends_at_a_plane(self) -> None:
         rng, ends = np.random.default_rng(0), set()

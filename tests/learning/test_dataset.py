@@ -14,7 +14,7 @@ from gliomaseg.learning.cache import PreparedCase
 from gliomaseg.learning.dataset import PatchDataset
 
 NO_AUGMENT = ("augment.flip=0", "augment.affine=0", "augment.intensity=0", "augment.noise_chance=0")
-PLAIN = (*NO_AUGMENT, "augment.blur=0", "augment.bias=0", "augment.cut=0")
+PLAIN = (*NO_AUGMENT, "augment.blur=0", "augment.bias=0", "augment.truncate_fov=0")
 
 Store = Callable[[Path, np.ndarray, np.ndarray], PreparedCase]
 
@@ -64,7 +64,7 @@ class TestPatches:
         assert wt.sum() > tc.sum() > et.sum() > 0
 
     def test_some_tumours_are_pale(self, prepared: list[PreparedCase], tiny) -> None:
-        pale, plain = (PatchDataset(prepared, tiny(*PLAIN, f"augment.pale={p}")) for p in (1, 0))
+        pale, plain = (PatchDataset(prepared, tiny(*PLAIN, f"augment.lesion_contrast={p}")) for p in (1, 0))
         changed = 0
         for number in range(12):
             (image, label), (before, was) = pale.patch(number), plain.patch(number)
@@ -91,7 +91,9 @@ class TestPatches:
             label = np.zeros((16, 16, 16))
             label.flat[:enhancing] = 3
             cases.append(store(tmp_path / str(number), np.full((4, 16, 16, 16), number + 1.0), label))
-        patches = PatchDataset(cases, tiny(*PLAIN, "training.patch=[4, 4, 4]", "training.faint_times=3"))
+        patches = PatchDataset(
+            cases, tiny(*PLAIN, "training.patch=[4, 4, 4]", "training.oversample_small_et=3")
+        )
         seen = [int(patches[number][0].max()) for number in range(14)]
         assert [sorted(seen[:7]), sorted(seen[7:])] == [[1, 1, 1, 2, 2, 2, 3]] * 2
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gliomaseg.learning.lesion import pale_tumour, paste_lesion
+from gliomaseg.learning.lesion import lower_lesion_contrast, paste_lesion
 
 
 def patch(value: float, tumour: slice | None = None) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ def enhancing() -> tuple[Tensor, Tensor]:
 def test_a_pale_tumour_is_nearer_to_the_rest_in_each_sequence_by_its_own_factor() -> None:
     image, label = enhancing()
     image[2, 7:17, 7:17, 7:17] = 3
-    paler = pale_tumour(image, label, np.random.default_rng(0))
+    paler = lower_lesion_contrast(image, label, np.random.default_rng(0))
     lefts = []
     for channel, before in zip(paler[1:], image[1:], strict=True):
         rest = before[(before != 0) & (label == 0)].mean()
@@ -93,7 +93,7 @@ def test_a_pale_tumour_changes_nothing_else() -> None:
     image, label = enhancing()
     image[2, 9:11] = 0  # a sequence that is missing in a part of the tumour
     before = image.clone()
-    paler = pale_tumour(image, label, np.random.default_rng(0))
+    paler = lower_lesion_contrast(image, label, np.random.default_rng(0))
     assert torch.equal(paler[:, :5], image[:, :5])  # the cube begins at 6, its soft edge at 5
     assert torch.equal(paler[:, :, 19:], image[:, :, 19:])
     assert not paler[:, :2].any()
@@ -104,4 +104,4 @@ def test_a_pale_tumour_changes_nothing_else() -> None:
 def test_a_patch_of_tumour_only_or_without_it_stays() -> None:
     image, label = enhancing()
     for all_or_none in (torch.zeros_like(label), torch.full_like(label, 2)):
-        assert torch.equal(pale_tumour(image, all_or_none, np.random.default_rng(0)), image)
+        assert torch.equal(lower_lesion_contrast(image, all_or_none, np.random.default_rng(0)), image)

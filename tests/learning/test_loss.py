@@ -14,7 +14,7 @@ from gliomaseg.learning.target import as_target
 
 
 def certain(*values: str) -> Tensor:
-    """Return logits (1, region, 4, 1, 1) that say x or . with certainty."""
+    """Return logits (1, region, 4, 1, 1) that say x or . with uncertainty."""
     return torch.tensor([[[40.0 if c == "x" else -40.0 for c in v] for v in values]])[..., None, None]
 
 

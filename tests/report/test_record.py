@@ -23,7 +23,7 @@ from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import Source, case_source, find_sources
 from gliomaseg.report.write import write_reports
 from gliomaseg.result import Result
-from gliomaseg.results.certainty import Certainty
+from gliomaseg.results.certainty import Uncertainty
 from gliomaseg.results.measured import read_measurements
 from gliomaseg.results.measurements import Measurements
 from gliomaseg.segmenter import Segmenter
@@ -94,7 +94,7 @@ def test_a_poor_result_stays_unreliable_with_its_images(
         result.standardised,
         result.provenance,
         dict(result.seconds),
-        {region: Certainty((100, 200), 0.5) for region in Region},
+        {region: Uncertainty((100, 200), 0.5) for region in Region},
     )
     poor.save(tmp_path / "out")
     for data in (None, phantom_folder):

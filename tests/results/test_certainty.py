@@ -14,7 +14,14 @@ from gliomaseg import Segmenter
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Region
-from gliomaseg.results.certainty import Certainty, calibrate, certainty_maps, certainty_of, entropy, nested
+from gliomaseg.results.certainty import (
+    Uncertainty,
+    calibrate,
+    entropy,
+    estimate_uncertainty,
+    nested,
+    uncertainty_maps,
+)
 from gliomaseg.settings import load_settings
 
 WT, TC, ET = Region
@@ -44,7 +51,7 @@ def test_entropy_in_bits() -> None:
 
 
 def test_maps_and_ranges() -> None:
-    maps = certainty_maps(TWO, load_settings())
+    maps = uncertainty_maps(TWO, load_settings())
     assert sorted(maps) == [
         *("probabilities_et", "probabilities_tc", "probabilities_wt"),
         *("unc_core", "unc_enhance", "unc_whole"),
@@ -58,7 +65,7 @@ def test_maps_and_ranges() -> None:
 def test_maps_are_calibrated_and_nested() -> None:
     """A quarter has a logit of -log 3; half of it is 0.366, more than the 0.3 of the region around."""
     given = np.float32([[0.3, 1], [0.25, 0.25], [0, 0.25]])[..., None, None]
-    maps = certainty_maps(given, load_settings("unet3d", ["segment.temperatures=[1, 2, 1]"]))
+    maps = uncertainty_maps(given, load_settings("unet3d", ["segment.temperatures=[1, 2, 1]"]))
     assert values(maps["probabilities_wt"]) == pytest.approx([0.3, 1])
     assert values(maps["probabilities_tc"]) == pytest.approx([0.3, 0.366])
     assert values(maps["probabilities_et"]) == pytest.approx([0, 0.25])
@@ -74,7 +81,7 @@ def test_an_interval_is_the_models_range_widened_in_the_logarithm() -> None:
     # of ET nothing is even likely, and 6 voxels are hardly; TC may not be larger than WT: not 4 * 2**3
     given = np.stack([wt, wt, np.minimum(wt, 0.3)])[..., None, None]
     given[2, :2] = 0
-    found = certainty_of(given, load_settings("unet3d", ["segment.volume_widths=[2, 3, 1]"]), 0.5)
+    found = estimate_uncertainty(given, load_settings("unet3d", ["segment.volume_widths=[2, 3, 1]"]), 0.5)
     assert {region: sure.range_ml for region, sure in found.items()} == {
         WT: (0.5, 8),
         TC: (0.25, 8),
@@ -83,7 +90,7 @@ def test_an_interval_is_the_models_range_widened_in_the_logarithm() -> None:
 
 
 def test_without_cross_validation_there_is_no_interval() -> None:
-    assert set(certainty_of(TWO, load_settings(), 0.001).values()) == {Certainty(None, None)}
+    assert set(estimate_uncertainty(TWO, load_settings(), 0.001).values()) == {Uncertainty(None, None)}
 
 
 def test_calibration_divides_logits() -> None:
@@ -96,15 +103,15 @@ def test_calibration_divides_logits() -> None:
 def test_predicted_dice_by_pencil() -> None:
     lines = ["segment.dice_lines=[[0, 1], [0.1, 0.5], [-9, 1]]", "segment.min_et_ml=0.2"]
     unsure = np.array([[0.9, 0.6, 0.3, 0.1], [0.4, 0, 0, 0], [0, 0, 0, 0.9]], np.float32)[:, :, None, None]
-    found = certainty_of(unsure, load_settings("unet3d", lines), 1.0)
+    found = estimate_uncertainty(unsure, load_settings("unet3d", lines), 1.0)
     assert found[WT].dice == pytest.approx(2 * 1 / (1 + 3)), "one voxel above 0.8, three above 0.2"
     assert found[TC].dice is None, "nothing is above a half"
     assert found[ET].dice is None, "no more probable than the core around it"
     sure = np.array([[1, 1, 1], [0.1, 0.9, 0.3], [0, 0.9, 0]], np.float32)[:, :, None, None]
-    found = certainty_of(sure, load_settings("unet3d", lines), 1.0)
+    found = estimate_uncertainty(sure, load_settings("unet3d", lines), 1.0)
     assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 1 / (1 + 2))
     assert found[ET].dice == 0, "never below 0"
-    found = certainty_of(sure, load_settings("unet3d", [lines[0], "segment.min_et_ml=2"]), 1.0)
+    found = estimate_uncertainty(sure, load_settings("unet3d", [lines[0], "segment.min_et_ml=2"]), 1.0)
     assert found[ET].dice is None, "one voxel is too little to be labelled"
     assert found[TC].dice is not None
 
@@ -118,7 +125,7 @@ def test_evaluate_scores_what_segment_writes(phantom_case: Case, tmp_path: Path)
     threshold = segmenter.settings.segment.thresholds[0]
     assert probability[tumour].min() >= threshold - 0.001  # rounded
     left_out = np.count_nonzero(probability[~tumour] > threshold + 0.001)  # small parts
-    assert left_out <= segmenter.settings.segment.least_part * np.count_nonzero(tumour)
+    assert left_out <= segmenter.settings.segment.min_component_fraction * np.count_nonzero(tumour)
     record = json.loads((folder / "run.json").read_text())
     assert {"probabilities_et.nii.gz", "unc_whole.nii.gz"} <= set(record["outputs"])
     reference = next(iter(phantom_case.images.values())).parent
@@ -145,6 +152,6 @@ def test_the_volume_of_little_enhancing_tumour_may_be_none_at_all() -> None:
     changes = ["segment.volume_widths=[1, 1, 1]", "segment.dice_lines=[[0, 1], [0, 1], [0, 1]]"]
     for least, low, is_labelled in ((0.1, 2, True), (1, 0, True), (2, 0, False)):
         settings = load_settings("unet3d", [*changes, f"segment.min_et_ml={least}"])
-        found = certainty_of(little, settings, 1.0)[ET]
+        found = estimate_uncertainty(little, settings, 1.0)[ET]
         assert found.range_ml == (low, 2)
         assert (found.dice is not None) is is_labelled

@@ -9,7 +9,7 @@ from gliomaseg.errors import Note
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, Region
-from gliomaseg.results.certainty import Certainty
+from gliomaseg.results.certainty import Uncertainty
 from gliomaseg.results.measure import measure
 from gliomaseg.results.quality import judge
 
@@ -49,15 +49,15 @@ def test_every_rule_speaks() -> None:
     assert "4 separate parts" in reasons(many)
     thick = Grid((60, 60, 60), np.diag([1, 1, 5.0, 1]))
     assert "1 x 1 x 5 mm" in reasons(tumour(size=20), thick)
-    assert "unsure of ET" in reasons(tumour(), certainty={Region.ET: Certainty((0.03, 0.91))})
-    assert "unsure" not in reasons(tumour(), certainty={Region.ET: Certainty((0.04, 1.19), 0.9)})
+    assert "unsure of ET" in reasons(tumour(), uncertainty={Region.ET: Uncertainty((0.03, 0.91))})
+    assert "unsure" not in reasons(tumour(), uncertainty={Region.ET: Uncertainty((0.04, 1.19), 0.9)})
 
 
 def test_nothing_is_said_of_enhancement_that_cannot_be_told() -> None:
     segmentation = Segmentation(np.where(tumour() > 0, 2, 0).astype(np.uint8), MM, BRATS2021)
     missing = [Note("W-MISSING", "case a has no t1c; the model did without", "Dice to expect: ET 0.08")]
     for dice, notes, said in ((0.08, missing, False), (0.76, missing, True), (None, [], True)):
-        sizes = measure(segmentation, certainty={Region.ET: Certainty((0, 0.9), dice)})
+        sizes = measure(segmentation, uncertainty={Region.ET: Uncertainty((0, 0.9), dice)})
         assert any("Nothing enhances" in r for r in judge(segmentation, sizes, notes).reasons) is said
 
 
@@ -76,7 +76,7 @@ def test_notes_of_the_images_are_reasons() -> None:
 @pytest.mark.parametrize(("dice", "name"), [(0.69, "unreliable"), (0.71, "pass")])
 def test_a_poor_predicted_dice_is_unreliable(dice: float, name: str) -> None:
     segmentation = Segmentation(tumour(), MM, BRATS2021)
-    sizes = measure(segmentation, certainty={Region.TC: Certainty((0.5, 0.55), dice)})
+    sizes = measure(segmentation, uncertainty={Region.TC: Uncertainty((0.5, 0.55), dice)})
     quality = judge(segmentation, sizes)
     assert quality.name == name
     assert ("predicts a Dice of 0.69" in " ".join(quality.reasons)) == (name == "unreliable")

@@ -28,7 +28,7 @@ def settings(
             f"training.region_weights=[{ones}]",
             f"segment.thresholds=[{thresholds}]",
             f"segment.min_et_ml={least / 1000}",
-            f"segment.least_part={part}",
+            f"segment.min_component_fraction={part}",
         ]
     )
 

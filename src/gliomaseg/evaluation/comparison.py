@@ -10,15 +10,15 @@ import numpy as np
 
 from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.scores import Column, Evaluation
-from gliomaseg.evaluation.statistics import Array, Ranking, Wilcoxon, rank_teams, summarise, wilcoxon
+from gliomaseg.evaluation.statistics import Array, Ranking, Wilcoxon, rank_methods, summarise, wilcoxon
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of two teams over the cases of both: ``other`` minus ``first``.
+    """One score of two methods over the cases of both: ``other`` minus ``first``.
 
     ``mean`` has the 95 % bootstrap interval ``low`` to ``high`` over cases, NaN below two; ``n`` cases
-    have the score defined for both teams.
+    have the score defined for both methods.
     """
 
     column: Column
@@ -56,10 +56,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Teams on the cases that all of them were scored on; ``ranked`` are the columns of the ranking."""
+    """Methods on the cases that all of them were scored on; ``ranked`` are the columns of the ranking."""
 
     rules: str
-    teams: tuple[str, ...]
+    methods: tuple[str, ...]
     cases: tuple[str, ...]
     differences: tuple[Difference, ...]
     ranking: Ranking
@@ -70,11 +70,11 @@ class Comparison:
         ranks = [None if math.isnan(rank) else rank for rank in self.ranking.mean_ranks.tolist()]
         return {
             "rules": self.rules,
-            "teams": list(self.teams),
+            "methods": list(self.methods),
             "cases": list(self.cases),
             "ranking": {
                 "columns": list(self.ranked),
-                "mean_rank": dict(zip(self.teams, ranks, strict=True)),
+                "mean_rank": dict(zip(self.methods, ranks, strict=True)),
                 "p": self.ranking.p.tolist(),
                 "cells": self.ranking.cells,
                 "undefined_cells": self.ranking.undefined,
@@ -89,12 +89,12 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
     Every other is set against the first, score by score; all are ranked by the rules' two headline
     metrics. Only cases that all of them scored count. Raises CaseError (E-NOCASE) without any.
     """
-    teams = name_teams(evaluations)
+    methods = name_methods(evaluations)
     cases = [name for name in evaluations[0].cases if all(name in e.cases for e in evaluations)]
     if not cases:
         raise CaseError(
             "E-NOCASE",
-            f"no case was scored for all of {', '.join(teams)}",
+            f"no case was scored for all of {', '.join(methods)}",
             expected="predictions of the same cases in every folder",
             remedy="compare predictions of one data set",
         )
@@ -108,15 +108,15 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
     lower = np.array([columns[name].lower_is_better for name in ranked], dtype=bool)
     return Comparison(
         evaluations[0].rules,
-        teams,
+        methods,
         tuple(cases),
-        tuple(_differences(teams, scores, list(columns.values()))),
-        rank_teams(scores[:, :, chosen], lower),
+        tuple(_differences(methods, scores, list(columns.values()))),
+        rank_methods(scores[:, :, chosen], lower),
         tuple(ranked),
     )
 
 
-def name_teams(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+def name_methods(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     """Return the folders' names, numbered where two bear the same."""
     names = [evaluation.name for evaluation in evaluations]
     return tuple(
@@ -129,9 +129,9 @@ def _matrix(evaluation: Evaluation, cases: Sequence[str], columns: Mapping[str, 
     return np.array(rows, dtype=np.float64)
 
 
-def _differences(teams: Sequence[str], scores: Array, columns: Sequence[Column]) -> list[Difference]:
+def _differences(methods: Sequence[str], scores: Array, columns: Sequence[Column]) -> list[Difference]:
     found = []
-    for team, matrix in zip(teams[1:], scores[1:], strict=True):
+    for method, matrix in zip(methods[1:], scores[1:], strict=True):
         moved = matrix - scores[0]
         for number, (column, summary) in enumerate(zip(columns, summarise(moved), strict=True)):
             both = ~np.isnan(moved[:, number])
@@ -141,8 +141,8 @@ def _differences(teams: Sequence[str], scores: Array, columns: Sequence[Column])
             found.append(
                 Difference(
                     column,
-                    teams[0],
-                    team,
+                    methods[0],
+                    method,
                     summary.n,
                     first,
                     other,

@@ -86,8 +86,8 @@ def evaluate(
     return _collect(found, ordered, rules=rules, name=Path(predictions).resolve().name)
 
 
-def evaluate_teams(
-    teams: Sequence[str | Path],
+def evaluate_methods(
+    methods: Sequence[str | Path],
     references: str | Path,
     *,
     rules: str = "brats2020",
@@ -99,13 +99,13 @@ def evaluate_teams(
     Uncertainty maps and probabilities belong to the first.
     """
     found = []
-    for number, team in enumerate(teams):
+    for number, method in enumerate(methods):
 
-        def tell(fraction: float, text: str, number: int = number, team: str | Path = team) -> None:
-            where = f"{Path(team).name}: {text}" if len(teams) > 1 else text
-            progress((number + fraction) / len(teams), where)
+        def tell(fraction: float, text: str, number: int = number, method: str | Path = method) -> None:
+            where = f"{Path(method).name}: {text}" if len(methods) > 1 else text
+            progress((number + fraction) / len(methods), where)
 
-        found.append(evaluate(team, references, rules=rules, progress=tell, **options))
+        found.append(evaluate(method, references, rules=rules, progress=tell, **options))
         options |= {"uncertainty": None, "probabilities": None}
     return found
 

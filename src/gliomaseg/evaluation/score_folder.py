@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gliomaseg import files
 from gliomaseg.evaluation import tables
-from gliomaseg.evaluation.comparison import Comparison, name_teams
+from gliomaseg.evaluation.comparison import Comparison, name_methods
 from gliomaseg.evaluation.page import scores_page
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.labels import LabelScheme
@@ -40,7 +40,7 @@ def write_scores(
     ``scheme`` is that of the predictions, as it was given to ``evaluate``; the pictures need it.
     """
     target = files.make_folder(Path(folder))
-    files.write_text(target / "scores.csv", tables.scores_csv(evaluations, name_teams(evaluations)))
+    files.write_text(target / "scores.csv", tables.scores_csv(evaluations, name_methods(evaluations)))
     files.write_json(target / "summary.json", tables.summary_dict(evaluations[0], comparison))
     page = target / "scores.html"
     files.write_text(page, scores_page(evaluations[0], target, comparison=comparison, scheme=scheme))

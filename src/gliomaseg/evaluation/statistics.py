@@ -18,7 +18,7 @@ RESAMPLES = 2000
 PERMUTATIONS = 100_000
 #: Up to so many pairs the distribution of the signed ranks is counted out instead of approximated.
 EXACT_PAIRS = 25
-#: Up to so many cases every exchange of two teams is tried: 2**14 of them.
+#: Up to so many cases every exchange of two methods is tried: 2**14 of them.
 EXACT_CASES = 14
 #: Differences of scores closer than this are ties: 0.8 - 0.7 and 0.6 - 0.5 are one tenth each.
 _DECIMALS = 12
@@ -58,10 +58,10 @@ class Wilcoxon:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Teams ranked the BraTS way: mean rank of each team (1 is best) and p of each pair's difference.
+    """Methods ranked the BraTS way: mean rank of each method (1 is best) and p of each pair's difference.
 
-    ``p`` is (team, team), symmetric, 1 on the diagonal; ``cells`` counts the case x score cells ranked,
-    ``undefined`` those left out because a team's score was NaN.
+    ``p`` is (method, method), symmetric, 1 on the diagonal; ``cells`` counts the case x score cells ranked,
+    ``undefined`` those left out because a method's score was NaN.
     """
 
     mean_ranks: Array
@@ -150,26 +150,26 @@ def _rank_sum_counts(n: int) -> npt.NDArray[np.int64]:
     return counts
 
 
-def rank_teams(scores: Array, lower_is_better: npt.NDArray[np.bool_]) -> Ranking:
-    """Rank teams by (team, case, column) scores the way BraTS does; ``lower_is_better`` is (column,).
+def rank_methods(scores: Array, lower_is_better: npt.NDArray[np.bool_]) -> Ranking:
+    """Rank methods by (method, case, column) scores the way BraTS does; ``lower_is_better`` is (column,).
 
-    In each case and column teams are ranked, equals sharing the best rank; a team's result is the mean
+    In each case and column methods are ranked, equals sharing the best rank; a method's result is the mean
     of all its ranks. p says how often a difference as large comes up when, case by case, the ranks of
-    two teams are exchanged at random (two-sided; every exchange up to 14 cases, else 100 000 of them).
-    A cell where any team's score is NaN is left out. Source: BraTS 2017 to 2020, Bakas et al. 2018.
+    two methods are exchanged at random (two-sided; every exchange up to 14 cases, else 100 000 of them).
+    A cell where any method's score is NaN is left out. Source: BraTS 2017 to 2020, Bakas et al. 2018.
     """
     errors = np.where(lower_is_better, scores, -scores)
-    better = errors[None] < errors[:, None] - 10.0**-_DECIMALS  # (team, other team, case, column)
+    better = errors[None] < errors[:, None] - 10.0**-_DECIMALS  # (method, other method, case, column)
     ranks = 1.0 + better.sum(axis=1)
     defined = ~np.isnan(scores).any(axis=0)
     ranks[:, ~defined] = np.nan
     cells = int(defined.sum())
-    teams = len(scores)
+    methods = len(scores)
     if not cells:
-        return Ranking(np.full(teams, np.nan), np.ones((teams, teams)), 0, defined.size)
+        return Ranking(np.full(methods, np.nan), np.ones((methods, methods)), 0, defined.size)
     by_case = np.nansum(ranks, axis=2)
-    p = np.ones((teams, teams))
-    for one in range(teams):
+    p = np.ones((methods, methods))
+    for one in range(methods):
         for other in range(one):
             p[one, other] = p[other, one] = exchange_p(by_case[one] - by_case[other])
     return Ranking(by_case.sum(axis=1) / cells, p, cells, defined.size - cells)

@@ -216,22 +216,22 @@ def _some(names: Sequence[str]) -> str:
 
 
 def ranking_table(comparison: Comparison) -> Table:
-    """Return the teams by mean rank, best first, with p of each one's difference to the best."""
+    """Return the methods by mean rank, best first, with p of each one's difference to the best."""
     ranking = comparison.ranking
-    order = sorted(range(len(comparison.teams)), key=lambda team: ranking.mean_ranks[team])
+    order = sorted(range(len(comparison.methods)), key=lambda method: ranking.mean_ranks[method])
     rows = [
         [
-            comparison.teams[team],
-            "–" if math.isnan(ranking.mean_ranks[team]) else f"{ranking.mean_ranks[team]:.3f}",
-            "" if team == order[0] else p_text(float(ranking.p[team, order[0]])),
+            comparison.methods[method],
+            "–" if math.isnan(ranking.mean_ranks[method]) else f"{ranking.mean_ranks[method]:.3f}",
+            "" if method == order[0] else p_text(float(ranking.p[method, order[0]])),
         ]
-        for team in order
+        for method in order
     ]
     return [["predictions", "mean rank", "p against the best"], *rows]
 
 
 def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Table]:
-    """Return the paired differences of some metrics, a table for each team set against the first."""
+    """Return the paired differences of some metrics, a table for each method set against the first."""
     tables: dict[str, Table] = {}
     for found in comparison.differences:
         column = found.column
@@ -267,7 +267,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         f"paired over {len(comparison.cases)} cases; brackets: 95 % bootstrap interval of the mean "
         "difference; p: Wilcoxon signed-rank test, two-sided",
         f"{tests} tests in summary.json, not corrected for their number: judge by the interval",
-        "mean rank: teams ranked per case on " + ", ".join(comparison.ranked) + "; p by permutation",
+        "mean rank: methods ranked per case on " + ", ".join(comparison.ranked) + "; p by permutation",
     ]
     if comparison.ranking.undefined:
         lines.append(f"{comparison.ranking.undefined} undefined cells left out of the ranking")

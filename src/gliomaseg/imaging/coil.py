@@ -24,15 +24,15 @@ _ROUNDS, _OUTLIER = 8, 2.5
 _STRONGEST = 0.7
 
 
-def evened(crop: npt.NDArray[np.generic], name: str, share: float) -> Floats:
-    """Return ``crop`` (x, y, z) with a share of the unevenness taken out; arguments as of ``coil_field``."""
-    across, along = (np.exp(-share * part) for part in coil_field(crop, name))
+def correct_bias(crop: npt.NDArray[np.generic], name: str, share: float) -> Floats:
+    """Return ``crop`` (x, y, z) with a share of the unevenness taken out; arguments as of ``bias_field``."""
+    across, along = (np.exp(-share * part) for part in bias_field(crop, name))
     out: Floats = np.multiply(crop, across, dtype=np.float32, casting="same_kind")
     out *= along
     return out
 
 
-def coil_field(crop: npt.NDArray[np.generic], name: str) -> tuple[Floats, Floats]:
+def bias_field(crop: npt.NDArray[np.generic], name: str) -> tuple[Floats, Floats]:
     """Return the logarithm of how bright the coil makes each voxel as two terms, (x, 1, 1) and (1, y, z).
 
     Their sum is of second order, and 0 in the middle. ``crop`` is one sequence in RAS order, cropped to the

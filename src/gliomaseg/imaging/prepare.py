@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gliomaseg.config import PrepareSettings
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.coil import evened
+from gliomaseg.imaging.coil import correct_bias
 from gliomaseg.imaging.volume import Affine, Box, Grid, Volume, filled_box
 
 Image = npt.NDArray[np.float32]
@@ -112,8 +112,8 @@ def normalise(crop: npt.NDArray[np.generic], name: str, out: Image, settings: Pr
     """Write the z-score of ``crop`` (x, y, z) inside the brain (not 0) to ``out``; outside stays 0."""
     crop = np.ascontiguousarray(crop)  # picking voxels in the order of memory is several times faster
     brain = crop != 0
-    if settings.even_out > 0:
-        crop = evened(crop, name, settings.even_out)
+    if settings.bias_correction > 0:
+        crop = correct_bias(crop, name, settings.bias_correction)
     values = crop[brain].astype(np.float32)
     sample = values[::_PERCENTILE_STEP]
     low, high = np.percentile(sample, settings.clip_percentiles) if sample.size else (0, 0)

@@ -23,7 +23,7 @@ MARGIN, LEAST = 16, 112
 _AXES = {"standard": (), "best": (1, 2, 3)}
 
 
-def look_again(
+def second_pass(
     probabilities: Array, found: npt.NDArray[np.bool_], image: Array, engine: Runs, settings: Settings
 ) -> None:
     """Put into ``probabilities`` (region, x, y, z), around ``found`` (x, y, z), the mean with closer looks.

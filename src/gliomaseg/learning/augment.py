@@ -44,7 +44,7 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
         cut_brain(image, label, rng)
     if rng.random() < settings.drop_modality:
         image[_dropped(settings.drop_shares or (0.5,) * len(image), rng)] = 0
-    if rng.random() < settings.cut:
+    if rng.random() < settings.truncate_fov:
         _cut([channel for channel in image if channel.any()], rng)
     return image, label
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from gliomaseg.config import Settings
 from gliomaseg.learning.augment import augment
 from gliomaseg.learning.cache import KINDS, TUMOUR, PreparedCase
-from gliomaseg.learning.lesion import pale_tumour, paste_lesion
+from gliomaseg.learning.lesion import lower_lesion_contrast, paste_lesion
 from gliomaseg.learning.patch import draw_warp, sample_patch
 from gliomaseg.learning.target import as_target
 
@@ -40,7 +40,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, cases: Sequence[PreparedCase], settings: Settings) -> None:
         self.cases = list(cases)
         self.settings = settings
-        times = settings.training.faint_times
+        times = settings.training.oversample_small_et
         self._round = [case for case in self.cases for _ in range(times if case.et_ml <= FAINT_ML else 1)]
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
@@ -56,8 +56,8 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
             donor = self.cases[int(rng.integers(len(self.cases)))]
             centre = _centre(donor, TUMOUR, rng)
             image, label = paste_lesion(image, label, self._cut(_Draw(donor, TUMOUR, centre), rng), rng)
-        if self.settings.augment.pale and rng.random() < self.settings.augment.pale:
-            image = pale_tumour(image, label, rng)
+        if self.settings.augment.lesion_contrast and rng.random() < self.settings.augment.lesion_contrast:
+            image = lower_lesion_contrast(image, label, rng)
         return augment(image, label, self.settings.augment, rng)
 
     def describe(self, number: int) -> str:

@@ -53,7 +53,7 @@ class Options(TypedDict, total=False):
     """Add the network in 8-bit numbers; needs ``cache``."""
     measured: Mapping[str, Any]
     """What cross-validation of the recipe found: settings of ``segment``, the ``expected`` Dice of each
-    subset of sequences, ``certainty``, and the Dice that ``int8`` costs, if this run held out no case."""
+    subset of sequences, ``uncertainty``, and the Dice that ``int8`` costs, if this run held out no case."""
     cache: Path
     """Folder of prepared cases: the export is compared on one of them, int8 is calibrated on them."""
     progress: Callable[[float, str], None]
@@ -80,7 +80,7 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
         about |= {"averaged_with": [other.name for other in others]} if others else {}
         files.write_json(draft / "settings.json", trained.settings.model_dump(mode="json"))
         files.write_text(draft / "card.md", options.get("card") or _card(about))
-        about |= {key: measured[key] for key in ("expected", "certainty") if key in measured}
+        about |= {key: measured[key] for key in ("expected", "uncertainty") if key in measured}
         seal(draft, about | _write_networks(trained, draft, about, options))
         if folder.exists():
             folder.rmdir()

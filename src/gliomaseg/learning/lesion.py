@@ -36,7 +36,7 @@ def paste_lesion(
     return mixed, torch.where(share > 0.5, tumour, label)
 
 
-def pale_tumour(image: Tensor, label: Tensor, rng: np.random.Generator) -> Tensor:
+def lower_lesion_contrast(image: Tensor, label: Tensor, rng: np.random.Generator) -> Tensor:
     """Return ``image`` (c, x, y, z) with the tumour of ``label`` (x, y, z) nearer to the rest's mean.
 
     Each sequence by a factor of its own; the change sets in over two voxels across the tumour's edge.

@@ -81,7 +81,7 @@ class Source:
         """Return an exam with the numbers of its record; of an edited label map, only with its notes."""
         if self.edited:
             kept = {key: exam.run[key] for key in _KEPT_OF_EDITED if key in exam.run}
-            notes = [Note(**note) for note in exam.run.get("warnings", ())]
+            notes = [Note(**note) for note in exam.run.get("notes", ())]
             noted = [note for note in notes if note.code not in _OF_MODEL]
             return replace(exam, run=kept, notes=noted, edited=True)
         if not folder.has(MEASUREMENTS):

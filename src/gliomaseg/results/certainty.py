@@ -44,7 +44,7 @@ def nested(probabilities: Floats, settings: Settings) -> Iterator[tuple[Region, 
 
 
 @dataclass(frozen=True)
-class Certainty:
+class Uncertainty:
     """How sure the model is of a region: the 90 % interval of its volume, and the Dice that it predicts.
 
     Either is None where cross-validation has not measured what it takes, ``dice`` also where nothing was
@@ -56,7 +56,9 @@ class Certainty:
     dice: float | None = None
 
 
-def certainty_of(probabilities: Floats, settings: Settings, voxel_ml: float) -> dict[Region, Certainty]:
+def estimate_uncertainty(
+    probabilities: Floats, settings: Settings, voxel_ml: float
+) -> dict[Region, Uncertainty]:
     """Return how sure the model is of each region, from probabilities (region, x, y, z).
 
     ``voxel_ml`` is the volume of one of their voxels.
@@ -70,7 +72,7 @@ def certainty_of(probabilities: Floats, settings: Settings, voxel_ml: float) -> 
             least = 0 if bar > _usual(region, settings) else min(interval[0], most)
             interval = (least, most)
         range_ml = (interval[0] * voxel_ml, interval[1] * voxel_ml) if interval else None
-        found[region] = Certainty(range_ml, _predicted_dice(probability, region, settings, bar))
+        found[region] = Uncertainty(range_ml, _predicted_dice(probability, region, settings, bar))
     return found
 
 
@@ -129,7 +131,7 @@ def calibrate(probability: Floats, temperature: float) -> Floats:
     return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)), dtype=np.float32)
 
 
-def certainty_maps(probabilities: Floats, settings: Settings) -> dict[str, npt.NDArray[np.generic]]:
+def uncertainty_maps(probabilities: Floats, settings: Settings) -> dict[str, npt.NDArray[np.generic]]:
     """Return maps (x, y, z) by name: each region's calibrated probability, 0 to 1, and its entropy, 0 to 100.
 
     A voxel is no more probable to be of a region than of the one around it. Entropy is that of one yes or

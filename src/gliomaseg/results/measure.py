@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box
 from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region
-from gliomaseg.results.certainty import Certainty
+from gliomaseg.results.certainty import Uncertainty
 from gliomaseg.results.components import label_components
 from gliomaseg.results.diameters import find_diameters
 from gliomaseg.results.measurements import (
@@ -51,13 +51,13 @@ def measure(
     segmentation: Segmentation,
     *,
     images: Volume | None = None,
-    certainty: Mapping[Region, Certainty] | None = None,
+    uncertainty: Mapping[Region, Uncertainty] | None = None,
     across_necrosis: bool = True,
     own: Grid | None = None,
 ) -> Measurements:
     """Measure a label map, (x, y, z); zeros and empty lists where there is no tumour.
 
-    ``images`` (skull-stripped: 0 outside) give the side and the volume of the brain. ``certainty``
+    ``images`` (skull-stripped: 0 outside) give the side and the volume of the brain. ``uncertainty``
     is how sure the model is of each region. ``across_necrosis`` lets RANO lines cross the necrosis that
     enhancing tumour surrounds, but never a cavity; else they stay in enhancing voxels. ``own`` is the grid of
     the images as scanned, if the map was made at 1 mm: its slices decide what RANO calls measurable.
@@ -68,7 +68,7 @@ def measure(
     box = _box(labels)
     crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
     crop.slice_mm = max(crop.slice_mm, ras_spacing(own)[2])
-    sizes = _volumes(crop.labels, segmentation, certainty or {})
+    sizes = _volumes(crop.labels, segmentation, uncertainty or {})
     regions, counted = _sized(crop, sizes)
     enhancing = regions[-1].lesions > 0
     found = counted[Region.TC if enhancing else Region.WT]
@@ -99,7 +99,7 @@ def _sized(crop: _Crop, sizes: Measurements) -> tuple[list[RegionSize], dict[Reg
 
 
 def _volumes(
-    labels: Labels, segmentation: Segmentation, certainty: Mapping[Region, Certainty]
+    labels: Labels, segmentation: Segmentation, uncertainty: Mapping[Region, Uncertainty]
 ) -> Measurements:
     """Count ``labels``, those of the segmentation that are not background."""
     scheme, voxel_ml = segmentation.scheme, segmentation.grid.voxel_ml
@@ -114,14 +114,14 @@ def _volumes(
     regions = []
     for region in Region:
         total = sum(voxels.get(tissue, 0) for tissue in REGION_TISSUES[region])
-        size, sure = RegionSize(region, total, _rounded(total * voxel_ml)), certainty.get(region)
+        size, sure = RegionSize(region, total, _rounded(total * voxel_ml)), uncertainty.get(region)
         if sure:
             size = replace(size, range_ml=_range_ml(size.volume_ml, sure), predicted_dice=sure.dice)
         regions.append(size)
     return Measurements(voxel_ml, tuple(tissues), tuple(regions), least_lesion_ml=LEAST_LESION_ML)
 
 
-def _range_ml(volume_ml: float, sure: Certainty) -> tuple[float, float] | None:
+def _range_ml(volume_ml: float, sure: Uncertainty) -> tuple[float, float] | None:
     """Return the interval of a volume, which holds the volume that was found."""
     if sure.range_ml is None:
         return None

@@ -21,9 +21,9 @@ _NEAR = 24
 _NOWHERE = (slice(0, 1), slice(0, 1), slice(0, 1))
 #: How much surer the model must be, in logits, where a component or enhancing tumour is all but too small.
 _SURER = 5.0
-#: Components fade from twice ``segment.least_part`` of the largest one down to half of it, enhancing tumour
-#: from three times ``segment.min_et_ml`` down to once: wide enough for precisions and windows to agree
-#: (docs/stability.md), and no Dice of cross-validation falls by it (docs/cross-validation.md).
+#: Components fade from twice ``segment.min_component_fraction`` of the largest one down to half of it,
+#: enhancing tumour from three times ``segment.min_et_ml`` down to once: wide enough for precisions and
+#: windows to agree (docs/stability.md), at no loss of Dice in cross-validation (docs/cross-validation.md).
 _COMPONENTS, _ENHANCING = (0.5, 2.0), (1.0, 3.0)
 
 
@@ -38,11 +38,11 @@ def outline(probabilities: Floats, settings: Settings) -> Mask:
     probability, threshold = probabilities[channel], settings.segment.thresholds[channel]
     inside = np.asarray(probability > threshold)
     box = filled_box(inside)
-    if box is None or settings.segment.least_part == 0:
+    if box is None or settings.segment.min_component_fraction == 0:
         return inside
     numbers, _ = label_components(inside[box])
     sizes = np.bincount(numbers.ravel(), probability[box].ravel())[1:]
-    limits = np.minimum(1, np.multiply(_COMPONENTS, settings.segment.least_part))
+    limits = np.minimum(1, np.multiply(_COMPONENTS, settings.segment.min_component_fraction))
     enough = _faded(threshold, sizes / sizes.max(), limits)
     inside[box] &= probability[box] > np.concatenate([[1.0], enough])[numbers]
     return inside

@@ -56,12 +56,14 @@ class _Record(BaseModel):
     inputs: dict[str, _Input] = {}
     settings: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    warnings: list[_Note] = []
+    notes: list[_Note] = []
     outputs: dict[str, str] = {}
 
 
 def parse_record(content: object) -> dict[str, Any]:
     """Return what run.json holds, its shape proven; raises ValueError in words."""
+    if isinstance(content, dict) and "warnings" in content:  # what they were called before 0.2
+        content = {("notes" if key == "warnings" else key): value for key, value in content.items()}
     try:
         _Record.model_validate(content)
     except ValidationError as error:
