@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gliomaseg.cases import appearance, content
+from gliomaseg.cases.check import read_case
+from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import GliomasegError
-from gliomaseg.imaging import appearance, content
-from gliomaseg.imaging.case import find_cases
-from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import Modality

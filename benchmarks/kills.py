@@ -22,10 +22,10 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from gliomaseg.cli import main as main_of_gliomaseg
-from gliomaseg.files import sha256_of
+from gliomaseg.cli.app import main as main_of_gliomaseg
 from gliomaseg.imaging.phantom import make_phantom, write_phantom
-from gliomaseg.imaging.tumour import TumourSpec
+from gliomaseg.imaging.phantom_tumour import TumourSpec
+from gliomaseg.storage.files import sha256_of
 
 TINY = ["network.filters=[4,4,4]", "training.patch=[32,32,32]", "training.batch=1", "training.steps=8"]
 TINY += ["training.warmup_steps=2", "training.workers=0", "training.folds=2", "training.precision=fp32"]
@@ -198,10 +198,10 @@ TRIALS: dict[str, Callable] = {"segment": segment_trial, "train": train_trial, "
 def warm_up() -> None:
     """Import what the commands need, without starting a thread that a fork would lose."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    from gliomaseg.inference.engine import load_openvino
+    from gliomaseg.inference.openvino_engine import load_openvino
 
     load_openvino()
-    for name in ("gliomaseg.cohort", "gliomaseg.learning.training", "gliomaseg.survey", "torch._dynamo"):
+    for name in ("gliomaseg.cohort", "gliomaseg.training.train", "gliomaseg.cases.survey", "torch._dynamo"):
         import_module(name)
 
 

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from gliomaseg import find_cases
-from gliomaseg.imaging.check import read_case
+from gliomaseg.cases.check import read_case
 from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.planes import turned_to_ras
 from gliomaseg.labels import Modality
-from gliomaseg.results.diameters import find_diameters
-from gliomaseg.results.measure import measure
-from gliomaseg.results.planes import turned_to_ras
-from gliomaseg.results.shape import longest_mm, sphericity, surface_mm2
-from gliomaseg.results.symmetry import find_symmetry_plane
+from gliomaseg.measurement.diameters import find_diameters
+from gliomaseg.measurement.measure import measure
+from gliomaseg.measurement.shape import longest_mm, sphericity, surface_mm2
+from gliomaseg.measurement.symmetry import find_symmetry_plane
 
 ROOT = Path(__file__).parents[1]
 SHAPES = runpy.run_path(str(ROOT / "tests" / "results" / "bodies.py"))

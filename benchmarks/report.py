@@ -19,16 +19,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
+from gliomaseg.cases.check import read_case
+from gliomaseg.cases.find import find_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
+from gliomaseg.measurement.measure import measure
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.cohort import entry_of
 from gliomaseg.report.cohort_page import cohort_page
 from gliomaseg.report.content import Exam, make_report
-from gliomaseg.results.measure import measure
-from gliomaseg.results.picture import draw_overview, png
+from gliomaseg.report.picture import draw_overview, png
 
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    case = Case.from_folder(options.case)
+    case = find_case(options.case)
     seg, images = read_labels(case.reference, case.scheme), read_case(case, tuple(Modality))
     sizes = measure(seg, images=images)
     overview = draw_overview(images, seg, title=case.id, sizes=sizes)

@@ -30,8 +30,9 @@ import numpy as np
 import speed_page
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.bench import bench
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.find import find_case
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_image, write_image
 from gliomaseg.imaging.phantom import make_phantom, write_phantom
 from gliomaseg.imaging.volume import Grid
@@ -157,7 +158,7 @@ def growth(data: Path, _: int) -> dict[str, Any]:
     """Return seconds and memory of volumes from 128^3 to 512^3 voxels, and with 1 to 4 threads."""
     sizes, threads = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        source = Case.from_folder(write_phantom(make_phantom("full"), Path(folder)))
+        source = find_case(write_phantom(make_phantom("full"), Path(folder)))
         for side in (128, 192, 256, 320, 384, 512):
             made = _resampled(source, Path(folder) / f"cube-{side}", side)
             sizes[str(side)] = timed([*COMMAND, "segment", made, "--force", "-o", Path(folder, "out")])

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.volume import Segmentation
-from gliomaseg.inference.engine import core
+from gliomaseg.inference.openvino_engine import core
 from gliomaseg.labels import Region
 from gliomaseg.segmenter import Opened
 

@@ -25,25 +25,25 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_sequences
+from gliomaseg.cases.coverage import cover
+from gliomaseg.cases.sequences import Sequences
+from gliomaseg.cases.standardise import Standardised
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_sequences
-from gliomaseg.imaging.coverage import cover
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.resample import regrid, standard_grid
-from gliomaseg.imaging.sequences import Sequences
-from gliomaseg.imaging.standardise import Standardised
 from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box, widened
 from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.postprocess import label_regions, relabel
+from gliomaseg.inference.uncertainty import Uncertainty, estimate_uncertainty
 from gliomaseg.labels import BRATS2021, Modality, Region
-from gliomaseg.learning.export import export
-from gliomaseg.learning.run import load_run
-from gliomaseg.results.certainty import Uncertainty, estimate_uncertainty
-from gliomaseg.results.measure import measure
-from gliomaseg.results.quality import judge
-from gliomaseg.results.segment import label_regions, relabel
+from gliomaseg.measurement.measure import measure
+from gliomaseg.measurement.quality import judge
 from gliomaseg.segmenter import Opened, predict
+from gliomaseg.training.export import export
+from gliomaseg.training.run import load_run
 
 Mask = npt.NDArray[np.bool_]
 #: The voxel size that is interpolated to; others are slices so thick, as means.

@@ -9,13 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
+import nibabel as nib
+import numpy as np
 import pytest
 
-from gliomaseg.cli import main
-from gliomaseg.imaging.case import Case, find_cases
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.find import find_case, find_cases
+from gliomaseg.cli.app import main
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
-from gliomaseg.imaging.tumour import TumourSpec
-from gliomaseg.labels import Modality
+from gliomaseg.imaging.phantom_tumour import TumourSpec
+from gliomaseg.labels import Modality, Region
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "brats"
 
@@ -58,13 +62,13 @@ def phantom() -> Phantom:
 @pytest.fixture(scope="session")
 def phantom_case(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Return the small exam on disk, in the BraTS 2021 layout. Don't change its files: ``copy_case``."""
-    return Case.from_folder(write_phantom(phantom, tmp_path_factory.mktemp("phantom")))
+    return find_case(write_phantom(phantom, tmp_path_factory.mktemp("phantom")))
 
 
 @pytest.fixture(scope="session")
 def full_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Return the exam of ``gliomaseg demo``, 240 x 240 x 155 voxels of 1 mm: one the shipped model knows."""
-    return Case.from_folder(write_phantom(make_phantom("full"), tmp_path_factory.mktemp("full")))
+    return find_case(write_phantom(make_phantom("full"), tmp_path_factory.mktemp("full")))
 
 
 @pytest.fixture(scope="session")
@@ -125,3 +129,55 @@ def real_cases() -> list[Case]:
     if not REAL.is_dir():
         pytest.skip(f"needs the real cases in {REAL}")
     return find_cases(REAL)
+
+
+SHAPE = (24, 20, 16)
+COLUMNS = [
+    Column(region.value, metric, unit) for metric, unit in (("dice", ""), ("hd95", "mm")) for region in Region
+]
+CLASSES = [Column(name, "class_dice", "") for name in ("ncr", "ed", "et")] + [Column(ALL, MEAN_IOU, "")]
+
+
+def _evaluation_of(name: str = "ours", rules: str = "brats2020", **dice: float) -> Evaluation:
+    """Return an evaluation in which every Dice of a case is the given one, every HD95 ten times its error."""
+    cases = {
+        case: {c.name: (10 * (1 - value) if c.metric == "hd95" else value) for c in COLUMNS + CLASSES}
+        for case, value in dice.items()
+    }
+    return Evaluation(rules, cases, {c.name: c for c in COLUMNS + CLASSES}, name=name)
+
+
+def _ball(shape: tuple[int, int, int], centre: tuple[float, ...], radius: float) -> np.ndarray:
+    """Return the mask of a ball."""
+    offsets = [np.arange(n) - c for n, c in zip(shape, centre, strict=True)]
+    return np.add.outer(np.add.outer(offsets[0] ** 2, offsets[1] ** 2), offsets[2] ** 2) <= radius**2
+
+
+def _write_pair(root: Path, case: str, *, shift: int, predicted: bool = True) -> None:
+    """Write a small case in the BraTS 2021 layout with images, and its prediction, moved along x."""
+    folder = root / "data" / case
+    folder.mkdir(parents=True)
+    (root / "predictions").mkdir(exist_ok=True)
+    labels = [2 * _ball(SHAPE, (x, 10, 8), 6).astype(np.uint8) for x in (12, 12 + shift)]
+    for array, x in zip(labels, (12, 12 + shift), strict=True):
+        array[_ball(SHAPE, (x, 10, 8), 4)] = 4
+        array[_ball(SHAPE, (x, 10, 8), 2)] = 1
+    image = (100 + 10 * labels[0].astype(np.int16)) * _ball(SHAPE, (12, 10, 8), 9)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    for name in ("t1ce", "flair"):
+        nib.save(nib.Nifti1Image(image.astype(np.int16), affine), folder / f"{case}_{name}.nii.gz")
+    nib.save(nib.Nifti1Image(labels[0], affine), folder / f"{case}_seg.nii.gz")
+    if predicted:
+        nib.save(nib.Nifti1Image(labels[1], affine), root / "predictions" / f"{case}.nii.gz")
+
+
+@pytest.fixture
+def evaluation_of() -> Callable[..., Evaluation]:
+    """Return ``evaluation_of(name="ours", rules="brats2020", A=0.9, ...)``."""
+    return _evaluation_of
+
+
+@pytest.fixture
+def write_pair() -> Callable[..., None]:
+    """Return ``write_pair(root, case, shift=1, predicted=True)``."""
+    return _write_pair

@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gliomaseg import files
 from gliomaseg.bad_inputs import ROWS, explain
-from gliomaseg.cli import main
+from gliomaseg.cases.case import Case
+from gliomaseg.cli.app import main
 from gliomaseg.errors import CODES, NOTES, UsageError
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.phantom import make_phantom, write_phantom
 from gliomaseg.inference.bundle import shipped_folder
+from gliomaseg.storage import files
 
 Array = npt.NDArray[np.generic]
 
@@ -708,9 +708,9 @@ def two_files_for_one_sequence(exam: Exam) -> None:
 
 @row(58)
 def one_patient_twice(exam: Exam) -> None:
-    from gliomaseg.config import TrainingSettings
-    from gliomaseg.learning.cache import PreparedCase
-    from gliomaseg.learning.split import split_by_patient
+    from gliomaseg.settings.schema import TrainingSettings
+    from gliomaseg.training.cache import PreparedCase
+    from gliomaseg.training.split import split_by_patient
 
     facts = {"voxels": {"et": 1}}
     made = [
@@ -832,7 +832,7 @@ def full_disk(exam: Exam) -> None:
     def refuse(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    exam.patch.setattr("gliomaseg.files.os.fsync", refuse)
+    exam.patch.setattr("gliomaseg.storage.files.os.fsync", refuse)
 
 
 @row(65)

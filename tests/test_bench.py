@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gliomaseg.bench import START, bench
+from gliomaseg.cases.case import Case
 from gliomaseg.errors import GliomasegError
-from gliomaseg.imaging.case import Case
 
 
 def test_stages_add_up(phantom_case: Case) -> None:

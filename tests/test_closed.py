@@ -25,7 +25,7 @@ def hook(event, args):
         os._exit(99)
 
 sys.addaudithook(hook)
-from gliomaseg.cli import main
+from gliomaseg.cli.app import main
 sys.argv = ["gliomaseg", *sys.argv[1:]]
 main()
 """

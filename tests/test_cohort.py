@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg import files
 from gliomaseg import segmenter as segmenters
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.find import find_cases
 from gliomaseg.cohort import segment_cases
 from gliomaseg.errors import OutputError
-from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.labels import Modality
-from gliomaseg.outcome import Outcome
 from gliomaseg.segmenter import Segmenter
+from gliomaseg.storage import files
+from gliomaseg.storage.outcome import Outcome
 from gliomaseg.storage.result_folder import ResultFolder
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg.cli import app
-from gliomaseg.settings import preset_names
+from gliomaseg.cli.app import app
+from gliomaseg.settings.loading import preset_names
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

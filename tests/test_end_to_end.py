@@ -12,9 +12,9 @@ import pytest
 import SimpleITK
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.scores import Column
 from gliomaseg.evaluation.scoring import score_case
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import BRATS2021
@@ -33,7 +33,7 @@ def watch(event, args):
 
 sys.addaudithook(watch)
 sys.dont_write_bytecode = True
-from gliomaseg.cli import main
+from gliomaseg.cli.app import main
 try:
     main()
 finally:

@@ -15,30 +15,30 @@ DOORS = {
         "evaluation/grids.py",
         "imaging/foreign.py",
         "imaging/header.py",
-        "imaging/place.py",
+        "imaging/affine.py",
         "imaging/prepare.py",
         "imaging/resample.py",
-        "results/planes.py",
+        "imaging/planes.py",
     },
     "SimpleITK": {"imaging/foreign.py"},
-    "openvino": {"inference/engine.py"},
-    "nncf": {"learning/quantise.py"},
-    "pydantic": {"config.py", "settings.py", "storage/record.py"},
-    "yaml": {"settings.py"},
-    "typer": {"cli.py", "cli_checks.py", "cli_choices.py", "cli_results.py", "cli_train.py"},
-    "rich": {"console.py"},
-    "PIL": {"results/picture.py", "results/closeup.py", "results/marks.py", "results/mosaic.py"},
-    "monai": {"learning/network.py", "learning/loss.py"},
-    "scipy": {"imaging/phantom.py", "imaging/tumour.py", "evaluation/morphology.py"},
+    "openvino": {"inference/openvino_engine.py"},
+    "nncf": {"training/quantise.py"},
+    "pydantic": {"settings/schema.py", "settings/loading.py", "storage/record.py"},
+    "yaml": {"settings/loading.py"},
+    "typer": {"cli/app.py", "cli/checks.py", "cli/choices.py", "cli/results.py", "cli/train.py"},
+    "rich": {"cli/console.py"},
+    "PIL": {"report/picture.py", "report/closeup.py", "report/marks.py", "report/mosaic.py"},
+    "monai": {"training/network.py", "training/loss.py"},
+    "scipy": {"imaging/phantom.py", "imaging/phantom_tumour.py", "evaluation/morphology.py"},
     "accelerate": {
-        "learning/process.py",
-        "learning/state.py",
-        "learning/trackers.py",
-        "learning/training.py",
+        "training/process.py",
+        "training/state.py",
+        "training/trackers.py",
+        "training/train.py",
     },
-    "matplotlib": {"learning/curves.py", "learning/patch_sheet.py"},
-    "mlflow": {"learning/trackers.py"},
-    "safetensors": {"learning/run.py"},
+    "matplotlib": {"training/curves.py", "training/patch_sheet.py"},
+    "mlflow": {"training/trackers.py"},
+    "safetensors": {"training/run.py"},
     "pickle": set(),
 }
 
@@ -68,7 +68,7 @@ def test_files_and_functions_are_small(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 300
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and not file.name.startswith("cli"):
+        if isinstance(node, ast.FunctionDef) and file.parent.name != "cli":
             assert node.end_lineno - node.lineno < 40, node.name
             assert len(node.args.args) + len(node.args.kwonlyargs) <= 7, node.name  # six and self
 

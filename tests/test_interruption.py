@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg.files import sha256_of
+from gliomaseg.storage.files import sha256_of
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
@@ -126,7 +126,7 @@ def test_a_disk_that_fills_up_during_the_work_keeps_what_is_whole(
     phantom_folder: Path, tmp_path: Path, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gliomaseg import cohort
-    from gliomaseg.imaging.case import find_cases
+    from gliomaseg.cases.find import find_cases
     from gliomaseg.segmenter import Segmenter
 
     cases, segmenter = find_cases(phantom_folder), Segmenter.load()

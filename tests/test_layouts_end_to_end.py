@@ -11,9 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case, read_grid_of, stored_size
+from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import GliomasegError
-from gliomaseg.imaging.case import Case, find_cases
-from gliomaseg.imaging.check import read_case, read_grid_of, stored_size
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.labels import MSD, Modality
 

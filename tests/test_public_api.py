@@ -18,6 +18,7 @@ def test_names() -> None:
         "Tissue",
         "Volume",
         "evaluate",
+        "find_case",
         "find_cases",
         "load_settings",
     }

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import TrainingError
-from gliomaseg.imaging.case import find_cases
-from gliomaseg.settings import preset_names
+from gliomaseg.settings.loading import preset_names
 from gliomaseg.smoke import _tiny, smoke_test
 
 
@@ -38,7 +38,7 @@ def test_the_whole_path(phantom_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_has_a_tiny_form(preset: str) -> None:
-    from gliomaseg.learning.network import build_network, count_parameters
+    from gliomaseg.training.network import build_network, count_parameters
 
     settings = _tiny(preset, ["training.hours=5", "training.fold=null"])
     assert (settings.training.steps, settings.training.hours, settings.training.fold) == (8, None, 0)

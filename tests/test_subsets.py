@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
+from gliomaseg.cases.survey import survey
 from gliomaseg.errors import CaseError
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
 from gliomaseg.inference.bundle import Bundle, seal, shipped_folder
 from gliomaseg.labels import Modality
 from gliomaseg.report.case_page import case_page
-from gliomaseg.survey import survey
 
 T1N, T1C, T2W, T2F = Modality
 EXPECTED = {"wt": 0.81, "tc": 0.62, "et": 0.33}

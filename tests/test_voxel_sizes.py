@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from gliomaseg import Segmenter
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
+from gliomaseg.cases.content import check_content
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
-from gliomaseg.imaging.content import check_content
 from gliomaseg.imaging.nifti import read_image, read_labels, write_image
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Grid
+from gliomaseg.inference.postprocess import label_regions
+from gliomaseg.inference.uncertainty import calibrate, entropy
 from gliomaseg.labels import BRATS2021, Modality, Region
-from gliomaseg.results.certainty import calibrate, entropy
-from gliomaseg.results.segment import label_regions
 from gliomaseg.segmenter import predict
 
 SLICES = 5

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gliomaseg.cases.case import Case
 from gliomaseg.cohort import segment_cases
-from gliomaseg.imaging.case import Case
 from gliomaseg.segmenter import Segmenter
 from gliomaseg.storage.result_folder import ResultFolder
 

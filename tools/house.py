@@ -177,13 +177,11 @@ def paths(root: Path) -> dict[str, object]:
 PHANTOMS = """
 import sys
 from pathlib import Path
-try:
-    from gliomaseg.imaging.phantom import make_phantom, write_phantom
-    from gliomaseg.imaging.tumour import TumourSpec
-except ImportError:
-    from gliomaseg.phantom import make_phantom, write_phantom, TumourSpec
+from gliomaseg.imaging import phantom
+from gliomaseg.imaging.phantom import make_phantom, write_phantom
 for seed in range(int(sys.argv[2])):
-    made = make_phantom("small", seed=seed, tumour=TumourSpec(seed=seed))
+    tumour = phantom.TumourSpec(seed=seed)
+    made = make_phantom("small", seed=seed, tumour=tumour)
     write_phantom(made, Path(sys.argv[1]), case_id=f"phantom-{seed}")
 """
 
@@ -210,7 +208,7 @@ def trace(words: list[str]) -> list[str]:
         if event == "call" and is_named and module.startswith("gliomaseg"):  # no body of a class or module
             seen.setdefault((module, frame.f_code.co_qualname))
 
-    from gliomaseg.cli import main as command_line
+    from gliomaseg.__main__ import main as command_line
 
     sys.argv = ["gliomaseg", *words]
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:

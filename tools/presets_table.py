@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gliomaseg.config import Settings
-from gliomaseg.learning.network import build_network, count_parameters
-from gliomaseg.learning.plan import count_memory
-from gliomaseg.settings import load_settings, preset_names
+from gliomaseg.settings.loading import load_settings, preset_names
+from gliomaseg.settings.schema import Settings
+from gliomaseg.training.network import build_network, count_parameters
+from gliomaseg.training.plan import count_memory
 
 PAPERS = {
     "unet3d": "this project; after Çiçek et al. 2016",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from gliomaseg import find_cases
 from gliomaseg.inference.bundle import Bundle, seal
-from gliomaseg.learning.cache import prepare_cases
-from gliomaseg.learning.quantise import add_int8
-from gliomaseg.learning.split import Split
+from gliomaseg.training.cache import prepare_cases
+from gliomaseg.training.quantise import add_int8
+from gliomaseg.training.split import Split
 
 
 def main() -> None:

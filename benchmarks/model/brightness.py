@@ -16,8 +16,8 @@ import numpy.typing as npt
 from truth import truth_of
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import Region
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cross_validation import CHANGES, LOGITS
 
 from gliomaseg.labels import Modality, Region
-from gliomaseg.results.quality import LEAST_DICE
+from gliomaseg.measurement.quality import LEAST_DICE
 
 Floats = npt.NDArray[np.float64]
 ALL = " ".join(Modality)

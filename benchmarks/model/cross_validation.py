@@ -26,20 +26,20 @@ import numpy.typing as npt
 from truth import Mask, truth_of
 
 from gliomaseg import Segmenter, find_cases
-from gliomaseg.config import Settings
+from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
-from gliomaseg.inference.device import Runner
-from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.boundaries import refine
+from gliomaseg.inference.engine import Runner
 from gliomaseg.inference.floor import operations
+from gliomaseg.inference.openvino_engine import OpenVinoEngine
+from gliomaseg.inference.postprocess import label_regions
 from gliomaseg.labels import BRATS2021, Modality, Region
-from gliomaseg.learning.cache import prepare_cases
-from gliomaseg.learning.export import export
-from gliomaseg.learning.run import Run, load_run
-from gliomaseg.results.refine import refine
-from gliomaseg.results.segment import label_regions
 from gliomaseg.segmenter import predict
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
+from gliomaseg.settings.schema import Settings
+from gliomaseg.training.cache import prepare_cases
+from gliomaseg.training.export import export
+from gliomaseg.training.run import Run, load_run
 
 Floats = npt.NDArray[np.float32]
 Truth = dict[Region, Mask]
@@ -124,11 +124,12 @@ def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:
     modalities, bundle = mine["network"]["modalities"], segmenter.bundle.about
     slices = run.settings.network.dimensions == 2
     shape = (BRAIN[2], len(modalities), *BRAIN[:2]) if slices else (1, len(modalities), *BRAIN)
+    engine = OpenVinoEngine(segmenter.bundle, segmenter.settings.inference)
     return {
         "preset": run.settings.preset,
         "modalities": modalities,
         "settings": changed,
-        "gflops": round(operations(Engine(segmenter.bundle, segmenter.settings.inference), shape) / 1e9, 1),
+        "gflops": round(operations(engine, shape) / 1e9, 1),
         **{key: bundle[key] for key in ("steps", "hours", "parameters")},
     }
 

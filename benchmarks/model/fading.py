@@ -24,15 +24,15 @@ from truth import truth_of
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.evaluation.metrics import dice
+from gliomaseg.inference import postprocess
+from gliomaseg.inference.boundaries import refine
 from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.postprocess import label_regions
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import BRATS2021, Region
-from gliomaseg.learning.cache import prepare_cases
-from gliomaseg.learning.export import export
-from gliomaseg.learning.run import load_run
-from gliomaseg.results import segment
-from gliomaseg.results.refine import refine
-from gliomaseg.results.segment import label_regions
+from gliomaseg.training.cache import prepare_cases
+from gliomaseg.training.export import export
+from gliomaseg.training.run import load_run
 
 KEPT = Path("runs/fading.json")
 WAYS = ("fp32, hard limits", "fp32", "int8")
@@ -85,8 +85,8 @@ def scored(case: Any, segmenters: dict[str, Segmenter]) -> dict[str, list[float]
         raw = infer(image, segmenter.engine, settings)
         for way in (way for way in WAYS if way.startswith(precision)):
             probabilities = raw.copy()
-            limits = HARD if "hard" in way else {name: getattr(segment, name) for name in HARD}
-            with mock.patch.multiple(segment, **limits):
+            limits = HARD if "hard" in way else {name: getattr(postprocess, name) for name in HARD}
+            with mock.patch.multiple(postprocess, **limits):
                 refine(probabilities, image, settings)
                 labels = label_regions(probabilities[valid], settings, BRATS2021)
             scores[way] = [round(float(dice(BRATS2021.mask(labels, r), truth[r])), 5) for r in Region]

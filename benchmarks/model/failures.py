@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from gliomaseg import Segmenter, find_cases
-from gliomaseg.console import RESEARCH_USE
-from gliomaseg.imaging.case import Case
+from gliomaseg import RESEARCH_USE, Segmenter, find_cases
+from gliomaseg.cases.case import Case
 from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.planes import PLANES, View, centre_on, find_view, sample_of, slice_ras
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import BRATS2021, REGION_TITLES, Modality, Region
-from gliomaseg.results.picture import FAINT, STROKES, TEXT, font
-from gliomaseg.results.planes import PLANES, View, centre_on, find_view, sample_of, slice_ras
+from gliomaseg.report.picture import FAINT, STROKES, TEXT, font
 
 AXIAL = PLANES[0]
 SIDE, HEAD, FOOT = 376, 64, 52

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from gliomaseg import files
-from gliomaseg.learning.history import read_history
-from gliomaseg.learning.run import load_run, read_tensors, weights, write_tensors
-from gliomaseg.learning.trained import from_8_bits, in_8_bits, load_trained, read_initial
+from gliomaseg.storage import files
+from gliomaseg.training.history import read_history
+from gliomaseg.training.run import load_run, read_tensors, weights, write_tensors
+from gliomaseg.training.trained import from_8_bits, in_8_bits, load_trained, read_initial
 
 WEIGHTS = "weights.safetensors"
 #: What else of a run is kept; initial.json is there only if it began with the weights of another.

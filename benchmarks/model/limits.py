@@ -17,8 +17,8 @@ from scipy import ndimage
 from truth import Mask, truth_of
 
 from gliomaseg import Segmenter, find_cases
+from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
 from gliomaseg.inference.window import infer
 from gliomaseg.labels import Region
 

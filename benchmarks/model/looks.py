@@ -1,4 +1,4 @@
-"""How large the part should be that is looked at again: the sizes in gliomaseg.inference.looks.
+"""How large the part should be that is looked at again: the sizes in gliomaseg.inference.second_pass.
 
     python benchmarks/model/looks.py ../shared/data/brats FOLD0 FOLD1 ... --write docs/model/looks.md
 
@@ -18,11 +18,11 @@ from cross_validation import scores
 from truth import truth_of
 
 from gliomaseg import Segmenter, find_cases
-from gliomaseg.config import Settings
-from gliomaseg.imaging.case import Case
-from gliomaseg.inference import looks
+from gliomaseg.cases.case import Case
+from gliomaseg.inference import second_pass
+from gliomaseg.inference.postprocess import outline
 from gliomaseg.inference.window import Array, infer
-from gliomaseg.results.segment import outline
+from gliomaseg.settings.schema import Settings
 
 #: Least size and margin in voxels.
 SIZES = ((80, 16), (96, 8), (96, 16), (96, 24), (112, 8), (112, 16), (112, 24), (128, 16), (144, 16))
@@ -59,8 +59,8 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     found = [judged(first, settings)]
     for least, margin in SIZES:
         second = first.copy()
-        with patch.multiple(looks, LEAST=least, MARGIN=margin):
-            looks.second_pass(second, around, image, segmenter.engine, settings)
+        with patch.multiple(second_pass, LEAST=least, MARGIN=margin):
+            second_pass.second_pass(second, around, image, segmenter.engine, settings)
         found.append(judged(second, settings))
     return found
 

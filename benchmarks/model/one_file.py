@@ -16,8 +16,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from gliomaseg import files
-from gliomaseg.learning.run import load_run, read_checkpoint
+from gliomaseg.storage import files
+from gliomaseg.training.run import load_run, read_checkpoint
 
 #: What else of a run is kept; initial.json is there only if it began with the weights of another.
 ABOUT = ("settings.json", "split.json", "initial.json", "history.csv")

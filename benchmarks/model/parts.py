@@ -15,8 +15,8 @@ import numpy as np
 from gliomaseg import find_cases
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.postprocess import label_regions
 from gliomaseg.labels import Region
-from gliomaseg.results.segment import label_regions
 
 
 def main() -> None:

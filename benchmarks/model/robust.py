@@ -28,19 +28,19 @@ import torch
 from cross_validation import SHIPPED, changed
 
 from gliomaseg import find_cases
-from gliomaseg.config import Settings
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
 from gliomaseg.evaluation.metrics import dice
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Volume
+from gliomaseg.inference.postprocess import label_regions
 from gliomaseg.labels import BRATS2021, Modality, Region
-from gliomaseg.learning.artefacts import slab_matrix
-from gliomaseg.learning.run import load_run
-from gliomaseg.learning.trained import load_trained
-from gliomaseg.learning.validation import ModuleEngine, predict
-from gliomaseg.results.segment import label_regions
+from gliomaseg.settings.schema import Settings
+from gliomaseg.training.artefacts import slab_matrix
+from gliomaseg.training.run import load_run
+from gliomaseg.training.trained import load_trained
+from gliomaseg.training.validation import ModuleEngine, predict
 
 Array = npt.NDArray[Any]
 #: By how many voxels along x, y and z each sequence is moved.

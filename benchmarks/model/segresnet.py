@@ -31,11 +31,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gliomaseg import find_cases
 from gliomaseg.labels import Region
-from gliomaseg.learning.cache import STORED, PreparedCase, prepare_cases
-from gliomaseg.learning.process import keep_freed_memory
-from gliomaseg.learning.run import load_run
-from gliomaseg.learning.validation import with_room
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
+from gliomaseg.training.cache import STORED, PreparedCase, prepare_cases
+from gliomaseg.training.process import keep_freed_memory
+from gliomaseg.training.run import load_run
+from gliomaseg.training.validation import with_room
 
 #: Prepared as the tutorial does: a z-score of what is not 0, nothing clipped.
 SETTINGS = load_settings("unet3d", ["prepare.clip_percentiles=[0, 100]", "prepare.bias_correction=0"])

@@ -38,7 +38,7 @@ from cross_validation import CHANGES, NONE, SHIPPED, UNREFINED
 
 from gliomaseg.evaluation.statistics import bootstrap_interval
 from gliomaseg.labels import MODALITY_TITLES, Modality, Region
-from gliomaseg.results.quality import LEAST_DICE
+from gliomaseg.measurement.quality import LEAST_DICE
 
 Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).parents[2]

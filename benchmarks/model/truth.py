@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.case import Case
+from gliomaseg.cases.case import Case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.segmenter import Opened

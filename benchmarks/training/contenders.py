@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from gliomaseg.imaging.case import Case
+from gliomaseg.cases.case import Case
 from gliomaseg.labels import Modality
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
 
 BATCH = 2
 #: Of TorchIO's Queue: its documentation's 10 patches of each volume, in a queue of 4 volumes (its
@@ -37,10 +37,10 @@ class Task:
 
 def gliomaseg(task: Task) -> Iterator[Any]:
     """Read as gliomaseg train does, with its default augmentation."""
-    from gliomaseg.learning.cache import prepare_cases
-    from gliomaseg.learning.dataset import PatchDataset
-    from gliomaseg.learning.process import keep_freed_memory
-    from gliomaseg.learning.reading import read_batches
+    from gliomaseg.training.batches import read_batches
+    from gliomaseg.training.cache import prepare_cases
+    from gliomaseg.training.dataset import PatchDataset
+    from gliomaseg.training.process import keep_freed_memory
 
     keep_freed_memory()
     settings = load_settings("unet3d", [f"training.patch={list(task.patch)}"])

@@ -59,7 +59,7 @@ def measure(name: str, data: Path, cache: Path, count: int, size: int, workers: 
     import torch
     from contenders import BATCH, CONTENDERS, Task
 
-    from gliomaseg.imaging.case import find_cases
+    from gliomaseg.cases.find import find_cases
 
     torch.set_num_threads(1)  # the reading process only collects
     cases = find_cases(data)

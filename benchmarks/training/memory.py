@@ -40,12 +40,12 @@ def pss_mb() -> tuple[float, float]:
 
 def measure(data: Path, cache: Path, links: Path, copies: int, patches: int) -> tuple[int, float, float]:
     """Return how many cases there are, and the peaks of pss_mb while patches are read."""
-    from gliomaseg.imaging.case import find_cases
-    from gliomaseg.learning.cache import PreparedCase, prepare_cases
-    from gliomaseg.learning.dataset import PatchDataset
-    from gliomaseg.learning.process import keep_freed_memory
-    from gliomaseg.learning.reading import read_batches
-    from gliomaseg.settings import load_settings
+    from gliomaseg.cases.find import find_cases
+    from gliomaseg.settings.loading import load_settings
+    from gliomaseg.training.batches import read_batches
+    from gliomaseg.training.cache import PreparedCase, prepare_cases
+    from gliomaseg.training.dataset import PatchDataset
+    from gliomaseg.training.process import keep_freed_memory
 
     keep_freed_memory()
     settings = load_settings("unet3d")

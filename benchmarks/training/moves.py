@@ -10,9 +10,9 @@ import time
 import page
 import torch
 
-from gliomaseg.learning.network import agrees_in_bf16, build_network
-from gliomaseg.learning.optimiser import build_optimiser
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
+from gliomaseg.training.network import agrees_in_bf16, build_network
+from gliomaseg.training.optimiser import build_optimiser
 
 MOVES = 5
 

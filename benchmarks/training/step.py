@@ -23,13 +23,13 @@ from accelerate import Accelerator
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
 
-from gliomaseg.learning import training
-from gliomaseg.learning.dataset import PatchDataset
-from gliomaseg.learning.loss import build_loss
-from gliomaseg.learning.process import keep_freed_memory
-from gliomaseg.learning.run import open_run
-from gliomaseg.learning.state import begin
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
+from gliomaseg.training import train
+from gliomaseg.training.dataset import PatchDataset
+from gliomaseg.training.loss import build_loss
+from gliomaseg.training.process import keep_freed_memory
+from gliomaseg.training.run import open_run
+from gliomaseg.training.state import begin
 
 Size = tuple[int, int, int]
 Step = Callable[[], None]
@@ -51,7 +51,7 @@ def gliomaseg(batch: int, folder: Path) -> tuple[Step, str]:
     state.network.train()
     given, loss = sample(batch, OURS), build_loss(settings)
     patches = PatchDataset([], settings)
-    return lambda: training._step(state, given, loss, patches), "bf16" if state.bf16 else "fp32"  # noqa: SLF001
+    return lambda: train._step(state, given, loss, patches), "bf16" if state.bf16 else "fp32"  # noqa: SLF001
 
 
 def segresnet(batch: int, size: Size) -> Step:

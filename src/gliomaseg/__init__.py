@@ -17,21 +17,25 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+#: Shown wherever a result is shown.
+RESEARCH_USE = "Research use only: not a medical device."
+
 if TYPE_CHECKING:
-    from gliomaseg.config import Settings
+    from gliomaseg.cases.case import Case
+    from gliomaseg.cases.find import find_case, find_cases
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
-    from gliomaseg.imaging.case import Case, find_cases
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
     from gliomaseg.result import Result
     from gliomaseg.segmenter import Segmenter
-    from gliomaseg.settings import load_settings
+    from gliomaseg.settings.loading import load_settings
+    from gliomaseg.settings.schema import Settings
 
 _HOME = {
     "Bundle": "inference.bundle",
-    "Case": "imaging.case",
+    "Case": "cases.case",
     "GliomasegError": "errors",
     "LabelScheme": "labels",
     "Modality": "labels",
@@ -39,12 +43,13 @@ _HOME = {
     "Result": "result",
     "Segmentation": "imaging.volume",
     "Segmenter": "segmenter",
-    "Settings": "config",
+    "Settings": "settings.schema",
     "Tissue": "labels",
     "Volume": "imaging.volume",
     "evaluate": "evaluation.evaluation",
-    "find_cases": "imaging.case",
-    "load_settings": "settings",
+    "find_case": "cases.find",
+    "find_cases": "cases.find",
+    "load_settings": "settings.loading",
 }
 
 __all__ = [
@@ -61,6 +66,7 @@ __all__ = [
     "Tissue",
     "Volume",
     "evaluate",
+    "find_case",
     "find_cases",
     "load_settings",
 ]

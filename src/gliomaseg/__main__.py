@@ -7,7 +7,7 @@ import ctypes
 import os
 import sys
 
-from gliomaseg.cli import main
+from gliomaseg.cli.app import main
 
 #: glibc's name for its number of pools (malloc.h), and how many are enough here.
 _M_ARENA_MAX, _POOLS = -8, 2

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from gliomaseg import __version__
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import GliomasegError
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import inflate
 from gliomaseg.imaging.prepare import prepare
-from gliomaseg.imaging.standardise import standardise
-from gliomaseg.inference import floor, machine
-from gliomaseg.inference.engine import Engine
+from gliomaseg.inference import floor, hardware
+from gliomaseg.inference.openvino_engine import OpenVinoEngine
 from gliomaseg.segmenter import Segmenter
 from gliomaseg.storage.result_folder import ResultFolder
 
@@ -133,8 +133,8 @@ def _floors(case: Case, segmenter: Segmenter) -> dict[str, float]:
     sequences = segmenter.sequences(case)
     files = [case.images[m] for m in sequences]
     inflating = floor.fastest(lambda: [inflate(path) for path in files], 3)
-    floors = {"read": inflating / min(machine.cores(), len(files))}
-    if isinstance(segmenter.engine, Engine) and segmenter.settings.network.dimensions == 3:
+    floors = {"read": inflating / min(hardware.cores(), len(files))}
+    if isinstance(segmenter.engine, OpenVinoEngine) and segmenter.settings.network.dimensions == 3:
         settings = segmenter.settings
         volume = standardise(case, sequences).volume
         image = prepare(volume, settings.prepare, settings.network.modalities).image
@@ -146,10 +146,10 @@ def _floors(case: Case, segmenter: Segmenter) -> dict[str, float]:
 def _machine(segmenter: Segmenter) -> dict[str, Any]:
     engine = segmenter.engine
     return {
-        "processor": machine.cpu_name(),
-        "cores": machine.cores(),
-        "features": [name for name in machine.FEATURES if name in machine.cpu_flags()],
-        "threads": segmenter.settings.inference.threads or machine.cores(),
+        "processor": hardware.cpu_name(),
+        "cores": hardware.cores(),
+        "features": [name for name in hardware.FEATURES if name in hardware.cpu_flags()],
+        "threads": segmenter.settings.inference.threads or hardware.cores(),
         "precision": engine.precision,
         "kernels": engine.kernels(),
     }

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from gliomaseg import files
+from gliomaseg.cases.case import Case
 from gliomaseg.errors import GliomasegError, Note, OutputError, UsageError, as_coded
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import names_image
 from gliomaseg.labels import BRATS2021, LabelScheme
-from gliomaseg.outcome import Outcome
 from gliomaseg.result import ROOM, Result
 from gliomaseg.segmenter import Opened, Segmenter
+from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file, refuse_inputs
+from gliomaseg.storage.outcome import Outcome
 from gliomaseg.storage.result_folder import ResultFolder
 from gliomaseg.storage.summary import refuse_foreign_summary, write_summary
 

@@ -16,8 +16,12 @@ A ``Note`` is a warning, with a code of ``NOTES``: the work went on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 CODES: dict[str, str] = {
@@ -231,3 +235,20 @@ def _is_refused(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.EAGAIN, errno.EMFILE, errno.ENFILE)
     return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def strip_folders(text: str) -> str:
+    """Return ``text`` without the folders that tell whose computer this is, or who the patient is.
+
+    They are those of what the command line names, of the program and of the user.
+    """
+    given = [argument.rpartition("=")[2] for argument in sys.argv[1:]]
+    folders = {str(Path(name).parent) for name in given if Path(name).is_absolute()}
+    program = {str(Path(__file__).parents[1]), str(Path(contextlib.__file__).parent), sys.prefix}
+    for place in (Path.cwd, Path.home):
+        with contextlib.suppress(OSError, RuntimeError):  # it was deleted, or the user has none
+            folders.add(str(place()))
+    for folder in sorted(folders | program, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder + os.sep, "")
+    return text

@@ -14,21 +14,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg import console, files
+from gliomaseg import RESEARCH_USE
+from gliomaseg.cases.case import Case
 from gliomaseg.errors import Note
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.nifti import names_image, write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
-from gliomaseg.inference.machine import peak_memory
+from gliomaseg.inference.hardware import peak_memory
+from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import Region, Tissue
+from gliomaseg.measurement.measure import measure
+from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.measurement.quality import Quality, judge
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.packing import Packed, pack
-from gliomaseg.results.certainty import Uncertainty
-from gliomaseg.results.measure import measure
-from gliomaseg.results.measurements import Measurements
-from gliomaseg.results.picture import Picture, draw_overview, png
-from gliomaseg.results.quality import Quality, judge
+from gliomaseg.report.picture import Picture, draw_overview, png
+from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file
 from gliomaseg.storage.result_folder import (
     LABELS,
@@ -66,7 +67,7 @@ class Result:
 
     @cached_property
     def measurements(self) -> Measurements:
-        """Return volumes, lesions, RANO lines and side; see ``gliomaseg.results.measurements``."""
+        """Return volumes, lesions, RANO lines and side; see ``gliomaseg.measurement.measurements``."""
         own = self.segmentation.grid
         return measure(self.standardised, images=self.images, uncertainty=self.uncertainty, own=own)
 
@@ -175,7 +176,7 @@ class Result:
 
     def measured(self) -> dict[str, object]:
         """Return what measurements.json holds: volumes, lesions, RANO lines, quality; plain values."""
-        about = {"case": self.case.id, "notice": console.RESEARCH_USE, "note": self.provenance["note"]}
+        about = {"case": self.case.id, "notice": RESEARCH_USE, "note": self.provenance["note"]}
         more = {"scheme": self.segmentation.scheme.name, **self.quality.as_dict()}
         return about | self.measurements.as_dict() | more
 

@@ -15,27 +15,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg import __version__, console, files
-from gliomaseg.config import Settings
-from gliomaseg.imaging.arrays import case_of_arrays
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import stored_size
-from gliomaseg.imaging.content import check_content
+from gliomaseg import RESEARCH_USE, __version__
+from gliomaseg.cases.arrays import case_of_arrays
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import stored_size
+from gliomaseg.cases.content import check_content
+from gliomaseg.cases.standardise import Standardised, standardise
 from gliomaseg.imaging.prepare import Prepared, prepare
-from gliomaseg.imaging.standardise import Standardised, standardise
 from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.inference.boundaries import refine
 from gliomaseg.inference.bundle import Bundle
-from gliomaseg.inference.device import choose_engine
-from gliomaseg.inference.looks import second_pass
-from gliomaseg.inference.machine import cores, free_memory, threads
+from gliomaseg.inference.engine import choose_engine
+from gliomaseg.inference.hardware import cores, free_memory, threads
 from gliomaseg.inference.memory import BRAIN, Demand
+from gliomaseg.inference.postprocess import label_regions, outline, relabel
+from gliomaseg.inference.second_pass import second_pass
+from gliomaseg.inference.uncertainty import Uncertainty, estimate_uncertainty, restored, uncertainty_maps
 from gliomaseg.inference.window import Array, Runs, infer
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
-from gliomaseg.results.certainty import Uncertainty, estimate_uncertainty, restored, uncertainty_maps
-from gliomaseg.results.refine import refine
-from gliomaseg.results.segment import label_regions, outline, relabel
-from gliomaseg.settings import parse_settings
+from gliomaseg.settings.loading import parse_settings
+from gliomaseg.settings.schema import Settings
+from gliomaseg.storage import files
 
 RUN_SCHEMA = 3
 _LIBRARIES = ("numpy", "scipy", "nibabel", "isal", "openvino", "pillow")
@@ -246,7 +247,7 @@ class Segmenter:
         read = read or {m: files.sha256_of(case.images[m]) for m in sequences}
         return {
             "schema_version": RUN_SCHEMA,
-            "notice": console.RESEARCH_USE,
+            "notice": RESEARCH_USE,
             "note": _SYNTHETIC if "phantom" in case.id else "",
             "case": case.id,
             "scheme": scheme.name,

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from gliomaseg import files
-from gliomaseg.config import NetworkSettings, Settings
+from gliomaseg.cases.case import Case
 from gliomaseg.errors import TrainingError
-from gliomaseg.imaging.case import Case
 from gliomaseg.segmenter import Segmenter
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
+from gliomaseg.settings.schema import NetworkSettings, Settings
+from gliomaseg.storage import files
 
 Progress = Callable[[float, str], None]
 
@@ -151,7 +151,7 @@ class _Path:
         return steps
 
     def _train(self, settings: Settings) -> str:
-        from gliomaseg.learning.training import train
+        from gliomaseg.training.train import train
 
         run = train(self.cases, self.folder, settings, cache=self.cache, progress=self.progress)
         split, last = run.read_split(), run.read_history().scored[-1]
@@ -161,8 +161,8 @@ class _Path:
         )
 
     def _export(self) -> str:
-        from gliomaseg.learning.export import export
-        from gliomaseg.learning.run import load_run
+        from gliomaseg.training.export import export
+        from gliomaseg.training.run import load_run
 
         bundle = export(load_run(self.folder), self.folder / "model", name="smoke test")
         return f"a bundle, sha256 {bundle.sha256[:12]}..., in agreement with PyTorch"

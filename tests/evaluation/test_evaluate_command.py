@@ -22,7 +22,7 @@ from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.rules import PROFILES
 from gliomaseg.evaluation.workers import count_workers, run_jobs
-from gliomaseg.inference.machine import cores
+from gliomaseg.inference.hardware import cores
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., None]

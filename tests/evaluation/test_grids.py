@@ -10,10 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gliomaseg.cases.case import Case
 from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.grids import on_grid
-from gliomaseg.imaging.case import Case
 from gliomaseg.imaging.volume import Grid
 
 Run = Callable[..., tuple[int, str, str]]

@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gliomaseg.cases.check import read_case
+from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import ImageError, Note
-from gliomaseg.files import sha256_of
-from gliomaseg.imaging.case import find_cases
-from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.nifti import read_grid, read_image, read_voxels
 from gliomaseg.labels import Modality
+from gliomaseg.storage.files import sha256_of
 
 SHAPE = (9, 8, 7)
 #: Oblique, of uneven voxels, left-handed.

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pytest
 import SimpleITK
 
-from gliomaseg.config import Settings
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
 from gliomaseg.imaging.nifti import write_segmentation
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.inference.postprocess import label_regions
 from gliomaseg.labels import BRATS2021, Modality
-from gliomaseg.results.measure import measure
-from gliomaseg.results.segment import label_regions
+from gliomaseg.measurement.measure import measure
+from gliomaseg.settings.schema import Settings
 
 SHAPE = (14, 11, 9)
 ORIENTATIONS = [

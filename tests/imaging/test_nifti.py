@@ -18,7 +18,6 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomaseg import files
 from gliomaseg.errors import ImageError, LabelError, Note, OutputError
 from gliomaseg.imaging.header import MAX_VOXELS
 from gliomaseg.imaging.nifti import (
@@ -31,6 +30,7 @@ from gliomaseg.imaging.nifti import (
 )
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023
+from gliomaseg.storage import files
 
 Array = npt.NDArray[np.generic]
 

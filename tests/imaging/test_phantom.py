@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from gliomaseg.errors import OutputError, SettingsError
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
-from gliomaseg.imaging.tumour import TumourSpec
+from gliomaseg.imaging.phantom_tumour import TumourSpec
 from gliomaseg.labels import BRATS2021, Modality, Region, Tissue
 
 T1N, T1C, T2W, T2F = range(4)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomaseg.config import PrepareSettings
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Modality, Region, Tissue
+from gliomaseg.settings.schema import PrepareSettings
 
 Array = npt.NDArray[np.generic]
 

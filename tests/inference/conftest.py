@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg import files
 from gliomaseg.inference.bundle import MEMBERS, Bundle, seal
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
 from gliomaseg.smoke import smallest_network
+from gliomaseg.storage import files
 
 
 def _export(folder: Path, preset: str) -> Bundle:
     from accelerate import Accelerator
 
-    from gliomaseg.learning.export import export
-    from gliomaseg.learning.run import open_run
-    from gliomaseg.learning.split import Split
-    from gliomaseg.learning.state import begin
+    from gliomaseg.training.export import export
+    from gliomaseg.training.run import open_run
+    from gliomaseg.training.split import Split
+    from gliomaseg.training.state import begin
 
     smallest = smallest_network(load_settings(preset).network)
     run = open_run(folder / "run", load_settings(preset, [*smallest, "training.precision=fp32"]))

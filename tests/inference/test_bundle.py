@@ -11,7 +11,7 @@ import pytest
 
 from gliomaseg.errors import ModelError
 from gliomaseg.inference.bundle import INT8, MEMBERS, Bundle, seal
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
 
 
 def change_record(bundle: Bundle, **changes: Any) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gliomaseg.config import InferenceSettings
 from gliomaseg.inference import floor
 from gliomaseg.inference.bundle import Bundle
-from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.openvino_engine import OpenVinoEngine
+from gliomaseg.settings.schema import InferenceSettings
 
 
 def test_operations_by_pencil(unet3d: Bundle) -> None:
@@ -24,26 +24,29 @@ def test_operations_by_pencil(unet3d: Bundle) -> None:
     work += sum(2 * 8 * 8 * 8 * voxels[level + 1] for level in (0, 1))  # each place becomes 2 x 2 x 2
     work += sum(2 * 27 * (16 * 8 + 8 * 8) * voxels[level] for level in (0, 1))
     work += 2 * 8 * 24 * voxels[0]
-    assert floor.operations(Engine(unet3d, InferenceSettings(precision="fp32")), (1, 4, 32, 32, 32)) == work
+    assert (
+        floor.operations(OpenVinoEngine(unet3d, InferenceSettings(precision="fp32")), (1, 4, 32, 32, 32))
+        == work
+    )
 
 
 @pytest.mark.parametrize("precision", ["int8", "bf16", "fp32"])
 def test_a_peak_is_a_rate(precision: str) -> None:
-    engine = Engine(Bundle.load(), InferenceSettings(precision=precision))  # type: ignore[arg-type]
+    engine = OpenVinoEngine(Bundle.load(), InferenceSettings(precision=precision))  # type: ignore[arg-type]
     assert 1e8 < floor.peak_rate(engine) < 1e14
 
 
 _OLD = """
 import sys
 import numpy as np
-from gliomaseg.config import InferenceSettings
-from gliomaseg.inference import engine
+from gliomaseg.settings.schema import InferenceSettings
+from gliomaseg.inference import openvino_engine as engine
 from gliomaseg.inference.bundle import Bundle
 
 engine._has_bf16 = lambda: False  # the limit below binds the kernels, not what OpenVINO says of the processor
 window = np.random.default_rng(0).normal(size=(1, 4, 48, 48, 48)).astype(np.float32)
 for precision in ("int8", "fp32"):
-    one = engine.Engine(Bundle.load(), InferenceSettings(precision=precision))
+    one = engine.OpenVinoEngine(Bundle.load(), InferenceSettings(precision=precision))
     np.save(f"{sys.argv[1]}/{precision}.npy", one.run(window))
     print(*one.kernels())
 """
@@ -63,7 +66,7 @@ def test_a_processor_without_avx512_and_vnni(tmp_path: Path) -> None:
     assert "I8" in done.stdout
     window = np.random.default_rng(0).normal(size=(1, 4, 48, 48, 48)).astype(np.float32)
     for precision, most in (("fp32", 1e-3), ("int8", 0.1)):
-        here = Engine(Bundle.load(), InferenceSettings(precision=precision)).run(window)  # type: ignore[arg-type]
+        here = OpenVinoEngine(Bundle.load(), InferenceSettings(precision=precision)).run(window)  # type: ignore[arg-type]
         old = np.load(tmp_path / f"{precision}.npy", allow_pickle=False)
         assert np.abs(here - old).mean() < most / 10
         assert np.abs(here - old).max() < most

@@ -8,7 +8,7 @@ import pytest
 
 from gliomaseg.errors import CaseError
 from gliomaseg.inference.memory import Demand
-from gliomaseg.settings import load_settings, preset_names
+from gliomaseg.settings.loading import load_settings, preset_names
 
 BRATS = Demand(image=240 * 240 * 155, brain=144 * 176 * 144, stored=8)
 SETTINGS = load_settings()

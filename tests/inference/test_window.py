@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomaseg.config import InferenceSettings, Settings
 from gliomaseg.inference.bundle import Bundle
-from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.openvino_engine import OpenVinoEngine
 from gliomaseg.inference.window import infer, window_boxes, window_shape
-from gliomaseg.settings import load_settings
+from gliomaseg.settings.loading import load_settings
+from gliomaseg.settings.schema import InferenceSettings, Settings
 
 SIDES = st.integers(1, 12).map(lambda n: 16 * n)
 SHAPES = st.tuples(SIDES, SIDES, SIDES)
@@ -130,7 +130,7 @@ class TestVolumes:
 
     def test_a_real_network_in_windows(self, unet3d: Bundle) -> None:
         image = blur(noise(4, 96, 64, 64)) * 10
-        engine = Engine(unet3d, EXACT)
+        engine = OpenVinoEngine(unet3d, EXACT)
         whole = infer(image, engine, settings(10**9))
         parts = infer(image, engine, settings(200_000))
         assert whole.shape == parts.shape == (3, 96, 64, 64)
@@ -141,7 +141,7 @@ class TestVolumes:
 class TestSlices:
     @pytest.mark.parametrize("depth", [1, 16, 21, 32])
     def test_slices_are_those_of_running_each_by_hand(self, unet2d: Bundle, depth: int) -> None:
-        engine, image = Engine(unet2d, EXACT), noise(4, 48, 32, depth)
+        engine, image = OpenVinoEngine(unet2d, EXACT), noise(4, 48, 32, depth)
         got = infer(image, engine, settings(10**9, "unet2d"))
         assert got.shape == (3, 48, 32, depth)
         assert got.dtype == np.float32

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gliomaseg import files
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Modality
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.storage import files
 from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, REPORT, TABLE, THUMBNAIL, ResultFolder, seal
 from gliomaseg.storage.tables import to_csv
 

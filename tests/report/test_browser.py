@@ -18,8 +18,8 @@ import pytest
 from pages import FLAGS
 from PIL import Image
 
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 from gliomaseg.report.case_page import case_page

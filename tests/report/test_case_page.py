@@ -13,10 +13,10 @@ from pages import ODD, Page
 
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.measurement.symmetry import Side
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.stored import read_report
-from gliomaseg.results.symmetry import Side
 from gliomaseg.storage.result_folder import REPORT, ResultFolder, seal
 
 MOST_BYTES = 12_000_000

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 import pytest
 from pages import Page
 
-from gliomaseg.cli import app
+from gliomaseg.cli import report_verbs as verbs
+from gliomaseg.cli.app import app
 from gliomaseg.errors import OutputError, UsageError
-from gliomaseg.report import verbs
 from gliomaseg.report.cohort import Entry, ordered
 from gliomaseg.report.cohort_page import cohort_page
 from gliomaseg.report.sources import case_source, find_sources

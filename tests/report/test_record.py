@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.find import find_cases
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.tables import notes
-from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
 from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import BRATS2021, Region
+from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.measurement.stored import read_measurements
 from gliomaseg.report.case_page import case_page
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import Source, case_source, find_sources
 from gliomaseg.report.write import write_reports
 from gliomaseg.result import Result
-from gliomaseg.results.certainty import Uncertainty
-from gliomaseg.results.measured import read_measurements
-from gliomaseg.results.measurements import Measurements
 from gliomaseg.segmenter import Segmenter
 from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, RECORD, REPORT
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg import files
 from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.storage import files
 from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, RECORD, ResultFolder, seal
 
 WANTED = {"schema_version": 2, "gliomaseg": "0.1.0", "quality": "fast", "inputs": {"t1n": {"sha256": "a"}}}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg import files
 from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.storage import files
 from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, RECORD, ResultFolder, seal
 from gliomaseg.storage.summary import SUMMARY, failed_row, refuse_foreign_summary, result_row, write_summary
 

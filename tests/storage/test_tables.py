@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gliomaseg import console
+from gliomaseg.cli import console
 from gliomaseg.storage.tables import cell, printable, read_csv, to_csv
 
 ODD = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "plain", "a,b", 'say "x"', "'quoted'"]

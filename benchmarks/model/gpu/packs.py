@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg import find_cases
-from gliomaseg.imaging.case import Case
-from gliomaseg.imaging.check import read_case
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
 from gliomaseg.imaging.nifti import read_labels, write_image
 from gliomaseg.imaging.volume import Grid, filled_box
 from gliomaseg.labels import Modality

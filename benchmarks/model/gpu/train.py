@@ -33,12 +33,13 @@ sys.path[:0] = [str(MODEL), str(MODEL.parents[1] / "src")]
 import one_file  # noqa: E402
 from packs import unpack  # noqa: E402
 
-from gliomaseg.config import Settings  # noqa: E402
+from gliomaseg.cases.case import Case  # noqa: E402
+from gliomaseg.cases.find import find_cases  # noqa: E402
 from gliomaseg.errors import GliomasegError  # noqa: E402
-from gliomaseg.imaging.case import Case, find_cases  # noqa: E402
-from gliomaseg.learning.cache import prepare_cases  # noqa: E402
-from gliomaseg.learning.run import read_checkpoint  # noqa: E402
-from gliomaseg.settings import load_settings  # noqa: E402
+from gliomaseg.settings.loading import load_settings  # noqa: E402
+from gliomaseg.settings.schema import Settings  # noqa: E402
+from gliomaseg.training.cache import prepare_cases  # noqa: E402
+from gliomaseg.training.run import read_checkpoint  # noqa: E402
 
 #: Seconds at the end for the last checkpoint and file of a run, and between files.
 _ENDING, _KEEPING = 20, 60
@@ -143,7 +144,7 @@ def train_one(options: argparse.Namespace, name: str, until: float) -> None:
     """Train a run, in this process, for the time that is left."""
     import torch
 
-    from gliomaseg.learning.training import train
+    from gliomaseg.training.train import train
 
     torch.backends.cudnn.benchmark = True  # patches are of one size
     begin = options.begin and options.begin / f"{name}.safetensors"

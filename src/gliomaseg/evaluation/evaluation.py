@@ -19,8 +19,8 @@ from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.scores import Evaluation, Pair
 from gliomaseg.evaluation.scoring import Job, Scored, score_pair
 from gliomaseg.evaluation.workers import count_workers, run_jobs
+from gliomaseg.inference.uncertainty import PROBABILITY_NAMES, UNCERTAINTY_NAMES
 from gliomaseg.labels import LabelScheme
-from gliomaseg.results.certainty import PROBABILITY_NAMES, UNCERTAINTY_NAMES
 
 Progress = Callable[[float, str], None]
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.find import find_cases
+from gliomaseg.cases.search import label_scheme
 from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.prediction import find_predictions
 from gliomaseg.evaluation.scores import Pair
-from gliomaseg.imaging.case import Case, find_cases
 from gliomaseg.imaging.raw_file import missing_file
-from gliomaseg.imaging.search import label_scheme
 from gliomaseg.labels import LabelScheme
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg import console
-from gliomaseg.errors import GliomasegError
+from gliomaseg.cases.background import zero_background
+from gliomaseg.errors import GliomasegError, strip_folders
 from gliomaseg.evaluation import metrics, segmentation_pair
 from gliomaseg.evaluation.calibration import Reliability, count_reliability
 from gliomaseg.evaluation.grids import on_grid
@@ -29,7 +29,6 @@ from gliomaseg.evaluation.prediction import (
 from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Pair
 from gliomaseg.evaluation.uncertainty import score_uncertainty
-from gliomaseg.imaging.background import zero_background
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme, Region, Tissue
@@ -77,7 +76,7 @@ def score_pair(job: Job) -> Scored:
             more = (*more, *binary_note(prediction, reference, pair.prediction.name))
         return Scored(pair.case_id, scores, (*remarks, *more), reliability, origin_of(pair.prediction))
     except GliomasegError as error:
-        return Scored(pair.case_id, error=error.reworded(console.unplaced).as_dict())
+        return Scored(pair.case_id, error=error.reworded(strip_folders).as_dict())
     except MemoryError:
         full = GliomasegError("E-MEM", f"the memory ran out at {pair.case_id}", remedy="use --jobs 1")
         return Scored(pair.case_id, error=full.as_dict())

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from gliomaseg.errors import GliomasegError
-from gliomaseg.inference.machine import cores
+from gliomaseg.inference.hardware import cores
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 
 from gliomaseg.errors import ImageError, Note
-from gliomaseg.imaging.place import bad_header, read_place
+from gliomaseg.imaging.affine import bad_header, read_place
 from gliomaseg.imaging.volume import Grid
 
 #: Largest image that is read, in voxels: 512 x 512 x 512; a BraTS image has 8.9 million.

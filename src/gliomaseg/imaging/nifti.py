@@ -16,15 +16,15 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg import files
 from gliomaseg.errors import ImageError, Note
+from gliomaseg.imaging.affine import make_header
 from gliomaseg.imaging.foreign import Converted, is_foreign
 from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
 from gliomaseg.imaging.header import Layout, header_length, no_volume, parse_header, truncated
-from gliomaseg.imaging.place import make_header
 from gliomaseg.imaging.raw_file import RawFile, open_file
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
+from gliomaseg.storage import files
 
 #: Intensities beyond this can't be held as float32.
 LARGEST = float(np.finfo(np.float32).max)

@@ -17,12 +17,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg import files
 from gliomaseg.errors import SettingsError
 from gliomaseg.imaging import nifti
-from gliomaseg.imaging.resample import interpolate
-from gliomaseg.imaging.smooth import blur, box_mean
-from gliomaseg.imaging.tumour import (
+from gliomaseg.imaging.phantom_tumour import (
     DEFAULT_TUMOUR,
     SCALE,
     SHIFT,
@@ -34,8 +31,11 @@ from gliomaseg.imaging.tumour import (
     make_noise,
     push,
 )
+from gliomaseg.imaging.resample import interpolate
+from gliomaseg.imaging.smooth import blur, box_mean
 from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Modality, Tissue
+from gliomaseg.storage import files
 
 Size = Literal["full", "small"]
 

@@ -16,10 +16,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.config import PrepareSettings
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.coil import correct_bias
+from gliomaseg.imaging.bias_field import correct_bias
 from gliomaseg.imaging.volume import Affine, Box, Grid, Volume, filled_box
+from gliomaseg.settings.schema import PrepareSettings
 
 Image = npt.NDArray[np.float32]
 

@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gliomaseg import files
-from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, ModelError, Note, SettingsError
-from gliomaseg.imaging.case import Case
 from gliomaseg.labels import Modality
-from gliomaseg.settings import parse_settings
+from gliomaseg.settings.loading import parse_settings
+from gliomaseg.settings.schema import Settings
+from gliomaseg.storage import files
+
+if TYPE_CHECKING:
+    from gliomaseg.cases.case import Case
 
 #: Changes when older versions of gliomaseg can't read a new bundle any more.
 FORMAT = 1

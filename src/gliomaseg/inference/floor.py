@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from gliomaseg.inference.engine import Engine, core, load_openvino
+from gliomaseg.inference.openvino_engine import OpenVinoEngine, core, load_openvino
 
 #: The convolutions that the peak is measured on: so many in a row, 128 channels, 3x3x3, on so many voxels.
 _DEPTH, _CHANNELS, _SIDES = 4, 128, (36, 44, 36)
 
 
-def operations(engine: Engine, shape: tuple[int, ...]) -> float:
+def operations(engine: OpenVinoEngine, shape: tuple[int, ...]) -> float:
     """Return the multiplications and additions of the convolutions for a window (batch, modality, *space)."""
     model = core().read_model(engine.network)
     model.reshape(list(shape))
@@ -32,7 +32,7 @@ def operations(engine: Engine, shape: tuple[int, ...]) -> float:
     return total
 
 
-def peak_rate(engine: Engine) -> float:
+def peak_rate(engine: OpenVinoEngine) -> float:
     """Return operations per second of the engine's convolutions, the best of several runs."""
     compiled = core().compile_model(_convolutions(engine.precision == "int8"), "CPU", engine.options)
     image = np.random.default_rng(0).uniform(-1, 1, (1, _CHANNELS, *_SIDES)).astype(np.float32)

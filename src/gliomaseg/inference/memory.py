@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gliomaseg.config import Settings
 from gliomaseg.errors import CaseError, Note
+from gliomaseg.settings.schema import Settings
 
 #: The interpreter, the libraries and the compiled network.
 _PROCESS = 200e6

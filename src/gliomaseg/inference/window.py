@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.config import Settings
+from gliomaseg.settings.schema import Settings
 
 Array = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]

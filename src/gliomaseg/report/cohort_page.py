@@ -9,8 +9,7 @@ import statistics
 from collections.abc import Sequence
 from html import escape
 
-from gliomaseg import __version__
-from gliomaseg.console import RESEARCH_USE
+from gliomaseg import RESEARCH_USE, __version__
 from gliomaseg.labels import REGION_TITLES
 from gliomaseg.report.case_page import EDITED
 from gliomaseg.report.cohort import NOT_OPENED, Entry, ordered

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gliomaseg import __version__
-from gliomaseg.console import RESEARCH_USE
+from gliomaseg import RESEARCH_USE, __version__
 from gliomaseg.errors import Note
+from gliomaseg.imaging.planes import obliquity
 from gliomaseg.imaging.volume import Affine, Segmentation, Volume
 from gliomaseg.labels import (
     MODALITY_TITLES,
@@ -25,14 +25,13 @@ from gliomaseg.labels import (
     Region,
     Tissue,
 )
-from gliomaseg.report.agreement import agree
+from gliomaseg.measurement.agreement import agree
+from gliomaseg.measurement.measure import measure
+from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.measurement.quality import Quality, judge
+from gliomaseg.report.closeup import rano_png, thumbnail_jpeg, view_of
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS, Packed, pack
-from gliomaseg.results.closeup import rano_png, thumbnail_jpeg, view_of
-from gliomaseg.results.measure import measure
-from gliomaseg.results.measurements import Measurements
-from gliomaseg.results.picture import STROKES, Picture, Stroke, draw_overview, jpeg
-from gliomaseg.results.planes import obliquity
-from gliomaseg.results.quality import Quality, judge
+from gliomaseg.report.picture import STROKES, Picture, Stroke, draw_overview, jpeg
 
 REPORT_SCHEMA = 1
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.imaging.gzipped import gzip_bytes
+from gliomaseg.imaging.planes import turned_to_ras
 from gliomaseg.imaging.volume import Affine, Box, Segmentation, Volume, filled_box
 from gliomaseg.labels import LabelScheme, Tissue
-from gliomaseg.results.planes import turned_to_ras
 
 Bytes3 = npt.NDArray[np.uint8]
 

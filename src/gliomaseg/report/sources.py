@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_case
+from gliomaseg.cases.find import find_case, find_cases
+from gliomaseg.cases.layouts import parse_name
 from gliomaseg.errors import Note, UsageError
 from gliomaseg.evaluation.prediction import find_predictions
-from gliomaseg.imaging.case import Case, find_cases
-from gliomaseg.imaging.check import read_case
-from gliomaseg.imaging.layouts import parse_name
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
+from gliomaseg.measurement.quality import Quality
+from gliomaseg.measurement.stored import read_measurements
 from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.stored import read_report
-from gliomaseg.results.measured import read_measurements
-from gliomaseg.results.quality import Quality
 from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, ResultFolder
 
 #: What is left of the record of an edited label map: nothing of the model, which did not draw it.
@@ -143,7 +144,7 @@ def case_source(
     Without ``seg`` the case's own reference is shown. Raises ImageError (E-NOFILE), CaseError (E-NOCASE),
     UsageError (E-USAGE) when there is no label map.
     """
-    case = Case.from_folder(path)
+    case = find_case(path)
     for file in (seg, reference):
         if file is not None and not file.exists():
             raise missing_file(file)

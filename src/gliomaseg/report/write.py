@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import numpy as np
 
-from gliomaseg import files
 from gliomaseg.errors import GliomasegError, OutputError, as_coded
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import LabelScheme
@@ -19,10 +18,11 @@ from gliomaseg.report.case_page import case_page
 from gliomaseg.report.cohort import Entry, entry_of, failed_cases, ordered, read_entry
 from gliomaseg.report.cohort_page import cohort_page
 from gliomaseg.report.content import Report
+from gliomaseg.report.mosaic import TITLE as MOSAIC_TITLE
+from gliomaseg.report.mosaic import mosaic_png
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS
 from gliomaseg.report.sources import Source
-from gliomaseg.results.mosaic import TITLE as MOSAIC_TITLE
-from gliomaseg.results.mosaic import mosaic_png
+from gliomaseg.storage import files
 from gliomaseg.storage.guard import PAGE, refuse_foreign
 from gliomaseg.storage.result_folder import REPORT, ResultFolder
 from gliomaseg.storage.tables import to_csv

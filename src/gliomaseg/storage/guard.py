@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gliomaseg import files
 from gliomaseg.errors import OutputError
+from gliomaseg.storage import files
 
 #: What a file browser leaves in any folder it shows; nothing is lost with it.
 BROWSERS_OWN = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})

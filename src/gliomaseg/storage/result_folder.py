@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gliomaseg import files
 from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.storage import files
 from gliomaseg.storage.guard import BROWSERS_OWN, refuse_inputs
 from gliomaseg.storage.record import IDENTITY, parse_record, renamed
 

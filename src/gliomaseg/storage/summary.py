@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gliomaseg import files
 from gliomaseg.errors import GliomasegError
+from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_foreign
 from gliomaseg.storage.result_folder import LABELS, ResultFolder
 from gliomaseg.storage.tables import read_csv, to_csv

@@ -1,0 +1,1 @@
+"""One patient at one time, on disk: found, read and checked."""

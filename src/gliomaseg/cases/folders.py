@@ -1,0 +1,122 @@
+"""Folders on disk: each one once, with what lies in it. No file is opened.
+
+Links are followed; hidden names, gliomaseg's own results and, in a BIDS data set, derivatives and sources are
+left out. What is neither a file nor a folder (a broken link, a pipe) counts as a file: reading it says what
+is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gliomaseg.cases.layouts import is_image_name, parse_name
+from gliomaseg.errors import ImageError
+from gliomaseg.storage.result_folder import RECORD, ResultFolder
+
+#: What tells a BIDS data set, and which of its folders are not its own images.
+_BIDS = "dataset_description.json"
+_NOT_RAW = ("derivatives", "sourcedata")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder and its files as (name, path), or why it can't be read.
+
+    ``depth`` counts from where the walk began; ``names`` are the last two of its path, each with a slash.
+    """
+
+    path: Path
+    depth: int
+    names: str
+    files: tuple[tuple[str, Path], ...] = ()
+    error: ImageError | None = None
+
+
+def walk(root: Path) -> Iterator[Folder]:
+    """Yield ``root`` and what lies below it in the order of names, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    todo = [(root, 0, root.resolve().parts[-2:])]
+    while todo:
+        path, depth, names = todo.pop()
+        tail = "".join(f"{name}/" for name in names)
+        try:
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            files, folders = _list(path)
+        except OSError as error:
+            yield Folder(path, depth, tail, error=_unreadable(path, error))
+            continue
+        known = {name for name, _ in files}
+        if RECORD in known and ResultFolder(path).is_result:
+            continue
+        yield Folder(path, depth, tail, tuple(files))
+        left_out = _NOT_RAW if _BIDS in known else ()
+        below = [name for name in reversed(folders) if name not in left_out]
+        todo += [(path / name, depth + 1, (*names[-1:], name)) for name in below]
+
+
+def dicom_folders(root: Path, known: Collection[Path]) -> dict[Path, int]:
+    """Return the folders below ``root`` with DICOM files by their names, and how many, but for ``known``."""
+    counts = {f.path: sum(_is_dicom(name) for name, path in f.files if path not in known) for f in walk(root)}
+    return {path: count for path, count in counts.items() if count}
+
+
+def _is_dicom(name: str) -> bool:
+    return name.lower().endswith((".dcm", ".ima")) or name.upper() == "DICOMDIR"
+
+
+def _list(path: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Return the files of a folder by name, and its folders; one in the place of a file counts as one."""
+    files: list[tuple[str, Path]] = []
+    folders: list[str] = []
+    with os.scandir(path) as found:
+        entries = sorted((entry for entry in found if entry.name[0] != "."), key=lambda entry: entry.name)
+    for entry in entries:
+        if not _is_folder(entry):
+            files.append((entry.name, path / entry.name))
+        elif file := _file_in_place(path / entry.name):
+            files.append(file)
+        else:
+            folders.append(entry.name)
+    return files, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def _file_in_place(folder: Path) -> tuple[str, Path] | None:
+    """Return the file that a folder named like a sequence stands for, as in Kaggle's copies of BraTS.
+
+    It is the only one in there. A folder that bears even the ending of an image, but holds no such file, is
+    returned itself.
+    """
+    has_ending = is_image_name(folder.name)
+    name = folder.name if has_ending else f"{folder.name}.nii"
+    part = parse_name(name)
+    if part is None or part.channel is not None:
+        return None
+    try:
+        inside = [path for path in folder.iterdir() if path.name[0] != "."]
+    except OSError:
+        inside = []
+    if len(inside) == 1 and is_image_name(inside[0].name) and not inside[0].is_dir():
+        return name, inside[0]
+    return (name, folder) if has_ending else None
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    return ImageError(
+        "E-PERM",
+        f"the folder {path} can't be read: {error.strerror}",
+        expected="a folder that you may list",
+        remedy="check its permissions and the disk",
+    )

@@ -1,0 +1,141 @@
+"""The verbs of the command line that look and change nothing: check, explain, doctor. Door: typer."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gliomaseg import RESEARCH_USE
+from gliomaseg.cli import console
+
+if TYPE_CHECKING:
+    from gliomaseg.cases.case import Case
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="A case's folder, a folder of cases, or a CSV list.")],
+    *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every voxel, and look at what the images show.")
+    ] = False,
+    scheme: Annotated[str | None, typer.Option(help="Label scheme of the references.")] = None,
+    draft: Annotated[
+        Path | None, typer.Option(help="Write what was understood as a CSV list, to be corrected by hand.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the list that is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Show which files make which case, what is wrong with each, and what to do, before any work.
+
+    gliomaseg check DATA --draft cases.csv, then gliomaseg segment cases.csv
+    """
+    from gliomaseg.cases.case_table import mapping, write_list
+    from gliomaseg.cases.find import find_cases
+    from gliomaseg.cases.survey import survey
+    from gliomaseg.labels import find_scheme
+
+    cases = find_cases(path, scheme=find_scheme(scheme) if scheme else None)
+    if draft:
+        write_list(draft, cases, overwrite=overwrite)
+    findings = []
+    with console.progress() as progress:
+        for number, finding in enumerate(survey(cases, deep=deep)):
+            progress(number / len(cases), finding.case_id)
+            findings.append(finding)
+    if json:
+        root = path if path.is_dir() else path.parent
+        console.show_json([finding.as_dict(root) for finding in findings])
+    else:
+        console.show_table(mapping(cases), title="What was understood (CASE stands for the id)")
+        rows = [row for finding in findings for row in finding.rows()]
+        console.show_table([["case", "state", "code", "reason", "remedy"], *rows])
+        states = [finding.state for finding in findings]
+        console.say(", ".join(f"{states.count(s)} {s}" for s in ("pass", "warn", "fail")))
+    _say_dicom(path, cases)
+    if draft:
+        console.say(f"list: {draft}; when it is right: gliomaseg segment {draft}")
+    console.end(sum(finding.error is not None for finding in findings), len(findings))
+
+
+def _say_dicom(path: Path, cases: Sequence[Case]) -> None:
+    """Say which folders hold DICOM files that are no part of any case."""
+    from gliomaseg.cases.folders import dicom_folders
+
+    found = dicom_folders(path, {file for case in cases for file in case.unknown}) if path.is_dir() else {}
+    if found:
+        count, where = sum(found.values()), next(iter(found))
+        others = f" and in {len(found) - 1} other folder{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+        console.say(
+            f"left out: {count} DICOM file{'s' * (count > 1)} in {where}{others}; "
+            f"convert a series with: dcm2niix -z y {shlex.quote(str(where))}"
+        )
+
+
+def explain(code: Annotated[str, typer.Argument(help="A code, such as E-TRUNCATED or W-SPACING.")]) -> None:
+    """Say what an error's or a warning's code means and what leads to it."""
+    from gliomaseg.bad_inputs import explain
+
+    sys.stdout.write("\n".join(explain(code)) + "\n")
+
+
+def doctor(
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder that is to be written to.")
+    ] = Path(),
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: all cores.")] = 0,
+    json: Json = False,
+) -> None:
+    """Examine this machine and installation, and segment the synthetic exam as a self-test."""
+    from gliomaseg.cli.doctor import as_dict, examine
+
+    answers = examine(output, threads=threads)
+    if json:
+        console.show_json(as_dict(answers))
+    else:
+        console.show_table([["what", "state", "found"], *[[a.name, a.state, a.found] for a in answers]])
+        for answer in answers:
+            if answer.state != "ok":
+                console.say(f"{answer.name}: {answer.remedy}")
+        console.say(RESEARCH_USE)
+    if any(answer.state == "fail" for answer in answers):
+        raise SystemExit(1)
+
+
+def bench(
+    path: Annotated[Path, typer.Argument(help="A case's folder; of several cases the first is taken.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the figures.")] = Path(
+        "bench.json"
+    ),
+    runs: Annotated[int, typer.Option(min=1, help="Fresh processes; medians are told.")] = 5,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads of the network; 0: one for each core.")
+    ] = 0,
+    precision: Annotated[str, typer.Option(help="auto, int8, bf16 or fp32.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Tell where the time of one case goes on this machine, and the least that it could be."""
+    from gliomaseg.bench import bench
+    from gliomaseg.cases.find import find_cases
+    from gliomaseg.storage import files
+    from gliomaseg.storage.guard import refuse_foreign
+
+    refuse_foreign(output, [b'"gliomaseg"'], overwrite=None)
+    options = ["--threads", str(threads), "--precision", precision]
+    with console.progress() as progress:
+        found = bench(find_cases(path)[0], runs=runs, options=options, progress=progress)
+    files.write_json(output, found.as_dict())
+    if json:
+        console.show_json(found.as_dict())
+        return
+    console.show_table(found.table(), title=f"{found.case}: medians of {runs} fresh processes")
+    for line in [*found.notes(), f"saved in {output}"]:
+        console.say(line)

@@ -1,0 +1,157 @@
+"""The verb train of the command line. Door: typer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gliomaseg import RESEARCH_USE
+from gliomaseg.cli import console
+from gliomaseg.cli.choices import PRESETS, SCHEMES, choice
+from gliomaseg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from gliomaseg.cases.case import Case
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same again resumes.")],
+    preset: Annotated[str, choice("--preset", PRESETS, "Network and how it is trained.")] = "unet3d",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="section.name=value, as often as wanted.")
+    ] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="Sequences to train on, such as t1c,t2f; default: all four.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="The fold held out; default: the preset's.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Train for this long instead of by steps.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Begin with these weights: shipped, a bundle's folder, a run's folder.")
+    ] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Also log to tensorboard, mlflow, or both with a comma.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of prepared cases, shared between runs; default: OUTPUT/cache."),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        choice("--scheme", SCHEMES, "Label scheme of the references; default: by file names."),
+    ] = None,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Prepare, measure and print what it will take; don't train.")
+    ] = False,
+    show_augmentation: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw augmented patches; don't train.")
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Prove the whole path in about a minute, in OUTPUT/smoke-test.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train a network; the same command again goes on where it was stopped.
+
+    Several GPUs or machines: accelerate launch -m gliomaseg train ...
+    """
+    from gliomaseg.cases.find import find_cases
+    from gliomaseg.cases.survey import require_sound
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.settings.loading import load_settings
+
+    named = {
+        "network.modalities": _list(modalities),
+        "training.fold": fold,
+        "training.hours": hours,
+        "training.init_from": init_from,
+        "training.track": _list(track),
+    }
+    given = [f"{name}={value}" for name, value in named.items() if value is not None]
+    settings = load_settings(preset, [*(changes or []), *given])
+    cases = find_cases(data, scheme=find_scheme(scheme) if scheme else None)
+    require_sound(cases, settings.network.modalities)
+    if smoke:
+        _smoke(cases, output, [*(changes or []), *given], preset=preset, as_json=json)
+        return
+    with training_extra():
+        from gliomaseg.training import train as training
+    with console.progress() as progress, console.resumable():
+        how: dict[str, Any] = {"cache": cache, "progress": progress}
+        if show_augmentation:
+            training.show_augmentation(cases, output, settings, show_augmentation, **how)
+        elif plan_only:
+            plan = training.plan(cases, output, settings, **how)
+        else:
+            run = training.train(cases, output, settings, **how)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks
+        return
+    if show_augmentation:
+        console.say(f"picture: {show_augmentation}")
+    elif plan_only:
+        _show_plan(plan, output, as_json=json)
+    else:
+        _show_run(run, output, as_json=json)
+
+
+def _show_plan(plan: Any, output: Path, *, as_json: bool) -> None:
+    if as_json:
+        console.show_json(plan.as_dict())
+        return
+    console.show_table(plan.rows(), title="Plan")
+    for line in plan.advice:
+        console.say(line)
+    console.say(f"written: {output / 'plan.json'}; without --plan-only the training begins")
+
+
+def _show_run(run: Any, output: Path, *, as_json: bool) -> None:
+    header, *body = run.summary()
+    if as_json:
+        console.show_json(
+            {"run": str(output), "last": dict(zip(header, body[0], strict=True)) if body else None}
+        )
+        return
+    console.show_table([header, *body], title=f"Run {output}")
+    console.say(RESEARCH_USE)
+    console.say(f"next: gliomaseg export {output} -o MODEL")
+
+
+def _smoke(cases: list[Case], output: Path, changes: list[str], *, preset: str, as_json: bool) -> None:
+    from gliomaseg.smoke import smoke_test
+
+    with training_extra():
+        import gliomaseg.training.train  # noqa: F401
+    with console.progress() as progress:
+        proof = smoke_test(cases, output, changes, preset=preset, progress=progress)
+    if as_json:
+        console.show_json(proof.as_dict())
+        return
+    console.show_table(proof.rows(), title="Smoke test: the path works; its network has learned nothing")
+    console.say(f"next, for real: the same command without --smoke (run folder {output})")
+
+
+def _list(text: str | None) -> str | None:
+    """Return names between commas as a list that ``--set`` understands."""
+    return None if text is None else f"[{', '.join(name.strip() for name in text.split(','))}]"
+
+
+@contextmanager
+def training_extra() -> Iterator[None]:
+    """Say, where the block imports from ``gliomaseg.training``, how to install what is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "E-EXTRA",
+            f"training needs {error.name}, which is not installed",
+            expected="the extra [train]",
+            remedy='pip install ".[train]" in the folder of gliomaseg (segmenting works without it)',
+        ) from error

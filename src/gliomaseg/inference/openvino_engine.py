@@ -1,0 +1,158 @@
+"""Run a network on one window. Door: openvino.
+
+OpenVINO's telemetry is replaced by nothing before the first import: it would look up a host on the
+network and write to the home folder.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.errors import GliomasegError, ModelError
+from gliomaseg.inference.bundle import Bundle
+from gliomaseg.inference.hardware import cpu_flags, threads
+from gliomaseg.settings.schema import InferenceSettings
+
+Array = npt.NDArray[np.float32]
+
+#: What Linux calls the instructions that multiply 8-bit numbers; without them int8 is hardly faster.
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+
+#: How OpenVINO and its libraries say that no memory was left.
+_NO_MEMORY = re.compile(
+    r"bad_alloc|bad allocation|out of memory|(can'?t|could ?n[o']t) allocate", re.IGNORECASE
+)
+
+_one_core: list[Any] = []
+_lock = Lock()
+
+
+def load_openvino() -> Any:
+    """Return the openvino module, its telemetry stubbed out."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def core() -> Any:
+    """Return OpenVINO's one Core of this process, which lives as long as the process.
+
+    Its CPU plugin puts a signal stack of its own in place, and the previous one back when it goes. When
+    the first of two Cores goes first, the process is left with a stack that is gone, and the next signal
+    with a Python handler, such as Ctrl-C, ends it with a segmentation fault (seen in OpenVINO 2026.4).
+    """
+    with _lock:
+        if not _one_core:
+            _one_core.append(load_openvino().Core())
+        return _one_core[0]
+
+
+class OpenVinoEngine:
+    """A bundle's network on the CPU, ready to run windows of any shape.
+
+    It is compiled once, with open sizes: a window of a new shape then costs no more processor time than one
+    seen before, where compiling for each shape adds a fifth of a second (docs/speed.md).
+    """
+
+    def __init__(self, bundle: Bundle, settings: InferenceSettings) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._compiling = Lock()
+
+    @cached_property
+    def precision(self) -> str:
+        """Return the number format of the computation: int8, bf16 or fp32.
+
+        ``auto`` is int8 where the processor has instructions for it and the bundle was measured to lose
+        next to nothing by it, else bf16 where the processor has that, else fp32.
+        """
+        if self._settings.precision != "auto":
+            return self._settings.precision
+        if self._bundle.int8_is_as_good and _VNNI & cpu_flags():
+            return "int8"
+        return "bf16" if _has_bf16() else "fp32"
+
+    def compile(self) -> None:
+        """Get ready for windows of any shape, once; raises ModelError."""
+        with self._compiling:
+            self._compiled  # noqa: B018 (kept from now on)
+
+    @property
+    def network(self) -> Path:
+        """Return the file of the network that is used; raises ModelError if the bundle has none in int8."""
+        return self._bundle.network(self.precision)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Return OpenVINO's options for the CPU."""
+        # int8 leaves some layers in floating point: they are computed in the faster format
+        short = self.precision == "bf16" or (self.precision == "int8" and _has_bf16())
+        return {
+            "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads(self._settings.threads),
+        }
+
+    @cached_property
+    def _compiled(self) -> Any:
+        try:
+            return core().compile_model(self.network, "CPU", self.options)
+        except RuntimeError as error:
+            remedy = (
+                "upgrade OpenVINO (pip install -U openvino), or export the model again with gliomaseg export"
+            )
+            raise self._error("can't be prepared", error, remedy) from error
+
+    def kernels(self) -> dict[str, int]:
+        """Return which implementations of convolution were chosen, and for how many layers each."""
+        self.compile()
+        found: Counter[str] = Counter()
+        for op in self._compiled.get_runtime_model().get_ops():
+            about = op.get_rt_info()
+            if about["layerType"].astype(str) in ("Convolution", "Deconvolution"):
+                found[about["primitiveType"].astype(str)] += 1
+        return dict(found)
+
+    def run(self, window: Array) -> Array:
+        """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space).
+
+        Each call has a request of its own, so that threads may share an engine.
+        """
+        self.compile()
+        try:
+            outputs = self._compiled.create_infer_request().infer({0: window}, share_inputs=True)
+        except RuntimeError as error:
+            remedy = (
+                "try another --precision, or give the same command with --debug and report what it prints"
+            )
+            raise self._error(f"can't run a window of {window.shape}", error, remedy) from error
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def _error(self, what: str, error: RuntimeError, remedy: str) -> GliomasegError:
+        reason = str(error).strip().splitlines()[-1]
+        if _NO_MEMORY.search(str(error)):
+            return GliomasegError(
+                "E-MEM",
+                f"the memory ran out while the network was at work: {reason}",
+                remedy="lower --max-memory: windows are then smaller; or close other programs",
+            )
+        return ModelError(
+            "E-MODEL",
+            f"the network of {self._bundle.name} {what}: {reason}",
+            expected="a network exported by gliomaseg, and an OpenVINO that knows it",
+            remedy=remedy,
+        )
+
+
+def _has_bf16() -> bool:
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

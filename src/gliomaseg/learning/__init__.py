@@ -1,1 +1,0 @@
-"""Room 2: how a network is made (the extra [train])."""

@@ -1,0 +1,273 @@
+"""One page that shows a segmentation: three planes through the tumour, in every modality.
+
+All panels share one scale in pixels per mm. Outlines follow the voxels, neither smoothed nor filled:
+what they enclose stays visible. Ignorant of files: it returns an image or PNG bytes. Door: Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from gliomaseg import RESEARCH_USE
+from gliomaseg.errors import CaseError, UsageError
+from gliomaseg.imaging.planes import (
+    PLANES,
+    VIEW,
+    Grey,
+    Mask,
+    Plane,
+    View,
+    find_view,
+    grey_levels,
+    obliquity,
+    sample_of,
+    slice_ras,
+    window_of,
+)
+from gliomaseg.imaging.prepare import orientation_of
+from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, TISSUE_TITLES, Modality, Region, Tissue
+from gliomaseg.measurement.measure import measure
+from gliomaseg.measurement.measurements import Measurements
+
+Colour = tuple[int, int, int]
+Picture = Image.Image
+
+RIM, GAP, MARGIN, LEAST_WIDTH = 22, 8, 24, 1320  # pixels
+PANEL = VIEW + 2 * RIM
+TEXT, FAINT, CAUTION = (225, 225, 225), (160, 160, 160), (240, 190, 80)
+CONVENTION = (
+    "Radiological convention: the patient's right (R) is on the viewer's left; sagittal planes face left."
+)
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How one outline looks: dashes and spaces in pixels (space 0 = a solid line)."""
+
+    colour: Colour
+    dash: int = 1
+    space: int = 0
+
+
+#: Okabe-Ito colours (vermilion lightened for a dark ground) in drawing order: where outlines
+#: coincide, the earlier one shows in the spaces of the later one. The widest region hides least.
+STROKES: dict[Region | Tissue, Stroke] = {
+    Region.ET: Stroke((255, 110, 20)),
+    Region.TC: Stroke((86, 180, 233), 9, 5),
+    Region.WT: Stroke((240, 228, 66), 4, 2),
+    Tissue.CAVITY: Stroke((204, 121, 167), 6, 2),
+}
+
+
+def draw_overview(
+    images: Volume,
+    segmentation: Segmentation,
+    *,
+    title: str,
+    note: str = "",
+    sizes: Measurements | None = None,
+) -> Picture:
+    """Draw axial, coronal and sagittal planes (rows) of every modality (columns), outlined.
+
+    Each plane cuts where the whole tumour is largest; without a tumour, through the middle of the brain.
+    ``sizes`` spares measuring the volumes of the legend again.
+    Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
+    """
+    require(images, segmentation)
+    order = column_order(images.channels)
+    turn = orientation_of(images.grid.affine)
+    samples = [sample_of(images.array[channel], turn) for channel in order]
+    view, windows = find_view(samples, segmentation), [window_of(sample) for sample in samples]
+    width = max(len(order) * (PANEL + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
+    strips = [paragraph(title, width, size=28), paragraph(note, width, size=18, colour=CAUTION)]
+    strips.append(_side_by_side([_heading(images.channels[channel]) for channel in order], width))
+    for plane in PLANES:
+        edges = outlines(segmentation, view, plane=plane)
+        panels = []
+        for channel, window in zip(order, windows, strict=True):
+            pixels = grey_levels(slice_ras(images.array[channel], view, plane=plane), window)
+            panels.append(_panel(pixels, edges, plane=plane, size=view.size(plane)))
+        _annotate(panels[0], view, plane=plane)
+        strips.append(_side_by_side(panels, width))
+    strips.append(legend(sizes or measure(segmentation), width))
+    where = f" {sizes.where}" if sizes else ""
+    strips.append(paragraph(CONVENTION + obliquity(images.grid) + where, width, size=16, colour=FAINT))
+    strips.append(paragraph(RESEARCH_USE, width, size=18))
+    return _stack(strips, width)
+
+
+def png(picture: Picture, *, title: str = "") -> bytes:
+    """Return a picture as the bytes of a PNG file, with a title in it if one is given."""
+    stream, about = io.BytesIO(), PngImagePlugin.PngInfo()
+    if title:
+        about.add_text("Title", title)
+    picture.save(stream, "PNG", compress_level=3, pnginfo=about)
+    return stream.getvalue()
+
+
+def jpeg(picture: Picture, *, quality: int = 88) -> bytes:
+    """Return a picture as the bytes of a JPEG file, a third as many, for pages."""
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality, subsampling=0)
+    return stream.getvalue()
+
+
+def require(images: Volume, segmentation: Segmentation) -> None:
+    """Raise UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ."""
+    if not images.channels:
+        raise UsageError("E-USAGE", "a picture was asked for without any image", remedy="give one or more")
+    if not images.grid.matches(segmentation.grid):
+        raise CaseError(
+            "E-GRID",
+            f"the images are {images.grid.shape} and the segmentation {segmentation.grid.shape} voxels, "
+            "or their affines differ",
+            expected="a segmentation on the grid of its images",
+            remedy="resample the segmentation to the grid of the images with nearest neighbour",
+        )
+
+
+def outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tuple[Colour, Mask]]:
+    """Return the pixels (rows, columns) of each outline in a plane, in drawing order."""
+    labels = slice_ras(segmentation.labels, view, plane=plane)
+    edges = []
+    for part, stroke in STROKES.items():
+        mask = segmentation.scheme.mask(labels, part).astype(np.uint8)
+        large = Image.fromarray(mask).resize(view.size(plane), Image.Resampling.NEAREST)
+        edges.append((stroke.colour, contour(np.asarray(large, dtype=bool), stroke)))
+    return edges
+
+
+def contour(mask: Mask, stroke: Stroke) -> Mask:
+    """Return the outermost pixels of ``mask`` (rows, columns), dashed; all false for an empty mask.
+
+    Dashes are counted along columns where the edge lies level and along rows where it stands upright,
+    so that no direction of an edge can fall into the spaces altogether.
+    """
+    around = np.pad(mask, 1)
+    beside = around[1:-1, :-2] & around[1:-1, 2:]
+    above = around[:-2, 1:-1] & around[2:, 1:-1]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    drawn = np.where(above, rows, columns) % (stroke.dash + stroke.space) < stroke.dash
+    return np.asarray(mask & ~(beside & above) & drawn)
+
+
+def enlarged(pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, size: tuple[int, int]) -> Image.Image:
+    """Return grey levels (rows, columns) enlarged to (width, height), with outlines."""
+    grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
+    coloured = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
+    for colour, edge in edges:
+        coloured[edge] = colour
+    return Image.fromarray(coloured)
+
+
+def _panel(
+    pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, plane: Plane, size: tuple[int, int]
+) -> Image.Image:
+    """Enlarge grey levels (rows, columns) to (width, height), outline them, and letter the rim around."""
+    width, height = size
+    panel = Image.new("RGB", (PANEL, height + 2 * RIM))
+    left, half, middle = (PANEL - width) // 2, RIM // 2, RIM + height // 2
+    panel.paste(enlarged(pixels, edges, size=size), (left, RIM))
+    upright = (PANEL // 2, half), (PANEL // 2, RIM + height + half)
+    level = (left - half, middle), (left + width + half, middle)
+    for letter, spot in zip(plane.letters, upright + level, strict=True):
+        ImageDraw.Draw(panel).text(spot, letter, TEXT, font(18), anchor="mm")
+    return panel
+
+
+def _annotate(panel: Image.Image, view: View, *, plane: Plane) -> None:
+    """Write the plane's name, its place in mm and a ruler of a round number of mm into the rim."""
+    draw, level = ImageDraw.Draw(panel), panel.height - RIM // 2
+    place = f"{plane.name}  {'xyz'[plane.axis]} = {round(view.centre_mm[plane.axis]):+d} mm"
+    draw.text((0, RIM // 2), place, TEXT, font(16), anchor="lm")
+    length = max(mm for mm in (1, 2, 5, 10, 20, 50) if mm == 1 or mm * view.pixels_per_mm <= PANEL / 3)
+    end = round(length * view.pixels_per_mm)
+    draw.line((0, level, end, level), TEXT, 2)
+    for tick in (0, end):
+        draw.line((tick, level - 4, tick, level + 4), TEXT)
+    draw.text((end + 8, level), f"{length} mm", TEXT, font(16), anchor="lm")
+
+
+def column_order(channels: Sequence[str]) -> list[int]:
+    """Return channel indices: the known modalities in their fixed order, then any others."""
+    place = {modality.value: number for number, modality in enumerate(Modality)}
+    return sorted(range(len(channels)), key=lambda channel: place.get(channels[channel], len(place)))
+
+
+def _heading(channel: str) -> Image.Image:
+    titles = {modality.value: title for modality, title in MODALITY_TITLES.items()}
+    tile = Image.new("RGB", (PANEL, 26))
+    name = titles.get(channel, plain(channel)[:24])
+    ImageDraw.Draw(tile).text((PANEL // 2, 18), name, TEXT, font(20), anchor="mm")
+    return tile
+
+
+def legend(sizes: Measurements, width: int) -> Image.Image:
+    """Draw a sample of each outline with its name and volume in ml, or say that there is no tumour."""
+    strip = Image.new("RGB", (width, 40))
+    draw, x, found = ImageDraw.Draw(strip), MARGIN, sizes.volume_ml(Region.WT) > 0
+    if not found:
+        draw.text((x, 20), "no tumour found", CAUTION, font(20), anchor="lm")
+        x += 220
+    for part in (*Region, Tissue.CAVITY):
+        volume = sizes.volume_ml(part)
+        if volume == 0 and not (found and isinstance(part, Region)):
+            continue
+        sample = contour(np.ones((20, 45), dtype=bool), STROKES[part])
+        strip.paste(STROKES[part].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
+        title = REGION_TITLES[part] if isinstance(part, Region) else TISSUE_TITLES[part]
+        digits = ".2g" if 0 < volume < 1 else ".1f"
+        words = f"{title} ({part.upper()})  {volume:{digits}} ml"
+        draw.text((x + 54, 20), words, TEXT, font(18), anchor="lm")
+        x += round(font(18).getlength(words)) + 88
+    return strip
+
+
+def paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:
+    """Draw ``text`` in lines as wide as the page; nothing, zero pixels high, for an empty text."""
+    words, face, step = " ".join(plain(text).split()), font(size), round(size * 1.4)
+    letters = 0.95 * (width - 2 * MARGIN) * len(words) / max(face.getlength(words), 1)
+    lines = textwrap.wrap(words, max(1, int(letters)))
+    strip = Image.new("RGB", (width, step * len(lines)))
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(strip).text((MARGIN, step * number + step // 2), line, colour, face, anchor="lm")
+    return strip
+
+
+def plain(text: str) -> str:
+    """Return ``text`` in the letters that Pillow's own font has: no accents, ``?`` for other scripts."""
+    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return "".join(letters).encode("ascii", "replace").decode("ascii")
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return Pillow's own font, so many pixels high."""
+    return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
+
+
+def _side_by_side(panels: Sequence[Image.Image], width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, panels[0].height + 2 * GAP))
+    start = (width - len(panels) * (PANEL + GAP) + GAP) // 2
+    for number, panel in enumerate(panels):
+        strip.paste(panel, (start + number * (PANEL + GAP), 0))
+    return strip
+
+
+def _stack(strips: Sequence[Image.Image], width: int) -> Image.Image:
+    page = Image.new("RGB", (width, sum(strip.height for strip in strips) + 2 * MARGIN))
+    top = MARGIN
+    for strip in strips:
+        page.paste(strip, (0, top))
+        top += strip.height
+    return page

@@ -1,1 +1,0 @@
-"""Room 4: what a segmentation tells."""

@@ -1,0 +1,1 @@
+"""Every setting, on one page, and how a tree of them is read."""

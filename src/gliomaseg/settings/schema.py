@@ -1,0 +1,300 @@
+"""Every setting, on one page: frozen and strict. A function receives the section that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import starmap
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gliomaseg.labels import Modality, Region
+
+
+class Section(BaseModel):
+    """A group of settings, frozen; what an older version called otherwise is still read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    former: ClassVar[Mapping[str, tuple[str, float]]] = {}
+    """By the name in 0.1.0: what a setting is called now, and how many of the former units make one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_names(cls, tree: Any) -> Any:
+        return dict(starmap(cls._present, tree.items())) if isinstance(tree, Mapping) else tree
+
+    @classmethod
+    def _present(cls, name: str, value: Any) -> tuple[str, Any]:
+        present, units = cls.former.get(name, (name, 1))
+        return present, value / units if units != 1 and isinstance(value, int | float) else value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Percentile = Annotated[float, Field(ge=0, le=100)]
+Natural = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class PrepareSettings(Section):
+    """From a volume to what a network sees."""
+
+    former = MappingProxyType({"even_out": ("bias_correction", 1)})
+
+    clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
+    """Intensities inside the brain are clipped to these percentiles before the z-score."""
+    bias_correction: Fraction = 0.0
+    """Share of a smooth, left-right symmetric bias field that is removed (imaging/bias_field.py)."""
+    spacing_mm: Positive = 1.0
+    """Voxel size that the network sees; images with 0.8 to 1.25 times that along every axis are as stored."""
+    multiple: Natural = 16
+    """The crop is padded to a multiple of this many voxels: the network's total stride."""
+
+
+NetworkName = Literal["unet3d", "unet2d", "attention_unet", "unet_plusplus", "vnet", "residual_unet",
+                      "dynunet", "unetr", "swin_unetr", "mednext"]  # fmt: skip
+
+
+class NetworkSettings(Section):
+    """The network's shape."""
+
+    name: NetworkName = "unet3d"
+    """unet3d works at half resolution inside (space-to-depth); unet2d is the original U-Net."""
+    dimensions: Literal[2, 3] = 3
+    """3: the network sees volumes; 2: axial slices. unet2d has 2 only, unet3d 3 only."""
+    modalities: tuple[Modality, ...] = tuple(Modality)
+    """Input channels, in this order."""
+    regions: tuple[Region, ...] = tuple(Region)
+    """Output channels, one sigmoid each; they overlap."""
+    filters: tuple[Natural, ...] = (32, 64, 128, 192)
+    """Channels at each level, from the finest; see training/network.py for those that take fewer numbers."""
+    auxiliary: Fraction = 0.4
+    """Weight of the loss of a coarser output (unet3d, dynunet), halved from output to output; 0: none."""
+    window: tuple[Natural, ...] | None = None
+    """Size that every image must have, (x, y, z) or (x, y): transformers know no other; null: any."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dimensions_of_name(cls, tree: Any) -> Any:
+        is_flat = isinstance(tree, Mapping) and tree.get("name") == "unet2d"
+        return {"dimensions": 2, **tree} if is_flat else tree  # bundles of 0.1.0 don't say so
+
+
+class AugmentSettings(Section):
+    """Chances and strengths of training-time augmentation."""
+
+    former = MappingProxyType({"pale": ("lesion_contrast", 1), "cut": ("truncate_fov", 1)})
+
+    flip: Fraction = 0.5
+    """Chance of mirroring along each axis."""
+    affine: Fraction = 0.35
+    """Chance of rotating and scaling a patch."""
+    rotate_degrees: float = 20.0
+    """Largest rotation about each axis."""
+    scale: tuple[float, float] = (0.78, 1.28)
+    """Range of the scaling factor."""
+    elastic: Fraction = 0.0
+    """Chance of bending a patch smoothly."""
+    elastic_voxels: float = Field(4.0, ge=0)
+    """Largest displacement by bending, in voxels along each axis."""
+    paste: Fraction = 0.0
+    """Chance of putting a tumour of another training case into a patch."""
+    lesion_contrast: Fraction = 0.0
+    """Chance of making a tumour paler, nearer to the brain around it in every sequence."""
+    drop_modality: Fraction = 0.0
+    """Chance of leaving out one or more sequences, so that the network learns to do without them."""
+    drop_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = None
+    """For each sequence, its chance to be among those left out, if not all or none are; null: 0.5 each."""
+    truncate_fov: Fraction = 0.0
+    """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
+    thick_slices: Fraction = 0.0
+    """Chance of thick slices in some sequences or in all, interpolated back to the grid of the case."""
+    thick_voxels: tuple[Annotated[float, Field(ge=1)], Annotated[float, Field(ge=1)]] = (3.0, 6.0)
+    """Range of their thickness in voxels."""
+    misregister: Fraction = 0.0
+    """Chance that sequences are misregistered: all but T1 contrast (the first without it) move rigidly."""
+    misregister_voxels: float = Field(2.0, ge=0)
+    """Farthest shift of a misregistered sequence."""
+    misregister_degrees: float = Field(3.0, ge=0)
+    """Largest rotation of a misregistered sequence."""
+    mask_errors: Fraction = 0.0
+    """Chance that the brain mask cuts the brain: its rim, a piece of its surface, or all beyond a plane."""
+    intensity: Fraction = 0.5
+    """Chance, per channel, of a change of brightness, contrast and gamma."""
+    brightness: float = 0.3
+    """Largest shift, in standard deviations of the brain."""
+    contrast: tuple[float, float] = (0.75, 1.3)
+    """Range of the contrast factor."""
+    gamma: tuple[float, float] = (0.7, 1.5)
+    """Range of the exponent applied to intensities scaled to 0..1."""
+    contrast_curve: Fraction = 0.0
+    """Chance, per channel, of another monotone curve of intensities, as another scanner's contrast has."""
+    bias: Fraction = 0.2
+    """Chance, per channel, of a smooth field of brightness, as an uneven coil makes it."""
+    bias_strength: float = Field(0.3, ge=0)
+    """Largest logarithm of that field."""
+    noise: float = 0.1
+    """Largest standard deviation of added Gaussian noise, in standard deviations of the brain."""
+    noise_chance: Fraction = 0.3
+    """Chance of noise."""
+    blur: Fraction = 0.15
+    """Chance, per channel, of Gaussian blur or of simulated low resolution."""
+
+
+LossName = Literal["dice", "dice_ce", "generalised_dice", "tversky", "focal", "dice_focal", "focal_tversky"]
+
+
+class TrainingSettings(Section):
+    """How a network is trained."""
+
+    former = MappingProxyType({"faint_times": ("oversample_small_et", 1)})
+
+    loss: LossName = "dice_ce"
+    """The loss; training/loss.py says what each is."""
+    target: Literal["regions", "classes"] = "regions"
+    """regions: one sigmoid for each (they overlap); classes: a softmax over background, NCR, ED, ET."""
+    dice_over: Literal["batch", "sample"] = "batch"
+    """Dice sums over all patches of a step, or is the mean over patches."""
+    region_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """Weight of each region's loss, in the order of network.regions; with classes, of NCR, ED, ET."""
+    patch: tuple[Natural, ...] = (96, 96, 96)
+    """Patch size in voxels, (x, y, z) or (x, y)."""
+    batch: Natural = 2
+    """Patches per step, over all processes together."""
+    steps: Natural = 4000
+    """Length of the training; the learning rate falls to 0 over it."""
+    hours: float | None = Field(None, gt=0)
+    """If given, stop after this time of training; the learning rate falls to 0 over it."""
+    pause_at: int | None = Field(None, ge=1)
+    """Pause after this step, with a checkpoint: the same run goes on without it, or with a later one."""
+    schedule: Literal["poly", "cosine", "trapezoid", "plateau"] = "poly"
+    """How the learning rate falls; plateau halves it after every ``patience`` validations without gain."""
+    decay_share: Fraction = 0.2
+    """The last share of the training over which the schedule trapezoid falls; it is constant until then."""
+    patience: Natural = 10
+    """Validations without a better mean Dice that count as a plateau."""
+    early_stop: bool = False
+    """End the training at a plateau (with the schedule plateau: at the fifth)."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """muon moves matrices (all weights of convolutions) its own way, the rest as adamw does."""
+    learning_rate: float = Field(1.5e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    muon_times: float = Field(20.0, gt=0)
+    """The learning rate of what Muon moves, as a multiple of the other."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Weight decay of either."""
+    warmup_steps: int = Field(50, ge=0)
+    """Steps over which the learning rate rises from 0."""
+    clip_gradient: float = Field(12.0, gt=0)
+    """Largest norm of the gradient (12: nnU-Net's)."""
+    ema: Fraction = 0.995
+    """Decay per step of the averaged weights, which are the ones evaluated and exported."""
+    centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
+    """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
+    oversample_small_et: Natural = 1
+    """How many times as many patches come from cases with at most 1 ml of enhancing tumour."""
+    folds: int = Field(4, ge=2)
+    """Number of folds into which the patients are split."""
+    fold: int | None = 0
+    """The fold held out for validation; null trains on every case."""
+    held_out: tuple[str, ...] | None = None
+    """If given, the patients held out, instead of a fold: for folds that stay when patients are added."""
+    fractions: tuple[Fraction, Fraction, Fraction] | None = None
+    """If given, shares of patients for training, validation and a test set, instead of folds."""
+    validate_minutes: float = Field(15.0, gt=0)
+    """Minutes between validations on whole held-out cases."""
+    checkpoint_minutes: float = Field(2.0, gt=0)
+    """Minutes between checkpoints."""
+    workers: int = Field(1, ge=0)
+    """Processes that read and augment patches; 0 does it in the training process."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 is about twice as fast where the CPU has it; auto checks it against fp32 first."""
+    init_from: str | None = None
+    """Weights to begin with: shipped, the folder of a bundle, or that of a run; null: fresh ones."""
+    track: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    """Where the log is shown besides history.csv and curves.png; each is an extra of its name."""
+    seed: int = 0
+    """Seed of weights, order, patches and augmentation."""
+
+
+class InferenceSettings(Section):
+    """How a trained network is used."""
+
+    precision: Literal["auto", "int8", "bf16", "fp32"] = "auto"
+    """auto is int8 where the bundle and the CPU are fit for it, else bf16 where the CPU is, else fp32."""
+    quality: Literal["fast", "standard", "best"] = "fast"
+    """fast: one look; standard: a closer one around what was found; best: eight, in mirror images."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of the network; 0: one for each core."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """cuda needs PyTorch; auto is cuda where there is an NVIDIA GPU and PyTorch for it, else cpu."""
+    window_voxels: Natural = 12_000_000
+    """Largest window in voxels; larger brains are tiled (a BraTS brain has about 4 million)."""
+    max_memory_gb: float | None = Field(None, gt=0)
+    """If given, windows are made small enough for the process to stay below it; else for what is free."""
+
+
+class SegmentSettings(Section):
+    """From probabilities to labels."""
+
+    former = MappingProxyType(
+        {"least_et_voxels": ("min_et_ml", 1000), "least_part": ("min_component_fraction", 1)}
+    )
+
+    thresholds: tuple[Fraction, ...] = (0.5, 0.5, 0.5)
+    """A voxel is in a region above this probability, in the order of network.regions."""
+    min_et_ml: float = Field(0.1, ge=0)
+    """Less enhancing tumour than this in the whole case becomes non-enhancing core."""
+    min_component_fraction: Fraction = 0.0
+    """Parts of the outermost region that are smaller than this share of its largest part are left out."""
+    refine: float = Field(0.0, ge=0)
+    """Weight of a case's own intensities at the borders that the network drew (inference/boundaries.py)."""
+    temperatures: tuple[Positive, ...] | None = None
+    """What the logits of each region are divided by, so that probabilities come true; null: 1."""
+    dice_lines: tuple[tuple[float, float] | None, ...] | None = None
+    """For each region (a, b): the Dice to predict is a + b times that of two outlines; null: none."""
+    volume_widths: tuple[Positive | None, ...] | None = None
+    """Width of each region's volume interval, an exponent (inference/uncertainty.py); null: no interval."""
+
+
+class Settings(Section):
+    """The whole tree; saved with every run, bundle and result."""
+
+    preset: str = "unet3d"
+    """The preset that these settings started from."""
+    prepare: PrepareSettings = PrepareSettings()
+    network: NetworkSettings = NetworkSettings()
+    augment: AugmentSettings = AugmentSettings()
+    training: TrainingSettings = TrainingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    segment: SegmentSettings = SegmentSettings()
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        modalities = self.network.modalities
+        lengths = {
+            "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
+            **{
+                f"segment.{name}": (len(given), len(self.network.regions))
+                for name in ("thresholds", "temperatures", "dice_lines", "volume_widths")
+                if (given := getattr(self.segment, name)) is not None
+            },
+            "augment.drop_shares": (len(self.augment.drop_shares or modalities), len(modalities)),
+            "training.patch": (len(self.training.patch), self.network.dimensions),
+            "network.window": (len(self.network.window or self.training.patch), self.network.dimensions),
+        }
+        for name, (given, wanted) in lengths.items():
+            if given != wanted:
+                raise ValueError(f"{name} has {given} values, network needs {wanted}")
+        self._check_network()
+        return self
+
+    def _check_network(self) -> None:
+        only = {"unet2d": 2, "unet3d": 3}.get(self.network.name, self.network.dimensions)
+        if self.network.dimensions != only:
+            raise ValueError(f"network {self.network.name} has {only} dimensions only")
+        if self.network.window and self.network.window != self.training.patch:
+            raise ValueError("network.window and training.patch differ")
+        if self.training.target == "classes" and set(self.network.regions) != set(Region):
+            raise ValueError("training.target classes needs all three regions")

@@ -1,0 +1,291 @@
+"""Prepared cases on disk.
+
+Each case is prepared once into a folder of plain .npy files that are memory-mapped: a patch touches
+only its own pages, so that memory does not grow with the number of cases. They are mapped anew for each
+patch (0.2 ms): a map that is kept holds a file open, and 1251 cases of BraTS have more than a process may.
+
+A cache holds CACHE/SETTINGS/CASE, where SETTINGS is a hash of those that shape what is prepared: runs that
+prepare otherwise can share a cache. A case whose files changed is prepared again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import check_reference, read_grid_of
+from gliomaseg.cases.content import check_content, check_reference_content
+from gliomaseg.cases.standardise import standardise
+from gliomaseg.errors import CaseError, OutputError, TrainingError
+from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.prepare import Prepared, prepare
+from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.inference.hardware import cores
+from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
+from gliomaseg.settings.schema import Settings
+from gliomaseg.storage import files
+
+_log = logging.getLogger(__name__)
+
+#: The scheme of prepared label maps, whatever the scheme of the source.
+STORED = BRATS2023
+#: What patches are centred on, by number: the places kept in each prepared case.
+KINDS = ("core", "tumour", "brain")
+CORE, TUMOUR, BRAIN = range(3)
+
+#: Written last, so that a case without it was not finished.
+_RECORD = "case.json"
+#: Voxel places kept per kind to centre patches on.
+_PLACES = 5000
+_FORMAT = 6
+#: Cases prepared at once: each needs about 0.5 GB while it is.
+_THREADS = 4
+#: Seconds between looks at whether another process has prepared a case.
+_WAIT = 0.2
+#: The part of an image that the brain's box fills: 140 x 175 x 140 of 240 x 240 x 155 voxels in BraTS.
+_BOX_PART = 0.4
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case of the cache: ``image`` (c, x, y, z) float16 and ``label`` (x, y, z) uint8 under STORED.
+
+    ``facts`` is what is known of the whole case: shape and spacing (mm) as prepared, voxels of each tissue,
+    mean, standard deviation, least and greatest intensity of each sequence inside the brain, and notes.
+    """
+
+    id: str
+    patient: str
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Return the volume of a voxel in ml."""
+        return float(math.prod(self.facts["spacing_mm"]) / 1000)
+
+    @property
+    def et_voxels(self) -> int:
+        """Return the number of voxels of enhancing tumour."""
+        return int(self.facts["voxels"][Tissue.ENHANCING])
+
+    @property
+    def et_ml(self) -> float:
+        """Return the volume of enhancing tumour in ml."""
+        return self.et_voxels * self.voxel_ml
+
+    @property
+    def image(self) -> npt.NDArray[np.float16]:
+        """Map the z-scored image without reading it."""
+        return np.asanyarray(np.load(self.folder / "image.npy", mmap_mode="r", allow_pickle=False))
+
+    @property
+    def label(self) -> npt.NDArray[np.uint8]:
+        """Map the label map without reading it."""
+        return np.asanyarray(np.load(self.folder / "label.npy", mmap_mode="r", allow_pickle=False))
+
+    def places(self, kind: int) -> npt.NDArray[np.int16]:
+        """Return voxels (n, 3) of one of KINDS."""
+        with np.load(self.folder / "places.npz", allow_pickle=False) as archive:
+            return np.asarray(archive[KINDS[kind]])
+
+
+def prepare_cases(
+    cases: Sequence[Case], settings: Settings, cache: Path, progress: Callable[[float, str], None]
+) -> list[PreparedCase]:
+    """Prepare every case into ``cache``, skipping those that are there and unchanged.
+
+    Raises OutputError (E-DISK) when there is no room for them, CaseError (E-NOREF, E-GRID), or what reading
+    and checking a case raises.
+    """
+    _require_references(cases)
+    folder = files.make_folder(_folder(cache, settings), room=count_room(cases, settings, cache))
+    files.clear_leftovers(folder)
+    prepared: list[PreparedCase] = []
+    pool = ThreadPoolExecutor(min(_THREADS, cores()))
+    try:
+        for case in pool.map(partial(_prepare_case, settings=settings, cache=folder), cases):
+            progress(len(prepared) / len(cases), f"preparing {case.id}")
+            prepared.append(case)
+            for note in case.facts["notes"]:
+                _log.info(note)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return prepared
+
+
+def _require_references(cases: Sequence[Case]) -> None:
+    without = [case.id for case in cases if case.reference is None]
+    if without:
+        more = f", nor have {len(without) - 1} others" if len(without) > 1 else ""
+        raise CaseError(
+            "E-NOREF",
+            f"case {without[0]} has no reference label map{more}",
+            expected="a _seg file beside the images of every training case",
+            remedy="take such cases out of the folder, or add their label maps",
+        )
+
+
+def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
+    """Return about how many bytes the cases that are not in ``cache`` will take there, by the first one."""
+    folder = _folder(cache, settings)
+    missing = [case for case in cases if not (folder / case.id / _RECORD).exists()]
+    if not missing:
+        return 0
+    modalities = settings.network.modalities
+    shape = read_grid_of(missing[0].require(modalities), modalities[0]).shape
+    each = int(np.prod(shape, dtype=np.int64)) * (2 * len(modalities) + 1)
+    return round(len(missing) * _BOX_PART * each)
+
+
+def find_prepared(case_id: str, settings: Settings, cache: Path) -> PreparedCase:
+    """Return a case that is in the cache; raises TrainingError (E-RUN) when it is not."""
+    folder = _folder(cache, settings) / case_id
+    known = _read_record(folder)
+    if known:
+        return PreparedCase(case_id, case_id, folder, known["facts"])
+    raise TrainingError(
+        "E-RUN",
+        f"the prepared case {case_id} is not in {cache}",
+        expected="the cases that the run was trained with, prepared by gliomaseg train",
+        remedy="name their folder with --cache, or repeat gliomaseg train: it prepares them again",
+    )
+
+
+def _folder(cache: Path, settings: Settings) -> Path:
+    shaping = json.dumps([_FORMAT, settings.network.modalities, settings.prepare.model_dump()])
+    return cache / hashlib.sha256(shaping.encode()).hexdigest()[:12]
+
+
+def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
+    key = _key(case, settings)
+    folder = cache / case.id
+    if _read_record(folder).get("key") != key:
+        with _turn(folder):  # of several trainings that share the cache, one prepares and the others wait
+            if _read_record(folder).get("key") != key:
+                with files.open_folder(folder) as draft:
+                    facts = _write_case(case, settings, draft)
+                    files.write_json(draft / _RECORD, {"key": key, "facts": facts})
+    return PreparedCase(case.id, case.patient, folder, _read_record(folder)["facts"])
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Return what case.json says; nothing where a file of the prepared case is missing, cut or damaged.
+
+    The arrays are opened, which compares their headers with their lengths, and not read.
+    """
+    try:
+        known = dict(json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        for name in ("image.npy", "label.npy"):
+            np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        with (folder / "places.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            for kind in KINDS:
+                archive[kind]  # its checksum is compared
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile):
+        return {}
+    return known if {"key", "facts"} <= known.keys() else {}
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process prepares a case into ``folder``, and keep others from it."""
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(files.claim(folder))
+                break
+            except OutputError as error:
+                if error.code != "E-LOCKED":
+                    raise
+                time.sleep(_WAIT)
+        yield
+
+
+def _key(case: Case, settings: Settings) -> str:
+    modalities = settings.network.modalities
+    paths = [case.require(modalities).images[m] for m in modalities] + [Path(str(case.reference))]
+    for path in paths:
+        if not path.is_file():
+            raise missing_file(path)
+    text = json.dumps([case.scheme.name, *(files.sha256_of(path) for path in paths)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_case(case: Case, settings: Settings, folder: Path) -> dict[str, Any]:
+    standardised = standardise(case, settings.network.modalities, settings.prepare.spacing_mm)
+    volume = check_content(standardised.volume, case.id, force=True)
+    stored = read_labels(Path(str(case.reference)), case.scheme)
+    check_reference(case, standardised.own, stored.grid)
+    reference = standardised.forward(stored)
+    notes = (*volume.notes, *check_reference_content(volume, reference, case.id, force=True))
+    prepared = prepare(volume, settings.prepare)
+    image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)
+    label = _stored_labels(reference, prepared)
+    _save(folder / "image.npy", image)
+    _save(folder / "label.npy", label)
+    masks = [STORED.mask(label, Region.TC), STORED.mask(label, Region.WT), np.any(image != 0, axis=0)]
+    places = {kind: _some(mask) for kind, mask in zip(KINDS, masks, strict=True)}
+    with files.open_atomic(folder / "places.npz") as stream:
+        np.savez(stream, **places)  # type: ignore[arg-type]
+    return {**_facts(volume, label, settings), "notes": [str(note) for note in notes]}
+
+
+def _stored_labels(reference: Segmentation, prepared: Prepared) -> npt.NDArray[np.uint8]:
+    stored = np.zeros_like(reference.labels)
+    for region, tissue in REGION_SHELL.items():
+        stored[reference.mask(region)] = STORED.values[tissue]
+    return prepared.forward(stored)[prepared.valid].astype(np.uint8)
+
+
+def _facts(volume: Volume, label: npt.NDArray[np.uint8], settings: Settings) -> dict[str, Any]:
+    brain = np.any(volume.array != 0, axis=0)
+    return {
+        "shape": list(volume.grid.shape),
+        "spacing_mm": [round(float(size), 4) for size in volume.grid.spacing],
+        "brain_voxels": int(np.count_nonzero(brain)),
+        "voxels": {
+            tissue: int(np.count_nonzero(label == STORED.values[tissue]))
+            for tissue in sorted(REGION_TISSUES[Region.WT] & STORED.values.keys())
+        },
+        "intensities": {
+            modality: _spread(channel[brain])
+            for modality, channel in zip(settings.network.modalities, volume.array, strict=True)
+        },
+    }
+
+
+def _spread(values: npt.NDArray[np.floating]) -> dict[str, float]:
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "std": float(values.std(dtype=np.float64)),
+        "least": float(values.min()),
+        "greatest": float(values.max()),
+    }
+
+
+def _save(path: Path, array: npt.NDArray[np.generic]) -> None:
+    with files.open_atomic(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def _some(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    places = np.flatnonzero(mask)
+    if places.size > _PLACES:
+        places = np.random.default_rng(0).choice(places, _PLACES, replace=False)
+    return np.stack(np.unravel_index(places, mask.shape), axis=-1).astype(np.int16)

@@ -1,0 +1,255 @@
+"""The plan of a training: what the data are like, what fits this machine, how long it will take.
+
+The time comes from a few real steps on real patches with a copy of the network, so that planning changes
+nothing. Memory is counted before that, without computing. What does not fit is said in words.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from gliomaseg.cases.case import Case
+from gliomaseg.cases.check import read_grid_of
+from gliomaseg.errors import TrainingError
+from gliomaseg.inference import hardware
+from gliomaseg.settings.schema import Settings
+from gliomaseg.storage import files
+from gliomaseg.training.cache import PreparedCase
+from gliomaseg.training.dataset import PatchDataset
+from gliomaseg.training.fingerprint import Fingerprint, take_fingerprint
+from gliomaseg.training.loss import build_loss
+from gliomaseg.training.network import count_parameters, memory_format
+from gliomaseg.training.state import State
+
+#: Steps that are timed, after one that is not.
+_TIMED = 2
+#: What is kept of each weight while training: itself, its gradient, two moments, its average; in fp32.
+_BYTES_PER_WEIGHT = 5 * 4
+#: The part of the free memory that a training may need before the plan warns.
+_SAFE = 0.8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training will be; seconds are wall-clock on this machine, memory is in bytes.
+
+    ``memory`` is an estimate of what weights and one process's patches keep in fp32. ``step_seconds`` is a
+    forward and a backward pass with one process's patches, None where the memory looked too small to try.
+    ``read_seconds`` is what a worker needs for these patches. ``hours`` adds up steps and validations, the
+    latter estimated from the former.
+    """
+
+    data: Fingerprint
+    training_cases: int
+    held_out_cases: int
+    network: str
+    parameters: int
+    patch: tuple[int, ...]
+    batch: int
+    processes: int
+    workers: int
+    precision: str
+    device: str
+    cores: int
+    free_memory: int | None
+    memory: int
+    step_seconds: float | None
+    read_seconds: float
+    steps: int
+    hours: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values, for JSON."""
+        return {**asdict(self), "advice": self.advice}
+
+    def rows(self) -> list[list[str]]:
+        """Return the plan in words, as rows under a header; the advice is not among them."""
+        free = "unknown" if self.free_memory is None else f"{self.free_memory / 1e9:.1f} GB free"
+        share = f", {self.processes} processes" if self.processes > 1 else ""
+        size = " x ".join(map(str, self.patch))
+        return [
+            ["what", "found"],
+            *map(list, self.data.rows()),
+            ["split", f"{self.training_cases} cases to train on, {self.held_out_cases} held out"],
+            ["network", f"{self.network}, {self.parameters:,} parameters"],
+            ["step", f"{self.batch} patches of {size} voxels, {self.precision}{share}"],
+            ["machine", f"{self.device}, {self.cores} cores, {free}"],
+            ["memory", f"about {self.memory / 1e9:.2f} GB, counted for fp32, in each process"],
+            ["time", self._time()],
+        ]
+
+    @property
+    def advice(self) -> list[str]:
+        """Return what does not fit, and what to do, in sentences."""
+        advice = []
+        if self.free_memory is not None and self.memory > _SAFE * self.free_memory:
+            advice.append(
+                f"memory: about {self.memory / 1e9:.1f} GB wanted, {self.free_memory / 1e9:.1f} GB free; "
+                "lower --set training.batch or training.patch, or choose a smaller preset"
+            )
+        least = [axis.least for axis in self.data.box]
+        over = [n for n, there in zip(self.patch, least, strict=False) if n > there]
+        if over:
+            advice.append(
+                f"patch: {max(over)} voxels are more than the smallest brain's box has ({min(least):.0f}); "
+                "the rest of such a patch is 0"
+            )
+        if self.data.without.get("et"):
+            advice.append(
+                f"labels: {self.data.without['et']} cases lack enhancing tumour; their Dice of ET is 0 or 1"
+            )
+        if (
+            self.step_seconds is not None
+            and self.workers
+            and self.read_seconds > self.step_seconds * self.workers
+        ):
+            wanted = min(round(self.read_seconds / self.step_seconds) + 1, self.cores)
+            advice.append(
+                f"workers: reading takes longer than computing; try --set training.workers={wanted}"
+            )
+        if self.workers == 0 and self.cores > 1:
+            advice.append(
+                "workers: patches are read in the training process; --set training.workers=1 is faster"
+            )
+        return advice
+
+    def text(self) -> str:
+        """Return the plan in words, a line for each row."""
+        return "\n".join(["plan:", *[f"  {what}: {found}" for what, found in self.rows()[1:]], *self.advice])
+
+    def _time(self) -> str:
+        if self.step_seconds is None or self.hours is None:
+            return "not measured: the memory looks too small"
+        lasts = f"{60 * self.hours:.0f} minutes" if self.hours < 3 else f"{self.hours:.1f} hours"
+        return (
+            f"about {lasts}: {self.steps} steps of {self.step_seconds:.2f} s (the mean of {_TIMED}), with "
+            f"validations (estimated); reading takes {self.read_seconds:.2f} s a step, in {self.workers} "
+            "workers"
+        )
+
+
+def make_plan(
+    state: State, patches: PatchDataset, held_out: Sequence[PreparedCase], folder: Path | None = None
+) -> Plan:
+    """Return the plan of a training, also in ``folder``/plan.json; leaves ``state`` as it is."""
+    settings, accelerator = state.settings, state.accelerator
+    share = max(1, settings.training.batch // accelerator.num_processes)
+    memory = count_memory(state.network, settings, share)
+    is_cuda = accelerator.device.type == "cuda"
+    free = torch.cuda.mem_get_info()[0] if is_cuda else hardware.free_memory()
+    read, batch = _read(patches, share)
+    step = None if free is not None and memory > free else _time_steps(state, batch)
+    steps, hours = _length(state, step, read, held_out)
+    plan = Plan(
+        data=take_fingerprint([*patches.cases, *held_out]),
+        training_cases=len(patches.cases),
+        held_out_cases=len(held_out),
+        network=f"{settings.network.name} in {settings.network.dimensions}D",
+        parameters=count_parameters(state.network),
+        patch=settings.training.patch,
+        batch=settings.training.batch,
+        processes=accelerator.num_processes,
+        workers=settings.training.workers,
+        precision="bf16" if state.bf16 else "fp32",
+        device=torch.cuda.get_device_name() if is_cuda else hardware.cpu_name(),
+        cores=hardware.cores(),
+        free_memory=free,
+        memory=memory,
+        step_seconds=step,
+        read_seconds=read,
+        steps=steps,
+        hours=hours,
+    )
+    if folder is not None and accelerator.is_main_process:
+        files.write_json(folder / "plan.json", plan.as_dict())
+    return plan
+
+
+def check_patch(cases: Sequence[Case], settings: Settings) -> None:
+    """Raise TrainingError (E-SETTING) when a patch is larger than the image of a case, by its header.
+
+    Raises what ``Case.require`` and reading a header raise, too.
+    """
+    modalities, patch = settings.network.modalities, settings.training.patch
+    for case in cases:
+        shape = read_grid_of(case.require(modalities), modalities[0]).shape
+        if any(wanted > there for wanted, there in zip(patch, shape, strict=False)):
+            raise TrainingError(
+                "E-SETTING",
+                f"a patch of {list(patch)} voxels is larger than the image of {case.id}, "
+                f"which has {list(shape)}",
+                expected="a patch that fits into every case",
+                remedy="choose a smaller --set training.patch, in multiples of 16, or leave out such cases",
+            )
+
+
+def count_memory(network: nn.Module, settings: Settings, batch: int) -> int:
+    """Return the bytes that weights and the tensors kept for the backward pass need in fp32.
+
+    A copy without content passes a batch without content: nothing is computed.
+    """
+    kept: dict[StorageWeakRef, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[StorageWeakRef(storage)] = storage
+        return tensor
+
+    empty = copy.deepcopy(network).to("meta").train()
+    image = torch.zeros(batch, len(settings.network.modalities), *settings.training.patch, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        _outputs = empty(image)  # as long as these are there, so is what they need
+    weights = {StorageWeakRef(parameter.untyped_storage()) for parameter in empty.parameters()}
+    passed = sum(int(storage.nbytes()) for key, storage in kept.items() if key not in weights)
+    return passed + _BYTES_PER_WEIGHT * count_parameters(network)
+
+
+def _read(patches: PatchDataset, count: int) -> tuple[float, tuple[Tensor, Tensor]]:
+    """Return the seconds that reading takes, and what was read; the first patch also opens files."""
+    read = [patches[0]]
+    started = time.monotonic()
+    read += [patches[number] for number in range(1, max(2, count))]
+    seconds = (time.monotonic() - started) / max(1, count - 1) * count
+    images, targets = zip(*read[:count], strict=True)
+    return seconds, (torch.stack(images).float(), torch.stack(targets).float())
+
+
+def _time_steps(state: State, batch: tuple[Tensor, Tensor]) -> float:
+    settings, device = state.settings, state.accelerator.device
+    network = copy.deepcopy(state.network).train()
+    image = batch[0].to(device, memory_format=memory_format(settings.network.dimensions))
+    target, loss_of = batch[1].to(device), build_loss(settings)
+    for step in range(1 + _TIMED):
+        if step == 1:
+            started = time.monotonic()
+        with torch.autocast(device.type, torch.bfloat16, enabled=state.bf16):
+            outputs = network(image)
+        loss = loss_of(outputs, target)
+        loss.backward()
+        loss.item()  # waits for a GPU
+    return (time.monotonic() - started) / _TIMED
+
+
+def _length(
+    state: State, step: float | None, read: float, held_out: Sequence[PreparedCase]
+) -> tuple[int, float | None]:
+    """Return how many steps there will be, and the hours with validations."""
+    training = state.settings.training
+    if step is None:
+        return training.steps, None
+    each = max(step, read / training.workers) if training.workers else step + read
+    steps = round(3600 * training.hours / each) if training.hours else training.steps
+    voxels = sum(case.label.size for case in held_out) / state.accelerator.num_processes
+    seen = torch.Size(training.patch).numel() * training.batch / state.accelerator.num_processes
+    validation = step / 3 * voxels / seen  # a backward pass takes about two forward passes
+    validations = steps * each / 60 // training.validate_minutes + 1
+    return steps, (steps * each + validations * validation) / 3600

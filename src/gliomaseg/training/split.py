@@ -1,0 +1,101 @@
+"""Which cases are trained on and which are held out: by patient, never by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gliomaseg.cases.case import Case
+from gliomaseg.errors import TrainingError
+from gliomaseg.settings.schema import TrainingSettings
+from gliomaseg.training.cache import PreparedCase
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids of the cases that are trained on, held out, and not looked at at all; no patient is in two."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
+
+
+def split_by_patient(cases: Sequence[PreparedCase], settings: TrainingSettings) -> Split:
+    """Return the split that ``training.held_out``, ``fractions``, or else ``folds`` and ``fold``, ask for.
+
+    Folds and fractions: patients are sorted by their volume of enhancing tumour and dealt out like cards,
+    each round in random order, so that every part has its share of each size. Always the same for the same
+    patients, another one as soon as there is one more; ``held_out`` stays.
+    Raises TrainingError (E-FEWCASES) when a part would be empty, or a patient held out is not there.
+    """
+    et: dict[str, int] = {}
+    for case in cases:
+        et[case.patient] = et.get(case.patient, 0) + case.et_voxels
+    parts = _deal(sorted(et, key=lambda patient: (et[patient], patient)), settings)
+    return Split(*(tuple(c.id for c in cases if c.patient in part) for part in parts))
+
+
+def check_split(cases: Sequence[Case], settings: TrainingSettings) -> None:
+    """Raise TrainingError (E-FEWCASES) as ``split_by_patient`` does, whatever the tumours are like."""
+    _deal(sorted({case.patient for case in cases}), settings)
+
+
+def _deal(ranked: list[str], settings: TrainingSettings) -> list[set[str]]:
+    if settings.held_out is not None:
+        return _without(ranked, settings.held_out)
+    if settings.fractions:
+        return _by_fractions(ranked, settings.fractions)
+    if settings.fold is None:
+        return [set(ranked), set(), set()]
+    held_out = _fold(ranked, settings.folds, settings.fold)
+    return [set(ranked) - held_out, held_out, set()]
+
+
+def _without(ranked: list[str], held_out: tuple[str, ...]) -> list[set[str]]:
+    unknown, rest = sorted(set(held_out) - set(ranked)), set(ranked) - set(held_out)
+    if unknown or not rest:
+        raise TrainingError(
+            "E-FEWCASES",
+            f"patient {unknown[0]} is to be held out and is not there" if unknown else "all are held out",
+            expected=f"some of the {len(ranked)} patients in the data, such as {ranked[0]}",
+            remedy="correct --set training.held_out=[...]; one name is enough for all exams of a patient",
+        )
+    return [rest, set(held_out), set()]
+
+
+def _fold(ranked: list[str], folds: int, fold: int) -> set[str]:
+    if len(ranked) < folds or not 0 <= fold < folds:
+        raise TrainingError(
+            "E-FEWCASES",
+            f"fold {fold} of {folds} with {len(ranked)} patients",
+            expected="a fold from 0 to folds - 1, and at least one patient in each",
+            remedy="add cases, choose fewer folds with --set training.folds=2, or train on every "
+            "case with --set training.fold=null",
+        )
+    rng = np.random.default_rng(0)
+    held_out: set[str] = set()
+    for start in range(0, len(ranked), folds):
+        hand = ranked[start : start + folds]
+        seats = rng.permutation(folds)[: len(hand)]
+        held_out.update(patient for patient, seat in zip(hand, seats, strict=True) if seat == fold)
+    return held_out
+
+
+def _by_fractions(ranked: list[str], fractions: tuple[float, float, float]) -> list[set[str]]:
+    """Deal each patient to the part that is furthest behind its share; ties go by a fixed chance."""
+    shares = np.array(fractions) / sum(fractions)
+    rng = np.random.default_rng(0)
+    parts: list[set[str]] = [set(), set(), set()]
+    for dealt, patient in enumerate(ranked, start=1):
+        behind = shares * dealt - [len(part) for part in parts]
+        parts[int(np.argmax(behind + rng.uniform(0, 0.5, 3) * (shares > 0)))].add(patient)
+    if any(share > 0 and not part for share, part in zip(shares, parts, strict=True)):
+        raise TrainingError(
+            "E-FEWCASES",
+            f"shares of {fractions} with {len(ranked)} patients leave a part empty",
+            expected="at least one patient in each part that is asked for",
+            remedy="add cases, or change --set training.fractions",
+        )
+    return parts

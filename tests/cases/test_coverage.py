@@ -1,0 +1,109 @@
+"""A sequence that ends within the brain: padding is taken out of it, and what it lacks is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gliomaseg.cases.content import check_content
+from gliomaseg.cases.coverage import cover
+from gliomaseg.imaging.phantom import Phantom
+from gliomaseg.imaging.volume import Volume
+from gliomaseg.labels import Modality
+from gliomaseg.measurement.measure import measure
+
+QUARTER = (slice(None), slice(None, 36))
+
+
+def padded(phantom: Phantom, value: int, channel: int = 0) -> Volume:
+    """Return the exam whose first sequence holds one number in the back of the brain."""
+    array = phantom.images.array.copy()
+    part = array[channel][QUARTER]
+    part[part != 0] = value
+    return replace(phantom.images, array=array)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_what_a_sequence_lacks_is_told_and_0(phantom: Phantom, value: int) -> None:
+    given = padded(phantom, value)
+    before = given.array.copy()
+    found = cover(given, "x")
+    assert not found.array[0][QUARTER].any()
+    np.testing.assert_array_equal(found.array[1:], before[1:])
+    np.testing.assert_array_equal(given.array, before)
+    *repairs, note = found.notes
+    assert {n.code for n in found.notes} == {"W-COVER"}
+    count = np.count_nonzero(before[0] == 1)
+    assert [f"{count:,} voxels of t1n hold the number 1" in n.what for n in repairs] == [True] * value
+    brain = phantom.images.array[1] != 0
+    lacking = np.count_nonzero(brain[QUARTER]) / np.count_nonzero(brain)
+    told = float(note.what.partition("lacks ")[2].partition("%")[0]) / 100
+    assert told == pytest.approx(lacking, abs=0.05)  # of every fourth voxel
+    assert "t1n" in note.what
+    assert "W-COVER" in [n.code for n in check_content(given, "x").notes]
+
+
+def test_a_sound_exam_is_left_alone(phantom: Phantom) -> None:
+    found = cover(phantom.images, "x")
+    assert found.array is phantom.images.array
+    assert found.notes == phantom.images.notes
+
+
+def test_a_bright_number_is_tissue(phantom: Phantom) -> None:
+    """A saturated lesion or vessel, say: frequent, but not darker than the rest."""
+    given = padded(phantom, int(phantom.images.array[0].max()))
+    assert cover(given, "x").array is given.array
+
+
+def test_clipped_liquid_is_tissue(phantom: Phantom) -> None:
+    """Many dark voxels of one value that lie here and there, as where FLAIR nulls the liquid."""
+    array = phantom.images.array.astype(np.float32)
+    brain = array[3][array[3] > 0]
+    array[3] = np.where(array[3] > 0, np.maximum(array[3], np.percentile(brain, 5)), 0)
+    given = replace(phantom.images, array=array)
+    assert cover(given, "x").array is array
+    assert cover(given, "x").notes == ()
+
+
+def test_padding_is_found_among_few_grey_levels(phantom: Phantom) -> None:
+    given = padded(phantom, 1)
+    few = np.ceil(given.array / given.array.max() * 12).astype(np.int16)
+    assert cover(replace(given, array=few), "x").array is not few
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_little_of_one_number_stays(phantom: Phantom, value: int) -> None:
+    array = phantom.images.array.copy()
+    edge = array[0, :, :17]
+    look = phantom.images.array[0, ::4, ::4, ::4] != 0
+    share = np.count_nonzero(look[:, :5]) / np.count_nonzero(look)
+    assert 0.01 < share < 0.02
+    edge[edge != 0] = value
+    found = cover(replace(phantom.images, array=array), "x")
+    assert found.array is array
+    assert found.notes == ()
+
+
+def test_padding_with_a_little_tissue_is_padding(phantom: Phantom) -> None:
+    """Interpolation leaves voxels of other numbers where registered images are padded."""
+    given = padded(phantom, 1)
+    some = np.indices(given.array.shape[1:]).sum(axis=0) % 32 == 0  # in planes across every axis
+    given.array[0][some] = phantom.images.array[0][some]
+    assert not np.any(cover(given, "x").array[0] == 1)
+
+
+def test_the_brain_is_measured_where_any_sequence_shows_it(phantom: Phantom) -> None:
+    given = cover(padded(phantom, 1), "x")
+    whole, part = (measure(phantom.reference, images=images) for images in (phantom.images, given))
+    assert part.brain_ml == whole.brain_ml
+    assert part.side == whole.side
+
+
+def test_a_lone_sequence_is_cleaned_but_not_compared(phantom: Phantom) -> None:
+    given = padded(phantom, 1)
+    lone = cover(replace(given, array=given.array[:1], channels=(Modality.T1N,)), "x")
+    assert not lone.array[0][QUARTER].any()
+    (note,) = lone.notes
+    assert "hold the number 1" in note.what

@@ -1,0 +1,59 @@
+"""TensorBoard for real, MLflow where it is installed, and what is said where one is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from gliomaseg.cases.case import Case
+from gliomaseg.errors import SettingsError
+from gliomaseg.training import trackers
+from gliomaseg.training.train import train
+
+
+def quiet(_fraction: float, _text: str) -> None:
+    """Say nothing."""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TensorBoard's generated code
+def test_tensorboard_shows_the_log(tmp_path: Path, tiny, cases: list[Case], cache: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra [tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = tiny("training.track=[tensorboard]", "training.steps=2")
+    run = train(cases, tmp_path, settings, cache=cache, progress=quiet)
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "gliomaseg"))
+    events.Reload()
+    (row,) = run.read_history().rows
+    found = {name: events.Scalars(name)[-1] for name in ("loss", "learning_rate", "dice_wt")}
+    assert {event.step for event in found.values()} == {2}
+    assert found["dice_wt"].value == pytest.approx(row.scores["dice_wt"], abs=1e-4)
+    assert found["loss"].value == pytest.approx(row.loss, rel=1e-4)
+
+
+def test_mlflow_stays_in_the_run_folder(tmp_path: Path, tiny, cases: list[Case], cache: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
+    settings = tiny("training.track=[mlflow]", "training.steps=2")
+    train(cases, tmp_path / "mine", settings, cache=cache, progress=quiet)
+    assert (tmp_path / "mine" / "mlflow" / "mlflow.db").is_file()
+    client = mlflow.MlflowClient()
+    (experiment,) = [e for e in client.search_experiments() if e.name == "gliomaseg"]
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert found.info.run_name == "mine"
+    assert {"loss", "dice_wt"} <= found.data.metrics.keys()
+    assert experiment.artifact_location.endswith("/mine/mlflow/artifacts")
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_what_is_missing_is_told_before_the_work(
+    tmp_path: Path, tiny, cases: list[Case], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(trackers, "find_spec", lambda asked: None if asked == name else known(asked))
+    with pytest.raises(SettingsError) as error:
+        train(cases, tmp_path, tiny(f"training.track=[{name}]"), progress=quiet)
+    assert error.value.code == "E-EXTRA"
+    assert f'pip install ".[train,{name}]"' in error.value.remedy
+    assert not list(tmp_path.iterdir())
