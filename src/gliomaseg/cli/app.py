@@ -6,20 +6,18 @@ import sys
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from gliomaseg import __version__
 from gliomaseg.cli import checks as cli_checks
 from gliomaseg.cli import console, show
+from gliomaseg.cli import evaluate as cli_evaluate
 from gliomaseg.cli import results as cli_results
 from gliomaseg.cli import train as cli_train
-from gliomaseg.cli.choices import DEVICES, PRECISIONS, QUALITIES, RULES, SCHEMES, choice
+from gliomaseg.cli.choices import DEVICES, PRECISIONS, QUALITIES, SCHEMES, choice
 from gliomaseg.errors import as_coded, strip_folders
-
-if TYPE_CHECKING:
-    from gliomaseg.labels import LabelScheme
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +35,6 @@ Precision = Annotated[
     choice("--precision", PRECISIONS, "auto: the fastest that loses next to nothing here."),
 ]
 Model = Annotated[str, typer.Option(help="Folder of a bundle; default: the shipped model.")]
-Scheme = Annotated[str | None, choice("--scheme", SCHEMES, "Label scheme; default: by file names.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -222,64 +219,7 @@ def export(
     console.say(f"next: gliomaseg segment CASE --model {output}")
 
 
-@app.command()
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Results of segment, or a folder of label maps.")],
-    references: Annotated[Path, typer.Argument(help="A data set, a CSV list, or a folder of label maps.")],
-    *,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for scores.csv, summary.json and scores.html."),
-    ] = None,
-    rules: Annotated[str, choice("--rules", RULES, "The rules of this year and task.")] = "brats2020",
-    compare: Annotated[
-        list[Path] | None, typer.Option(help="Other predictions to compare with, as often as wanted.")
-    ] = None,
-    scheme: Scheme = None,
-    prediction_scheme: Annotated[
-        str | None, choice("--prediction-scheme", SCHEMES, "Label scheme of the predictions.")
-    ] = None,
-    ignore_affine: Annotated[
-        bool, typer.Option("--ignore-affine", help="Take voxels in the reference's order.")
-    ] = False,
-    predicted_only: Annotated[
-        bool, typer.Option("--predicted-only", help="Leave out references without a prediction.")
-    ] = False,
-    uncertainty: Annotated[
-        Path | None, typer.Option(help="Folder of QU-BraTS maps: CASE_unc_whole, _core, _enhance.nii.gz.")
-    ] = None,
-    probabilities: Annotated[
-        Path | None, typer.Option(help="Folder of CASE/probabilities_wt, _tc, _et.nii.gz, for calibration.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: all cores.")] = 0,
-    overwrite: cli_results.Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Score label maps against references by the rules of a BraTS year; compare several."""
-    from gliomaseg.evaluation.evaluation import Options, evaluate_methods
-    from gliomaseg.report.score_folder import refuse_foreign_scores
-
-    if output:
-        refuse_foreign_scores(output, overwrite=overwrite)
-    options = Options(
-        scheme=_scheme(prediction_scheme),
-        reference_scheme=_scheme(scheme),
-        ignore_affine=ignore_affine,
-        predicted_only=predicted_only,
-        uncertainty=uncertainty,
-        probabilities=probabilities,
-        workers=jobs,
-    )
-    with console.progress() as progress:
-        methods = [predictions, *(compare or [])]
-        evaluations = evaluate_methods(methods, references, rules=rules, progress=progress, **options)
-    show.report_scores(evaluations, output, scheme=options["scheme"], as_json=json)
-
-
-def _scheme(name: str | None) -> LabelScheme | None:
-    from gliomaseg.labels import find_scheme
-
-    return find_scheme(name) if name else None
+app.command()(cli_evaluate.evaluate)
 
 
 def main() -> None:

@@ -14,10 +14,7 @@ from gliomaseg.cli import console
 from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
 
 if TYPE_CHECKING:
-    from gliomaseg.evaluation.comparison import Comparison
-    from gliomaseg.evaluation.scores import Evaluation
     from gliomaseg.inference.bundle import Bundle
-    from gliomaseg.labels import LabelScheme
     from gliomaseg.storage.outcome import Outcome
 
 
@@ -83,52 +80,3 @@ def int8_summary(bundle: Bundle) -> str:
     points = ", ".join(f"{region.upper()} {100 * value:+.2f}" for region, value in change.items())
     used = "used where the CPU is fit for it" if bundle.int8_is_as_good else "used only with --precision int8"
     return f"int8: Dice changes by {points} points on {bundle.about['int8']['cases']} held-out cases; {used}"
-
-
-def report_scores(
-    evaluations: Sequence[Evaluation], output: Path | None, *, scheme: LabelScheme | None, as_json: bool
-) -> None:
-    """Write scores and show them, compared if there are several; raises SystemExit when cases failed."""
-    from gliomaseg.evaluation import comparison, tables
-    from gliomaseg.report import score_folder
-
-    compared = comparison.compare(evaluations) if len(evaluations) > 1 else None
-    page = None
-    if output:
-        page = score_folder.write_scores(evaluations, output, comparison=compared, scheme=scheme)
-    if as_json:
-        console.show_json(tables.summary_dict(evaluations[0], compared))
-    else:
-        for evaluation in evaluations:
-            _show_scores(evaluation)
-        if compared:
-            _show_comparison(compared, evaluations[0].shown)
-        if page:
-            console.say(f"page: {page}; tables: scores.csv, summary.json beside it")
-        console.say(RESEARCH_USE)
-    failed = sum(len(evaluation.failed) for evaluation in evaluations)
-    console.end(failed, failed + sum(len(evaluation.cases) for evaluation in evaluations))
-
-
-def _show_scores(evaluation: Evaluation) -> None:
-    from gliomaseg.evaluation import tables
-
-    rules = f"rules {evaluation.rules}"
-    title = f"{evaluation.name}: mean [95 % interval] over {len(evaluation.cases)} cases, {rules}"
-    if evaluation.cases:
-        console.show_table(tables.summary_table(evaluation), title=title)
-    if len(evaluation.cases) > 1:
-        console.show_table(tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
-    for line in tables.notes(evaluation):
-        console.say(line)
-
-
-def _show_comparison(compared: Comparison, metrics: Sequence[str]) -> None:
-    from gliomaseg.evaluation import tables
-
-    rules = f"rules {compared.rules}"
-    console.show_table(tables.ranking_table(compared), title=f"Ranking, 1 is best, {rules}")
-    for title, table in tables.difference_tables(compared, metrics).items():
-        console.show_table(table, title=f"{title}, paired, {rules}")
-    for line in tables.comparison_notes(compared):
-        console.say(line)
