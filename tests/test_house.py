@@ -22,6 +22,7 @@ DOORS = {
     },
     "SimpleITK": {"imaging/foreign.py"},
     "openvino": {"inference/openvino_engine.py"},
+    "jinja2": {"report/pages.py"},
     "nncf": {"training/quantise.py"},
     "pydantic": {"settings/schema.py", "settings/loading.py", "storage/record.py"},
     "yaml": {"settings/loading.py"},

@@ -11,8 +11,9 @@ from html import escape
 from typing import Any
 
 from gliomaseg.report.content import Report
-from gliomaseg.report.html import data_block, image, items, json_block, library, page, table
-from gliomaseg.report.numbers import agreement, measurements, millilitres
+from gliomaseg.report.html import data_block, image, items, json_block, page, table
+from gliomaseg.report.numbers import agreement, measurements
+from gliomaseg.report.pages import library, millilitres
 from gliomaseg.report.slices import viewer
 
 SCRIPTS = ("viewer.js", "three.js")

@@ -13,7 +13,8 @@ from gliomaseg import RESEARCH_USE, __version__
 from gliomaseg.labels import REGION_TITLES
 from gliomaseg.report.case_page import EDITED
 from gliomaseg.report.cohort import NOT_OPENED, Entry, ordered
-from gliomaseg.report.html import base64_text, page
+from gliomaseg.report.html import page
+from gliomaseg.report.pages import base64_text
 
 SCRIPTS = ("cohort.js",)
 STATES = ("pass", "review", "unreliable", "failed", NOT_OPENED)

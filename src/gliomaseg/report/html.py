@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from functools import cache
 from html import escape
-from importlib import resources
-from string import Template
 
-ASSETS = resources.files("gliomaseg") / "assets" / "report"
-
-
-@cache
-def asset(name: str) -> str:
-    """Return the text of a file of the pages."""
-    return (ASSETS / name).read_text(encoding="utf-8")
-
-
-@cache
-def library() -> bytes:
-    """Return NiiVue as gzip bytes."""
-    return (ASSETS / "niivue.js.gz").read_bytes()
-
-
-def base64_text(data: bytes) -> str:
-    """Return bytes as base64 text."""
-    return base64.b64encode(data).decode("ascii")
+from gliomaseg.report.pages import base64_text, render
 
 
 def json_block(name: str, content: object) -> str:
@@ -81,40 +59,5 @@ def items(lines: Iterable[str]) -> str:
 def page(
     title: str, body: str, *, scripts: Sequence[str] = (), blocks: str = "", served: bool = False
 ) -> str:
-    """Return a whole page with its style, its scripts (names of assets) and its own strict policy."""
-    style = asset("page.css")
-    inline = "\n".join(asset(name) for name in scripts)
-    return Template(asset("page.html")).substitute(
-        policy=policy(scripts, served=served),
-        title=escape(title),
-        style=style,
-        body=body,
-        blocks=blocks,
-        script=f"<script>{inline}</script>" if inline else "",
-    )
-
-
-def policy(scripts: Sequence[str], *, served: bool) -> str:
-    """Return the Content-Security-Policy of a page: only its own style and script, by their hash.
-
-    A page in one file may also run what it unpacks (NiiVue) and ask nobody for anything; one that is
-    ``served`` may ask its own server.
-    """
-    inline = "\n".join(asset(name) for name in scripts)
-    source = "'self'" if served else "blob:"
-    script = f"'sha256-{_digest(inline)}' {source}" if inline else "'none'"
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "img-src data: blob:",
-            f"style-src 'sha256-{_digest(asset('page.css'))}'",
-            f"script-src {script}",
-            "connect-src " + (source if served else "'none'"),
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-
-
-def _digest(text: str) -> str:
-    return base64_text(hashlib.sha256(text.encode("utf-8", errors="backslashreplace")).digest())
+    """Return a whole page of pieces that are escaped already."""
+    return render("page.html", scripts=scripts, served=served, title=title, body=body, blocks=blocks)

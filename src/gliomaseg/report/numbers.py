@@ -7,6 +7,7 @@ from typing import Any
 
 from gliomaseg.report.content import Report
 from gliomaseg.report.html import image, table
+from gliomaseg.report.pages import millilitres
 
 
 def agreement(about: Mapping[str, Any]) -> str:
@@ -131,8 +132,3 @@ def _lesion(name: str, data: bytes) -> str:
     words = name.replace("-", " ")
     alt = f"Axial slice with the two lines of {words}"
     return f"<figure>{image(data, alt)}<figcaption>{words.capitalize()}</figcaption></figure>"
-
-
-def millilitres(volume: float) -> str:
-    """Return a volume in ml as every page and picture shows it: one decimal, below 1 ml two digits."""
-    return f"{volume:.2g}" if 0 < volume < 1 else f"{volume:.1f}"

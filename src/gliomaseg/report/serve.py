@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from html import escape
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +20,7 @@ from gliomaseg.errors import UsageError, as_coded
 from gliomaseg.report import case_page, cohort_page
 from gliomaseg.report.cohort import NOT_OPENED, Entry, entry_of, read_entry
 from gliomaseg.report.content import Report
-from gliomaseg.report.html import library, page, policy
+from gliomaseg.report.pages import content_policy, library, render
 from gliomaseg.report.sources import Source
 
 _HTML, _BYTES, _SCRIPT = (
@@ -197,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
-        text = page("gliomaseg", _words(words), served=True)
+        text = render("message.html", served=True, message=words)
         self._send(
             status,
             text.encode("utf-8", errors="backslashreplace"),
@@ -228,8 +227,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    return policy(scripts, served=True) + "; frame-ancestors 'none'"
-
-
-def _words(words: str) -> str:
-    return f"<main><h1>gliomaseg</h1><p>{escape(words)}</p></main>"
+    return content_policy(scripts, served=True) + "; frame-ancestors 'none'"

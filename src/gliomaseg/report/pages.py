@@ -1,0 +1,122 @@
+"""Pages as one file each: Jinja2 templates with autoescape, and the style and script of a page inside it.
+
+A page opens from a file or an e-mail, without network. Its Content-Security-Policy allows only its own style
+and script, by their hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from gliomaseg import RESEARCH_USE, __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+ASSETS = resources.files("gliomaseg") / "assets" / "report"
+
+
+def render(
+    template: str,
+    *,
+    style: str = "page.css",
+    scripts: Sequence[str] = (),
+    served: bool = False,
+    **values: object,
+) -> str:
+    """Return a page made from a file of report/templates; ``values`` are escaped where they are shown.
+
+    ``style`` and ``scripts`` name files of assets/report. ``served`` is for pages of the local viewer, which
+    may request more from their own server. ``notice`` and ``version`` are known to every template.
+    """
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=content_policy(scripts, style=style, served=served),
+            style=asset(style),
+            script=_joined(scripts),
+            served=served,
+            **values,
+        )
+    )
+
+
+def content_policy(scripts: Sequence[str], *, style: str = "page.css", served: bool = False) -> str:
+    """Return the Content-Security-Policy of a page.
+
+    A page in one file may also run the library that it unpacks (NiiVue), and connects to nothing; a page that
+    is ``served`` may connect to its own server.
+    """
+    source = "'self'" if served else "blob:"
+    script = f"'sha256-{_digest(_joined(scripts))}' {source}" if scripts else "'none'"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "img-src data: blob:",
+            f"style-src 'sha256-{_digest(asset(style))}'",
+            f"script-src {script}",
+            "connect-src " + (source if served else "'none'"),
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+@cache
+def asset(name: str) -> str:
+    """Return the text of a file of assets/report."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+@cache
+def library() -> bytes:
+    """Return NiiVue as gzip bytes."""
+    return (ASSETS / "niivue.js.gz").read_bytes()
+
+
+def millilitres(volume: float) -> str:
+    """Return a volume in ml as every page and picture shows it: one decimal, two digits below 1 ml."""
+    return f"{volume:.2g}" if 0 < volume < 1 else f"{volume:.1f}"
+
+
+def base64_text(data: bytes) -> str:
+    """Return bytes as base64 text."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def data_url(image: bytes) -> str:
+    """Return a PNG or JPEG as the URL of an image within the page."""
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64_text(image)}"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("gliomaseg", "report/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {"ml": millilitres, "base64": base64_text, "data_url": data_url}
+    environment.globals |= {"notice": RESEARCH_USE, "version": __version__}
+    return environment
+
+
+def _joined(scripts: Sequence[str]) -> str:
+    return "\n".join(asset(name) for name in scripts)
+
+
+def _digest(text: str) -> str:
+    return base64_text(hashlib.sha256(text.encode("utf-8", errors="backslashreplace")).digest())
