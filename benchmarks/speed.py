@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 import speed_page
+import stages
 from gliomaseg import Segmenter, find_cases
-from gliomaseg.bench import bench
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_case
 from gliomaseg.evaluation.metrics import dice
@@ -66,8 +66,8 @@ def timed(command: list[object]) -> tuple[float, float]:
 
 
 def cold(data: Path, runs: int) -> dict[str, Any]:
-    """Return what ``gliomaseg bench`` measures, and the cost of starting."""
-    found = bench(find_cases(data / CASE)[0], runs=runs).as_dict()
+    """Return what stages.py measures, and the cost of starting."""
+    found = stages.measure(find_cases(data / CASE)[0], runs=runs)
     for name, command in {
         "import": [sys.executable, "-c", "import gliomaseg"],
         "help": [*COMMAND, "-h"],

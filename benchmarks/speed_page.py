@@ -28,19 +28,19 @@ def _when(section: dict[str, Any]) -> str:
 
 
 def _cold(s: dict[str, Any]) -> list[str]:
-    about, floors = s["machine"], s["floors"]
+    about, least = s["machine"], s["rooflines"]
     without = s["total"] - s["seconds"]["picture"]
     wall = (
         f"**{s['total']:.2f} s** ({s['least']:.2f} to {s['most']:.2f}; {without:.2f} s without drawing the "
         "picture), "
     )
     rows = [
-        f"| {stage} | {seconds:.3f} | {f'{floors[stage]:.3f}' if stage in floors else ''} |"
+        f"| {stage} | {seconds:.3f} | {f'{least[stage]:.3f}' if stage in least else ''} |"
         for stage, seconds in s["seconds"].items()
     ]
     table = [
         "",
-        "| stage | seconds | floor |",
+        "| stage | seconds | roofline |",
         "|---|---|---|",
         *rows,
         "",
@@ -50,7 +50,7 @@ def _cold(s: dict[str, Any]) -> list[str]:
         "picture is compressed while the rest of the report is made. `start-up` is what the stages don't hold: the "
         "interpreter, imports, opening the model, the last record, the end of the process.",
         "",
-        "What keeps `infer` from its floor, in the engine's own account of a run: the first convolution stays in bf16 "
+        "What keeps `infer` from its roofline, in the engine's own account of a run: the first convolution stays in bf16 "
         "(a quarter of the time that all convolutions take; in int8 it would be a quarter of that, but the labels of the "
         "12 held-out cases lose 0.1 points of Dice for TC), blocks of voxels are turned into channels and back, and the first "
         "run of a shape makes its kernels and maps its memory.",
@@ -66,7 +66,7 @@ def _cold(s: dict[str, Any]) -> list[str]:
         f"report included, on {about['cores']} cores of {about['processor']} ({' '.join(about['features'])}), "
         f"{about['precision']}.",
         "",
-        "    gliomaseg bench CASE",
+        "    python benchmarks/stages.py CASE",
         *table,
         *(busy if _is_busy(s) else []),
     ]

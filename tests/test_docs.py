@@ -60,7 +60,7 @@ def test_the_first_screen_of_the_readme() -> None:
     for needed in (
         "make demo",
         "make test",
-        "docs/overview.png",
+        "docs/overview.jpg",
         "not a medical device",
         "gliomaseg segment",
     ):

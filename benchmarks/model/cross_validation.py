@@ -29,9 +29,7 @@ from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.inference.boundaries import refine
-from gliomaseg.inference.engine import Runner
-from gliomaseg.inference.floor import operations
-from gliomaseg.inference.openvino_engine import OpenVinoEngine
+from gliomaseg.inference.engine import Engine
 from gliomaseg.inference.postprocess import label_regions
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.segmenter import predict
@@ -122,14 +120,10 @@ def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:
         if value != preset[section][name]
     }
     modalities, bundle = mine["network"]["modalities"], segmenter.bundle.about
-    slices = run.settings.network.dimensions == 2
-    shape = (BRAIN[2], len(modalities), *BRAIN[:2]) if slices else (1, len(modalities), *BRAIN)
-    engine = OpenVinoEngine(segmenter.bundle, segmenter.settings.inference)
     return {
         "preset": run.settings.preset,
         "modalities": modalities,
         "settings": changed,
-        "gflops": round(operations(engine, shape) / 1e9, 1),
         **{key: bundle[key] for key in ("steps", "hours", "parameters")},
     }
 
@@ -143,7 +137,7 @@ def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> di
     truth = truth_of(case, opened)
     found: dict[str, Any] = {"dice": {}, "quality": {}, "seconds": {}}
 
-    def look(given: Floats, engine: Runner, settings: Settings) -> Floats:
+    def look(given: Floats, engine: Engine, settings: Settings) -> Floats:
         return predict(given, engine, settings)[(slice(None), *valid)]
 
     plain = look(image, segmenter.engine, changed(settings, NONE))

@@ -59,7 +59,7 @@ def _root(
         console.keep_log(log)
 
 
-_LOOKING = (cli_checks.check, cli_checks.explain, cli_checks.doctor, cli_checks.bench, cli_results.report)
+_LOOKING = (cli_checks.check, cli_checks.explain, cli_checks.doctor, cli_results.report)
 for _verb in (*_LOOKING, cli_results.view):
     app.command()(_verb)
 

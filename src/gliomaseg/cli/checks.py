@@ -107,35 +107,3 @@ def doctor(
         console.say(RESEARCH_USE)
     if any(answer.state == "fail" for answer in answers):
         raise SystemExit(1)
-
-
-def bench(
-    path: Annotated[Path, typer.Argument(help="A case's folder; of several cases the first is taken.")],
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the figures.")] = Path(
-        "bench.json"
-    ),
-    runs: Annotated[int, typer.Option(min=1, help="Fresh processes; medians are told.")] = 5,
-    threads: Annotated[
-        int, typer.Option(min=0, help="CPU threads of the network; 0: one for each core.")
-    ] = 0,
-    precision: Annotated[str, typer.Option(help="auto, int8, bf16 or fp32.")] = "auto",
-    json: Json = False,
-) -> None:
-    """Tell where the time of one case goes on this machine, and the least that it could be."""
-    from gliomaseg.bench import bench
-    from gliomaseg.cases.find import find_cases
-    from gliomaseg.storage import files
-    from gliomaseg.storage.guard import refuse_foreign
-
-    refuse_foreign(output, [b'"gliomaseg"'], overwrite=None)
-    options = ["--threads", str(threads), "--precision", precision]
-    with console.progress() as progress:
-        found = bench(find_cases(path)[0], runs=runs, options=options, progress=progress)
-    files.write_json(output, found.as_dict())
-    if json:
-        console.show_json(found.as_dict())
-        return
-    console.show_table(found.table(), title=f"{found.case}: medians of {runs} fresh processes")
-    for line in [*found.notes(), f"saved in {output}"]:
-        console.say(line)

@@ -1,7 +1,7 @@
-"""The least time that this machine could need: bytes over its rate of inflating, operations over its peak.
+"""The least time this machine could need: operations of the network over the peak rate of its convolutions.
 
-The peak is what the engine's own convolution reaches on a network of nothing else, at the same precision and
-with the same threads. Ignorant of cases.
+The peak is what the engine's own convolution reaches in a network of nothing else, with the same precision
+and threads.
 """
 
 from __future__ import annotations
