@@ -37,11 +37,12 @@ from gliomaseg.imaging.resample import regrid, standard_grid
 from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box, widened
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.postprocess import label_regions, relabel
+from gliomaseg.inference.predict import predict
 from gliomaseg.inference.uncertainty import Uncertainty, estimate_uncertainty
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.quality import judge
-from gliomaseg.segmenter import Opened, predict
+from gliomaseg.segmenter import Opened
 from gliomaseg.training.export import export
 from gliomaseg.training.run import load_run
 

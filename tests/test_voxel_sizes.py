@@ -18,9 +18,9 @@ from gliomaseg.imaging.nifti import read_image, read_labels, write_image
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Grid
 from gliomaseg.inference.postprocess import label_regions
+from gliomaseg.inference.predict import predict
 from gliomaseg.inference.uncertainty import calibrate, entropy
 from gliomaseg.labels import BRATS2021, Modality, Region
-from gliomaseg.segmenter import predict
 
 SLICES = 5
 

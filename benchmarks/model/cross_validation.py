@@ -31,8 +31,8 @@ from gliomaseg.evaluation.metrics import dice
 from gliomaseg.inference.boundaries import refine
 from gliomaseg.inference.engine import Engine
 from gliomaseg.inference.postprocess import label_regions
+from gliomaseg.inference.predict import predict
 from gliomaseg.labels import BRATS2021, Modality, Region
-from gliomaseg.segmenter import predict
 from gliomaseg.settings.loading import load_settings
 from gliomaseg.settings.schema import Settings
 from gliomaseg.training.cache import prepare_cases

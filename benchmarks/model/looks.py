@@ -20,7 +20,6 @@ from truth import truth_of
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
 from gliomaseg.inference import second_pass
-from gliomaseg.inference.postprocess import outline
 from gliomaseg.inference.window import Array, infer
 from gliomaseg.settings.schema import Settings
 
@@ -50,7 +49,6 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     image, valid = opened.prepared.image, opened.prepared.valid
     truth = truth_of(case, opened)
     first = infer(image, segmenter.engine, settings)
-    around = outline(first, settings)
 
     def judged(probabilities: Array, settings: Settings) -> list[float]:
         inside = probabilities[(slice(None), *valid)]
@@ -60,7 +58,7 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     for least, margin in SIZES:
         second = first.copy()
         with patch.multiple(second_pass, LEAST=least, MARGIN=margin):
-            second_pass.second_pass(second, around, image, segmenter.engine, settings)
+            second_pass.second_pass(second, image, segmenter.engine, settings)
         found.append(judged(second, settings))
     return found
 

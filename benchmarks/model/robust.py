@@ -39,8 +39,9 @@ from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.settings.schema import Settings
 from gliomaseg.training.artefacts import slab_matrix
 from gliomaseg.training.run import load_run
+from gliomaseg.training.torch_engine import TorchEngine
 from gliomaseg.training.trained import load_trained
-from gliomaseg.training.validation import ModuleEngine, predict
+from gliomaseg.training.validation import predict_padded
 
 Array = npt.NDArray[Any]
 #: By how many voxels along x, y and z each sequence is moved.
@@ -73,11 +74,11 @@ def score(folder: Path, cases: dict[str, Case], cache: Path, record: dict[str, A
     run = load_run(folder)
     network = load_trained([run]).networks[0].to(memory_format=torch.channels_last_3d)
     settings = changed(run.settings, SHIPPED)
-    engine = ModuleEngine(network, settings, bf16=False)
+    engine = TorchEngine([network], settings)
     for case in run.read_split().validation:
         for way, found in record.items():
             image, truth = spoilt(cases[case], way, settings, cache)
-            labels = label_regions(predict(engine, image, settings), settings, BRATS2021)
+            labels = label_regions(predict_padded(image, engine, settings), settings, BRATS2021)
             found[case] = {r.value: round(dice(BRATS2021.mask(labels, r), BRATS2021.mask(truth, r)), 5)
                            for r in Region}  # fmt: skip
             print(folder.name, case, way, *found[case].values(), flush=True)

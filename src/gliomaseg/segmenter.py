@@ -23,19 +23,17 @@ from gliomaseg.cases.content import check_content
 from gliomaseg.cases.standardise import Standardised, standardise
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume
-from gliomaseg.inference.boundaries import refine
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.engine import choose_engine
 from gliomaseg.inference.hardware import cores, free_memory, threads
 from gliomaseg.inference.memory import BRAIN, Demand
-from gliomaseg.inference.postprocess import label_regions, outline, relabel
-from gliomaseg.inference.second_pass import second_pass
+from gliomaseg.inference.postprocess import label_regions, relabel
+from gliomaseg.inference.predict import predict
 from gliomaseg.inference.uncertainty import Uncertainty, estimate_uncertainty, restored, uncertainty_maps
-from gliomaseg.inference.window import Array, Runs, infer
+from gliomaseg.inference.window import Array
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.settings.loading import parse_settings
-from gliomaseg.settings.schema import Settings
 from gliomaseg.storage import files
 
 RUN_SCHEMA = 3
@@ -280,15 +278,6 @@ class Segmenter:
 def _versions() -> dict[str, Any]:
     libraries = {name: version(name) for name in _LIBRARIES}
     return {"gliomaseg": __version__, "python": platform.python_version(), "libraries": libraries}
-
-
-def predict(image: Array, engine: Runs, settings: Settings) -> Array:
-    """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z) in any quality."""
-    probabilities = infer(image, engine, settings)
-    if settings.inference.quality != "fast":
-        second_pass(probabilities, outline(probabilities, settings), image, engine, settings)
-    refine(probabilities, image, settings)
-    return probabilities
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gliomaseg.inference.postprocess import enhancing_threshold, label_regions, outline, relabel
+from gliomaseg.inference.postprocess import enhancing_threshold, label_regions, relabel, tumour_mask
 from gliomaseg.labels import SCHEMES, LabelScheme, Region, Tissue
 from gliomaseg.settings.loading import load_settings
 from gliomaseg.settings.schema import Settings
@@ -188,7 +188,7 @@ def test_a_component_fades_as_it_gets_smaller_beside_the_largest() -> None:
     kept = []
     for largest in np.geomspace(800, 12000, 60).round().astype(int):
         row = np.concatenate([np.ones(largest), [0], beside]).astype(np.float32)
-        found = outline(np.stack([row] * 3)[..., None, None], settings(part=0.1)).ravel()
+        found = tumour_mask(np.stack([row] * 3)[..., None, None], settings(part=0.1)).ravel()
         assert found[:largest].all()
         kept.append(int(found[largest:].sum()))
     assert (kept[0], kept[-1]) == (400, 0)
@@ -212,13 +212,13 @@ def test_enhancing_tumour_in_a_small_part_does_not_count() -> None:
         ("et, wt, tc", 0.0, "0000000010"),  # of rows in another order, that of WT counts: here the second
     ],
 )
-def test_the_outline_is_that_of_the_outermost_region(regions: str, part: float, expected: str) -> None:
+def test_the_tumour_mask_is_that_of_the_outermost_region(regions: str, part: float, expected: str) -> None:
     given = line("0907860006", "0000000070", "9999999999")
-    assert "".join(map(str, outline(given, settings(regions, part=part)).astype(int).ravel())) == expected
+    assert "".join(map(str, tumour_mask(given, settings(regions, part=part)).astype(int).ravel())) == expected
 
 
-def test_the_outline_goes_by_the_threshold_of_its_region() -> None:
-    found = outline(line("678", "999", "999"), settings(thresholds="0.65, 0.1, 0.1"))
+def test_the_tumour_mask_takes_the_threshold_of_its_region() -> None:
+    found = tumour_mask(line("678", "999", "999"), settings(thresholds="0.65, 0.1, 0.1"))
     assert found.ravel().tolist() == [False, True, True]
 
 

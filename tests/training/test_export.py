@@ -217,7 +217,10 @@ def test_every_network_is_exported(tmp_path: Path, tiny, preset: str) -> None:
     exact = InferenceSettings(precision="fp32")
     shape = run.settings.network.window or (48, 32, 64)
     window = np.random.default_rng(0).normal(size=(1, 4, *shape)).astype(np.float32)
-    ours, expected = TorchEngine(bundle, exact, "cpu").run(window), OpenVinoEngine(bundle, exact).run(window)
+    ours, expected = (
+        TorchEngine.load(bundle, exact, "cpu").run(window),
+        OpenVinoEngine(bundle, exact).run(window),
+    )
     assert expected.std() > 0.01
     assert np.abs(ours - expected).max() < 0.1
     assert 0 < bundle.about["weights"]["difference_from_pytorch"] < 0.1
@@ -258,7 +261,7 @@ class TestEnsemble:
         )
         assert np.abs(one - other).max() > 0.05
         assert np.abs((one + other) / 2 - mean).max() < 0.005
-        in_torch = TorchEngine(bundles[2], InferenceSettings(precision="fp32"), "cpu").run(image)
+        in_torch = TorchEngine.load(bundles[2], InferenceSettings(precision="fp32"), "cpu").run(image)
         assert np.abs(in_torch - mean).max() < 0.02
 
     def test_networks_of_two_kinds_are_for_the_cpu(self, two: list[Run], tmp_path: Path, tiny) -> None:

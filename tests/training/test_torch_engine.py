@@ -40,7 +40,7 @@ def noise(bundle: Bundle, *extra: int) -> np.ndarray:
 
 
 def test_it_computes_what_openvino_computes(bundle: Bundle) -> None:
-    engine = TorchEngine(bundle, EXACT, "cpu")
+    engine = TorchEngine.load(bundle, EXACT, "cpu")
     for depth in (32, 64):
         window = noise(bundle, depth)
         expected = OpenVinoEngine(bundle, EXACT).run(window)
@@ -50,7 +50,7 @@ def test_it_computes_what_openvino_computes(bundle: Bundle) -> None:
 
 def test_bf16(bundle: Bundle) -> None:
     window = noise(bundle, 32)
-    short = TorchEngine(bundle, InferenceSettings(precision="bf16"), "cpu").run(window)
+    short = TorchEngine.load(bundle, InferenceSettings(precision="bf16"), "cpu").run(window)
     exact = OpenVinoEngine(bundle, EXACT).run(window)
     assert 0 < np.abs(short - exact).max() < 0.05
 
@@ -58,7 +58,7 @@ def test_bf16(bundle: Bundle) -> None:
 def test_the_shipped_model_in_torch() -> None:
     window = np.random.default_rng(0).normal(size=(1, 4, 32, 32, 32)).astype(np.float32)
     expected = OpenVinoEngine(Bundle.load(), EXACT).run(window)
-    assert np.abs(TorchEngine(Bundle.load(), EXACT, "cpu").run(window) - expected).max() < 0.05
+    assert np.abs(TorchEngine.load(Bundle.load(), EXACT, "cpu").run(window) - expected).max() < 0.05
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -69,18 +69,18 @@ def test_no_gpu(bundle: Bundle) -> None:
 
 def test_int8_is_for_the_cpu(bundle: Bundle) -> None:
     with pytest.raises(ModelError, match=r"E-MODEL.*int8"):
-        TorchEngine(bundle, InferenceSettings(precision="int8"), "cpu")
+        TorchEngine.load(bundle, InferenceSettings(precision="int8"), "cpu")
 
 
 def test_a_bundle_without_weights(bundle: Bundle) -> None:
     about = {name: value for name, value in bundle.about.items() if name != "weights"}
     with pytest.raises(ModelError, match=r"E-MODEL.*no weights for PyTorch"):
-        TorchEngine(replace(bundle, about=about), EXACT, "cpu").compile()
+        TorchEngine.load(replace(bundle, about=about), EXACT, "cpu")
 
 
 def test_weights_of_some_networks_only(bundle: Bundle) -> None:
     with pytest.raises(ModelError, match=r"E-MODEL.*mean of 2 networks"):
-        TorchEngine(replace(bundle, about={**bundle.about, "networks": 2}), EXACT, "cpu").compile()
+        TorchEngine.load(replace(bundle, about={**bundle.about, "networks": 2}), EXACT, "cpu")
 
 
 def test_auto_stays_on_the_cpu_without_a_gpu(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from torch.nn import functional
 from gliomaseg.labels import Region
 from gliomaseg.training.history import SCORES
 from gliomaseg.training.network import build_network
-from gliomaseg.training.validation import ModuleEngine, mean_scores, predict, score, validate
+from gliomaseg.training.torch_engine import TorchEngine
+from gliomaseg.training.validation import mean_scores, predict_padded, score, validate
 
 
 class Shown(nn.Module):
@@ -50,7 +51,7 @@ def test_predictions_are_those_of_the_padded_image(tiny, preset: str, shape: tup
                 [network(padded[None, ..., k])[0][0] for k in range(padded.shape[-1])], dim=-1
             )
     expected = whole[:, : shape[0], : shape[1], : shape[2]].sigmoid()
-    got = torch.from_numpy(predict(ModuleEngine(network, settings, bf16=False), image.numpy(), settings))
+    got = torch.from_numpy(predict_padded(image.numpy(), TorchEngine([network], settings), settings))
     assert got.shape == (3, *shape)
     assert torch.allclose(got, expected, atol=1e-5)
 
@@ -58,14 +59,14 @@ def test_predictions_are_those_of_the_padded_image(tiny, preset: str, shape: tup
 @pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
 def test_a_perfect_network_scores_1(tiny, shown_case, preset: str) -> None:
     settings = tiny("segment.min_et_ml=0", preset=preset)
-    (scores,) = validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case], settings)
+    (scores,) = validate(TorchEngine([Shown()], settings), [shown_case], settings)
     assert scores == dict.fromkeys(SCORES, 1.0)
 
 
 def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
     assert shown_case.et_voxels == 27
     settings = tiny("segment.min_et_ml=0.028")
-    (scores,) = validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case], settings)
+    (scores,) = validate(TorchEngine([Shown()], settings), [shown_case], settings)
     assert [scores[f"dice_{region}"] for region in Region] == [1, 1, 0]
     assert scores["dice_ncr"] == pytest.approx(2 * 21 / (21 + 48))
 
@@ -73,9 +74,7 @@ def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
 def test_scores_are_means_over_cases(tiny, shown_case, tmp_path, store) -> None:
     healthy = store(tmp_path / "healthy", np.array(shown_case.image), np.zeros(shown_case.label.shape))
     settings = tiny("segment.min_et_ml=0")
-    scores = mean_scores(
-        validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case, healthy], settings)
-    )
+    scores = mean_scores(validate(TorchEngine([Shown()], settings), [shown_case, healthy], settings))
     assert [scores[f"dice_{region}"] for region in Region] == [0.5] * 3
 
 
@@ -83,7 +82,7 @@ def test_only_the_regions_of_the_network_are_scored(tiny, shown_case) -> None:
     settings = tiny(
         "network.regions=[wt, tc]", "training.region_weights=[1, 1]", "segment.thresholds=[0.5, 0.5]"
     )
-    (scores,) = validate(ModuleEngine(Shown(), settings, bf16=False), [shown_case], settings)
+    (scores,) = validate(TorchEngine([Shown()], settings), [shown_case], settings)
     measures = ("dice", "precision", "sensitivity", "specificity")
     assert scores == {f"{m}_{r}": 1 for m in measures for r in ("wt", "tc")}
 
@@ -104,7 +103,8 @@ def test_bf16_agrees_with_fp32(tiny) -> None:
     network = build_network(settings.network).eval()
     image = torch.randn(4, 32, 32, 32)
     exact, short = (
-        predict(ModuleEngine(network, settings, bf16=bf16), image.numpy(), settings) for bf16 in (False, True)
+        predict_padded(image.numpy(), TorchEngine([network], settings, bf16=bf16), settings)
+        for bf16 in (False, True)
     )
     assert short.dtype == np.float32
     np.testing.assert_allclose(exact, short, atol=0.05)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gliomaseg.imaging.smooth import grown
 from gliomaseg.imaging.volume import filled_box, widened
-from gliomaseg.inference.postprocess import outermost_first, outline
+from gliomaseg.inference.postprocess import outermost_first, tumour_mask
 from gliomaseg.settings.schema import Settings
 
 Floats = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ def refine(probabilities: Floats, image: Floats, settings: Settings) -> None:
     that one of the sequences at hand does not show stay as they are. ``segment.refine`` is the weight of the
     log-likelihood ratio, 0 to leave everything. No voxel of a region leaves the one around it by this.
     """
-    whole = outline(probabilities, settings)
+    whole = tumour_mask(probabilities, settings)
     box = filled_box(whole) if settings.segment.refine > 0 else None
     if box is None:
         return

@@ -46,4 +46,4 @@ def choose_engine(bundle: Bundle, settings: InferenceSettings) -> Engine:
             expected="PyTorch for CUDA",
             remedy='pip install ".[train]" in the folder of gliomaseg, or use --device cpu',
         ) from error
-    return TorchEngine(bundle, settings)
+    return TorchEngine.load(bundle, settings)

@@ -27,7 +27,7 @@ _SURER = 5.0
 _COMPONENTS, _ENHANCING = (0.5, 2.0), (1.0, 3.0)
 
 
-def outline(probabilities: Floats, settings: Settings) -> Mask:
+def tumour_mask(probabilities: Floats, settings: Settings) -> Mask:
     """Return the outermost region (x, y, z) of probabilities (region, x, y, z), without small components.
 
     Of a component that is small beside the largest one only the voxels that the model is surer of count, the
@@ -54,13 +54,13 @@ def label_regions(
     """Return labels (x, y, z) under ``scheme`` from probabilities (region, x, y, z).
 
     Regions are nested by construction: a voxel is in TC only where it is in WT, in ET only where it
-    is in TC. What is not in the ``outline`` of the outermost one is left out. Enhancing tumour of less than
+    is in TC. Voxels outside ``tumour_mask`` are left out. Enhancing tumour of less than
     ``segment.min_et_ml`` in the whole case becomes non-enhancing core: BraTS 2012 to 2022 scores a speck of
     it in a case without any as 0. Of little more than that only the surer voxels count. ``voxel_ml`` is the
     volume of a voxel.
     """
     labels = np.zeros(probabilities.shape[1:], dtype=np.uint8)
-    inside = outline(probabilities, settings)
+    inside = tumour_mask(probabilities, settings)
     for region in outermost_first(settings):
         channel = settings.network.regions.index(region)
         probability, threshold = probabilities[channel], settings.segment.thresholds[channel]

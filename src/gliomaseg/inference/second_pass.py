@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 
 from gliomaseg.imaging.volume import Box, filled_box
-from gliomaseg.inference.window import Array, Runs, infer
+from gliomaseg.inference.engine import Engine
+from gliomaseg.inference.postprocess import tumour_mask
+from gliomaseg.inference.window import Array, infer
 from gliomaseg.settings.schema import Settings
 
 #: Voxels that are looked at around what was found, and the least size of the part, along each axis: of nine
@@ -23,20 +24,18 @@ MARGIN, LEAST = 16, 112
 _AXES = {"standard": (), "best": (1, 2, 3)}
 
 
-def second_pass(
-    probabilities: Array, found: npt.NDArray[np.bool_], image: Array, engine: Runs, settings: Settings
-) -> None:
-    """Put into ``probabilities`` (region, x, y, z), around ``found`` (x, y, z), the mean with closer looks.
+def second_pass(probabilities: Array, image: Array, engine: Engine, settings: Settings) -> None:
+    """Average ``probabilities`` (region, x, y, z) around the tumour with those of a crop, in place.
 
-    ``image`` is (modality, x, y, z). With ``inference.quality`` standard there is one closer look, with best
-    there are eight. Where nothing was found there is nothing to look at.
+    ``image`` is (modality, x, y, z). With ``inference.quality`` standard the crop is run once, with best in
+    all eight mirror images. Without a tumour nothing changes.
     """
-    box = filled_box(found)
+    box = filled_box(tumour_mask(probabilities, settings))
     if box is None:
         return
     axes = _AXES[settings.inference.quality]
     flips = [flip for n in range(len(axes) + 1) for flip in itertools.combinations(axes, n)]
-    where = (slice(None), *_widened(box, found.shape, settings.prepare.multiple))
+    where = (slice(None), *_widened(box, image.shape[1:], settings.prepare.multiple))
     part, total = image[where], probabilities[where]
     for flip in flips:
         total += np.flip(infer(np.ascontiguousarray(np.flip(part, flip)), engine, settings), flip)

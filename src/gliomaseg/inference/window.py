@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from gliomaseg.inference.engine import Engine
 from gliomaseg.settings.schema import Settings
 
 Array = npt.NDArray[np.float32]
@@ -23,14 +23,7 @@ _SLICES = 16
 _OVERLAP = 0.25
 
 
-class Runs(Protocol):
-    """What runs one window: probabilities (batch, region, *space) of (batch, modality, *space)."""
-
-    def run(self, window: Array) -> Array:
-        """Return the probabilities of a window."""
-
-
-def infer(image: Array, engine: Runs, settings: Settings) -> Array:
+def infer(image: Array, engine: Engine, settings: Settings) -> Array:
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z)."""
     shape = image.shape[1:]
     window = settings.network.window
@@ -56,7 +49,7 @@ def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int
     return tuple(window)
 
 
-def _by_slices(image: Array, engine: Runs, regions: int) -> Array:
+def _by_slices(image: Array, engine: Engine, regions: int) -> Array:
     channels, x, y, z = image.shape
     out = np.empty((regions, x, y, z), dtype=np.float32)
     batch = np.zeros((_SLICES, channels, x, y), dtype=np.float32)
@@ -67,7 +60,7 @@ def _by_slices(image: Array, engine: Runs, regions: int) -> Array:
     return out
 
 
-def _by_windows(image: Array, engine: Runs, window: tuple[int, ...], settings: Settings) -> Array:
+def _by_windows(image: Array, engine: Engine, window: tuple[int, ...], settings: Settings) -> Array:
     shape, regions = image.shape[1:], len(settings.network.regions)
     if window == shape:
         return _whole(image, engine, settings)
@@ -82,7 +75,7 @@ def _by_windows(image: Array, engine: Runs, window: tuple[int, ...], settings: S
     return total
 
 
-def _whole(image: Array, engine: Runs, settings: Settings) -> Array:
+def _whole(image: Array, engine: Engine, settings: Settings) -> Array:
     if settings.network.dimensions == 2:
         return _by_slices(image, engine, len(settings.network.regions))
     found: Array = engine.run(image[None])[0]

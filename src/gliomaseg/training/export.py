@@ -127,7 +127,7 @@ def _write_weights(bundle: Bundle, trained: Trained, image: Tensor) -> dict[str,
     said = write_weights(trained, bundle.folder / WEIGHTS)
     if said["networks"] == len(trained.networks):
         again = replace(bundle, about={**bundle.about, "weights": said})
-        found = TorchEngine(again, InferenceSettings(precision="fp32"), "cpu").run(image.numpy())
+        found = TorchEngine.load(again, InferenceSettings(precision="fp32"), "cpu").run(image.numpy())
         said["difference_from_pytorch"] = _difference(trained, image, found)
     return said
 

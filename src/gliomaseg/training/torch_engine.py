@@ -1,55 +1,67 @@
-"""A bundle's networks on PyTorch, for machines with a GPU: built by name, with the weights in the bundle.
+"""Networks on PyTorch: those of a bundle, on machines with a GPU, and the one that is being trained.
 
-Those are rounded to 8-bit numbers; ``gliomaseg export`` measures by how much that moves a probability.
+A bundle's weights are stored as 8-bit numbers; ``gliomaseg export`` measures how much that changes the
+probabilities.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from gliomaseg.errors import ModelError
 from gliomaseg.inference.bundle import Bundle
-from gliomaseg.settings.schema import InferenceSettings
+from gliomaseg.settings.schema import InferenceSettings, Settings
+from gliomaseg.training.network import memory_format
+from gliomaseg.training.target import probabilities
 from gliomaseg.training.trained import load_networks
-from gliomaseg.training.validation import ModuleEngine
 
 
 class TorchEngine:
-    """Runs windows of any shape on a device of PyTorch; raises ModelError without such a device."""
+    """One or several networks, whose probabilities are averaged, on the device that holds their weights.
 
-    def __init__(self, bundle: Bundle, settings: InferenceSettings, device: str = "cuda") -> None:
+    The networks stay in evaluation mode.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], settings: Settings, *, bf16: bool = False) -> None:
+        self.precision = "bf16" if bf16 else "fp32"
+        self._networks = [network.eval() for network in networks]
+        self._settings = settings
+        self._device = next(networks[0].parameters()).device
+
+    @classmethod
+    def load(cls, bundle: Bundle, settings: InferenceSettings, device: str = "cuda") -> TorchEngine:
+        """Return the networks of a bundle on a device of PyTorch; raises ModelError (E-MODEL)."""
         if settings.precision == "int8":
-            raise _refuse("int8 runs on the CPU only", "use --precision auto with --device cuda")
+            raise _unfit("int8 runs on the CPU only", "use --precision auto with --device cuda")
         if device == "cuda" and not torch.cuda.is_available():
-            raise _refuse("PyTorch finds no CUDA device", "use --device cpu, or install PyTorch for CUDA")
-        self.precision = "fp32" if settings.precision == "auto" else settings.precision
-        self._bundle = bundle
-        self._device = device
+            raise _unfit("PyTorch finds no CUDA device", "use --device cpu, or install PyTorch for CUDA")
+        networks = [network.to(device) for network in load_networks(bundle)]
+        return cls(networks, bundle.settings, bf16=settings.precision == "bf16")
 
     def compile(self) -> None:
-        """Read the networks, once; raises ModelError."""
-        self._networks  # noqa: B018 (kept from now on)
-
-    @cached_property
-    def _networks(self) -> list[ModuleEngine]:
-        bf16, settings = self.precision == "bf16", self._bundle.settings
-        return [
-            ModuleEngine(network.to(self._device), settings, bf16=bf16)
-            for network in load_networks(self._bundle)
-        ]
+        """Do nothing: PyTorch runs the networks as they are."""
 
     def kernels(self) -> dict[str, int]:
-        """Return nothing: PyTorch does not tell."""
+        """Return {}: PyTorch does not report them."""
         return {}
 
+    @torch.no_grad()
     def run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
-        return np.asarray(np.mean([network.run(window) for network in self._networks], axis=0))
+        image = torch.from_numpy(window).to(self._device, memory_format=memory_format(window.ndim - 2))
+        found = [self._probabilities(network, image) for network in self._networks]
+        return np.asarray(np.mean(found, axis=0))
+
+    def _probabilities(self, network: nn.Module, image: Tensor) -> npt.NDArray[np.float32]:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = network(image)[0]
+        return np.asarray(probabilities(logits.float(), self._settings).cpu().numpy())
 
 
-def _refuse(what: str, remedy: str) -> ModelError:
-    return ModelError("E-MODEL", what, expected="a network and a device that go together", remedy=remedy)
+def _unfit(what: str, remedy: str) -> ModelError:
+    return ModelError("E-MODEL", what, expected="a precision and a device that go together", remedy=remedy)

@@ -43,8 +43,9 @@ from gliomaseg.training.run import Run, open_run
 from gliomaseg.training.schedule import learning_rate
 from gliomaseg.training.split import check_split, split_by_patient
 from gliomaseg.training.state import State, begin
+from gliomaseg.training.torch_engine import TorchEngine
 from gliomaseg.training.trackers import require_trackers, track, tracking
-from gliomaseg.training.validation import ModuleEngine, mean_scores, validate
+from gliomaseg.training.validation import mean_scores, validate
 
 _log = logging.getLogger(__name__)
 
@@ -238,7 +239,7 @@ def _score(
     state.log()
     _save(run, state)
     rank, count = state.accelerator.process_index, state.accelerator.num_processes
-    engine = ModuleEngine(state.average, state.settings, bf16=state.bf16)
+    engine = TorchEngine([state.average], state.settings, bf16=state.bf16)
     mine = validate(engine, watch(cases[rank::count]), state.settings)
     scores = mean_scores(gather_object(mine))
     state.history.add_scores(scores, final=False)
