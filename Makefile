@@ -1,16 +1,20 @@
-# make demo: segment the embedded synthetic exam.   make test: pass every gate and test.
+# make demo: segment the embedded synthetic exam.   make test: pass the gates and tests.   make test-slow: the slow ones.
 # Both set up what they need in .venv; Python 3.11 or newer and make are enough.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lowest clean
+.PHONY: demo test test-slow check lowest clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/gliomaseg demo -o demo-out
 
 test: $(VENV)/test-ready check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+# Kills, a browser, several processes, whole trainings.
+test-slow: $(VENV)/test-ready
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 #: Shown wherever a result is shown.
 RESEARCH_USE = "Research use only: not a medical device."
