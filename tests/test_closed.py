@@ -11,6 +11,8 @@ import pytest
 
 import gliomaseg
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(gliomaseg.__file__).parent
 
 #: Runs the command line with every way out of the computer closed: an attempt ends the process with 99.

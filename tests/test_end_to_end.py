@@ -22,6 +22,8 @@ from gliomaseg.labels import BRATS2021
 #: Segments in a process that may open no socket, load no torch, and write nowhere else.
 _WATCHED = """
 import sys, os
+
+pytestmark = pytest.mark.slow
 output = os.path.realpath(sys.argv[sys.argv.index("-o") + 1])
 
 def watch(event, args):

@@ -16,7 +16,10 @@ import pytest
 from gliomaseg.storage.files import sha256_of
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX"),
+]
 
 
 def start(*args: object) -> subprocess.Popen[str]:

@@ -10,6 +10,8 @@ import pytest
 import stages
 from gliomaseg.cases.case import Case
 
+pytestmark = pytest.mark.slow
+
 
 def test_stages_add_up(phantom_case: Case) -> None:
     found = stages.measure(phantom_case, runs=1)

@@ -29,6 +29,8 @@ from gliomaseg.report.content import Exam, Report, make_report
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import find_sources
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 

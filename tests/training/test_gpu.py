@@ -25,6 +25,8 @@ from gliomaseg.training.cache import prepare_cases
 from gliomaseg.training.network import build_network
 from gliomaseg.training.run import averaged_weights, load_run, read_tensors, weights
 
+pytestmark = pytest.mark.slow
+
 MODEL = Path(__file__).parents[2] / "benchmarks" / "model"
 #: What a machine has on which PyTorch, NumPy and SciPy are installed, besides these: what PyTorch needs.
 BASE = {"torch", "numpy", "scipy", "filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx",

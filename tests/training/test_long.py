@@ -16,6 +16,8 @@ import yaml
 
 from gliomaseg.training.run import load_run
 
+pytestmark = pytest.mark.slow
+
 LONG = Path(__file__).parents[2] / "benchmarks" / "model" / "long.py"
 TINY = {
     "network.filters": [8, 8, 8],

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from gliomaseg.cases.case import Case
 from gliomaseg.training.run import read_tensors
+
+pytestmark = pytest.mark.slow
 
 #: Nothing whose sums run over a process's own patches alone: instance norm, Dice over each patch.
 SETTINGS = (
