@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "gliomaseg"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-#: Which files may import a library; nibabel's geometry helpers are used wherever axes are turned.
+#: Which files, or folders (with a slash), may import a library; nibabel's geometry helpers are used wherever axes are turned.
 DOORS = {
     "isal": {"imaging/gzipped.py"},
     "nibabel": {
@@ -26,7 +26,7 @@ DOORS = {
     "nncf": {"training/quantise.py"},
     "pydantic": {"settings/schema.py", "settings/loading.py", "storage/record.py"},
     "yaml": {"settings/loading.py"},
-    "typer": {"cli/app.py", "cli/checks.py", "cli/choices.py", "cli/results.py", "cli/train.py"},
+    "typer": {"cli/"},
     "rich": {"cli/console.py"},
     "PIL": {"report/picture.py", "report/closeup.py", "report/marks.py", "report/mosaic.py"},
     "monai": {"training/network.py", "training/loss.py"},
@@ -61,7 +61,7 @@ def test_one_library_one_door(library: str) -> None:
         for file in FILES
         if library in _imports(ast.parse(file.read_text(encoding="utf-8")))
     }
-    assert users <= DOORS[library]
+    assert all(user in DOORS[library] or f"{user.split('/')[0]}/" in DOORS[library] for user in users)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(SOURCE).as_posix())
