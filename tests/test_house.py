@@ -8,7 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "gliomaseg"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-#: Which files, or folders (with a slash), may import a library; nibabel's geometry helpers are used wherever axes are turned.
+#: Which files, or folders (with a slash), may import a library. nibabel's geometry helpers serve wherever
+#: axes are turned.
 DOORS = {
     "isal": {"imaging/gzipped.py"},
     "nibabel": {

@@ -6,7 +6,7 @@ To be run again whenever the shipped model or the phantom changes; ``gliomaseg d
 import json
 from pathlib import Path
 
-from gliomaseg.cli.doctor import segment_phantom
+from gliomaseg.cli.examine import segment_phantom
 from gliomaseg.segmenter import Segmenter
 
 STORED = Path(__file__).parents[1] / "src" / "gliomaseg" / "assets" / "self-test.json"

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +13,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import typer
 
 from gliomaseg.cases.case import Case
+from gliomaseg.cli.app import VERBS, app
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -338,3 +343,40 @@ def test_an_id_is_not_for_a_path(run: Run, tmp_path: Path, phantom_folder: Path)
     code, _, err = run("segment", phantom_folder, "--id", "foo", "-o", tmp_path / "out")
     assert (code, "E-USAGE: --id names a case of files" in err) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_main_verb_is_first_and_every_verb_shows_examples_that_parse() -> None:
+    group = typer.main.get_command(app)
+    assert next(iter(group.commands)) == "segment"  # type: ignore[attr-defined]
+    for verb, examples in [pair for verbs in VERBS.values() for pair in verbs.items()]:
+        command = group.commands[verb.__name__]  # type: ignore[attr-defined]
+        assert examples
+        for example in examples:
+            program, name, *words = shlex.split(example)
+            assert (program, name) == ("gliomaseg", verb.__name__)
+            assert command.make_context(name, words).params
+            assert example in command.epilog
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("gliomaseg seg", "segment"),
+        ("gliomaseg segment CASE --quality st", "standard"),
+        ("gliomaseg train DATA --preset dyn", "dynunet"),
+    ],
+)
+def test_the_shell_completes_verbs_and_choices(line: str, completed: str) -> None:
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv = ['gliomaseg']; from gliomaseg.__main__ import run; run()",
+        ],
+        env={**os.environ, "_GLIOMASEG_COMPLETE": "complete_bash", **words},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [completed]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gliomaseg.cli import doctor
+from gliomaseg.cli import examine as doctor
 from gliomaseg.inference import hardware
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.segmenter import Segmenter

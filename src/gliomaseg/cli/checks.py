@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gliomaseg import RESEARCH_USE
 from gliomaseg.cli import console
+from gliomaseg.cli.options import Json
 
 if TYPE_CHECKING:
     from gliomaseg.cases.case import Case
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 
 
 def check(
@@ -83,27 +81,3 @@ def explain(code: Annotated[str, typer.Argument(help="A code, such as E-TRUNCATE
     from gliomaseg.bad_inputs import explain
 
     sys.stdout.write("\n".join(explain(code)) + "\n")
-
-
-def doctor(
-    *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder that is to be written to.")
-    ] = Path(),
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the network; 0: all cores.")] = 0,
-    json: Json = False,
-) -> None:
-    """Examine this machine and installation, and segment the synthetic exam as a self-test."""
-    from gliomaseg.cli.doctor import as_dict, examine
-
-    answers = examine(output, threads=threads)
-    if json:
-        console.show_json(as_dict(answers))
-    else:
-        console.show_table([["what", "state", "found"], *[[a.name, a.state, a.found] for a in answers]])
-        for answer in answers:
-            if answer.state != "ok":
-                console.say(f"{answer.name}: {answer.remedy}")
-        console.say(RESEARCH_USE)
-    if any(answer.state == "fail" for answer in answers):
-        raise SystemExit(1)

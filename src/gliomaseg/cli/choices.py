@@ -1,6 +1,6 @@
-"""What options may be, written out: looking it up in the package would slow down every verb. Door: typer.
+"""Choices of options, written out: importing them from the package would slow down every verb.
 
-A test compares these lists with what the package knows.
+A test compares these lists with the package.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RULES = (
 
 
 def choice(option: str, names: Sequence[str], text: str) -> Any:
-    """Return a typer option that takes one of ``names``, in any case, and shows them in --help.
+    """Return a typer option that accepts one of ``names`` in any case, shows and completes them.
 
     Any other value is refused with UsageError (E-USAGE, E-PRESET), naming the option and the choices.
     """
@@ -46,4 +46,8 @@ def choice(option: str, names: Sequence[str], text: str) -> Any:
             remedy=f"did you mean {option} {near[0]}?" if near else f"give {option} one of them",
         )
 
-    return typer.Option(option, metavar=f"[{'|'.join(names)}]", callback=check, help=text)
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete.lower())]
+
+    shown = f"[{'|'.join(names)}]"
+    return typer.Option(option, metavar=shown, callback=check, autocompletion=complete, help=text)

@@ -11,15 +11,12 @@ import typer
 from gliomaseg import RESEARCH_USE
 from gliomaseg.cli import console
 from gliomaseg.cli.choices import RULES, SCHEMES, choice
+from gliomaseg.cli.options import Json, Overwrite, Scheme
 
 if TYPE_CHECKING:
     from gliomaseg.evaluation.comparison import Comparison
     from gliomaseg.evaluation.scores import Evaluation
     from gliomaseg.labels import LabelScheme
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of others that are in the way.")]
-Scheme = Annotated[str | None, choice("--scheme", SCHEMES, "Label scheme; default: by file names.")]
 
 
 def evaluate(

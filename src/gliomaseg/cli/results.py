@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gliomaseg.cli.choices import SCHEMES, choice
-
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Data set with the images, and the references if there are any, by case id."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of others that are in the way.")]
-Scheme = Annotated[
-    str | None, choice("--scheme", SCHEMES, "Label scheme of the label maps; default: by file names.")
-]
+from gliomaseg.cli.options import Data, Json, Overwrite, Scheme
 
 
 def report(

@@ -13,12 +13,11 @@ import typer
 from gliomaseg import RESEARCH_USE
 from gliomaseg.cli import console
 from gliomaseg.cli.choices import PRESETS, SCHEMES, choice
+from gliomaseg.cli.options import Json
 from gliomaseg.errors import SettingsError
 
 if TYPE_CHECKING:
     from gliomaseg.cases.case import Case
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of tables.")]
 
 
 def train(
