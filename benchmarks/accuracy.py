@@ -123,7 +123,7 @@ def report(summary: dict[str, dict[str, dict[str, float]]], record: dict[str, di
     tail = [
         "",
         f"{summary['n']} cases are few: the interval (bootstrap over cases) says how far the mean depends on "
-        "them. What these scores were used for while the model was made is in its [card](model-card.md).",
+        "them. How these scores were used in making the model is in its [card](model-card.md).",
         "",
     ]
     return head + rows + cases + tail

@@ -116,7 +116,7 @@ def agreement(one: Segmentation, other: Segmentation, region: Region) -> list[fl
 
 def table(found: dict[str, Any]) -> str:
     """Return a table in Markdown: for each way the mean and the least Dice, and what is beyond the aims."""
-    rows = ["| computed | region | cases | mean Dice | least Dice | smaller | difference, ml | beyond |"]
+    rows = ["| computed | region | cases | mean Dice | least Dice | smaller | difference, ml | misses |"]
     rows.append("|---|---|---|---|---|---|---|---|")
     for name in WAYS:
         cases = {case: ways[name] for case, ways in found.items() if name in ways}
@@ -141,23 +141,22 @@ def _row(name: str, region: str, cases: dict[str, dict[str, list[float]]]) -> st
     return f"| {name} | {region.upper()} | {len(large)} | {' | '.join(cells)} | {named} |"
 
 
-_PAGE = """# The same case, however it is computed
+_PAGE = """# Stability: the same case, computed in different ways
 
 Each of {cases} cases is segmented in fp32, the whole brain at once, with two threads, and in other ways: in
-8-bit numbers, in 16-bit numbers where the processor has them, in windows, as where memory is short, with one
-thread. Regions of 1 ml or more are compared by the Dice of the two results (aims: mean 0.99, least 0.97),
-smaller ones (*smaller*: how many) by the largest difference of their volumes (aim: 0.05 ml); no region may
-appear or vanish. *beyond* names the cases that miss an aim. Written by
+int8, in bf16 where the processor has it, in windows (as where memory is short), with one thread. Regions of
+1 ml or more are compared by the Dice of the two results (aims: mean 0.99, least 0.97), smaller ones
+(*smaller*: how many) by the largest difference of their volumes (aim: 0.05 ml); no region may appear or
+vanish. *misses* names the cases that miss an aim. Written by
 
     python benchmarks/stability.py ../shared/data/brats --write docs/stability.md
 
 {table}
 
 In windows results don't reach the aims where the network is unsure of the core: a voxel can change
-probabilities up to 89 voxels away ([speed](speed.md)). They were compared on fewer cases, those that are hard
-among them.
+probabilities up to 89 voxels away ([speed](speed.md)). Fewer cases were compared, the hard ones among them.
 
-Most of these cases were trained on: this page says how alike two results are, not how right they are.
+Most of these cases were trained on: this page is about agreement, not accuracy.
 A result that was computed in windows carries the note `W-WINDOW`, with the least Dice of its row, and
 `run.json` says in which precision and windows it was computed. Not measured: bf16, which the processor of
 these figures (AVX-512 with VNNI) does not have.

@@ -208,7 +208,7 @@ def page(record: Mapping[str, Mapping[str, Any]]) -> list[str]:
             if ml < max(expert, one) / 2:
                 halved.append(f"{case} at {size} mm ({one:.1f} ml at 1 mm, {ml:.1f}): {found['quality']}")
     return [
-        "# Voxels that are not 1 mm",
+        "# Voxels other than 1 mm",
         "",
         "A case whose voxels are not 0.8 to 1.25 mm along every axis is interpolated once to 1 mm, and the "
         "probability of each region is put back: averaged over each voxel of a thick slice, interpolated for "

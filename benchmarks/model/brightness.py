@@ -60,10 +60,10 @@ def page(folds: list[Table]) -> list[str]:
     """Return the means over cases as lines of Markdown."""
     shifts = [f"{shift:+.2f}" if shift else "as it is" for shift in SHIFTS]
     lines = [
-        "# Brightness and the outline",
+        "# Brightness and the extent of the whole tumour",
         "",
         "Mean Dice of held-out cases, every sequence brighter or darker by so many standard deviations of "
-        "the brain: one look, no post-processing, the bundle's own precision.",
+        "the brain: one pass, no post-processing, the bundle's own precision.",
         "",
         "| region | fold | cases | " + " | ".join(shifts) + " | best for each case |",
         "|---" * (4 + len(SHIFTS)) + "|",

@@ -25,7 +25,7 @@ from gliomaseg.labels import Region
 #: Probabilities at which a region may be cut, and how near to the experts' border, in voxels of 1 mm.
 CUTS = np.linspace(0.05, 0.95, 19)
 NEAR = 2
-COLUMNS = ("seen cases", "cut where each is best", f"error within {NEAR} voxels", "one voxel wider")
+COLUMNS = ("seen cases", "best threshold per case", f"error within {NEAR} voxels", "dilated by one voxel")
 
 
 def main() -> None:
@@ -76,20 +76,20 @@ def page(found: npt.NDArray[np.float64], name: str) -> list[str]:
         values = " | ".join(f"{value:.3f}" for value in rows.mean(axis=0))
         lines.append(f"| {region.name} | {len(rows)} | {values} |")
     return [
-        "# What more training does not take away",
+        "# Errors that more training does not remove",
         "",
-        f"{name} on the cases that it was **trained on**, so that nothing here is an accuracy: one look, no "
-        "post-processing, means over the cases in which experts drew the region.",
+        f"{name} on the cases it was **trained on**: nothing here is a measure of accuracy: one look, no "
+        "post-processing, means over cases in which the expert reference has the region.",
         "",
         *lines,
         "",
         "- **seen cases**: Dice at a probability of 0.5. Cases that the model never saw are in "
         "[cross-validation](../cross-validation.md).",
-        "- **cut where each is best**: the same with the threshold that is best for each case, known from "
+        "- **best threshold per case**: the same with the threshold that is best for each case, known from "
         "its answer: some experts draw generously, some strictly.",
         f"- **error within {NEAR} voxels**: the share of wrong voxels that lie at most {NEAR} voxels from "
         "the experts' border.",
-        "- **one voxel wider**: Dice of the experts' own outline, one voxel wider, with itself.",
+        "- **dilated by one voxel**: Dice of the expert's own region, dilated by one voxel, with itself.",
         "",
         "Written by `python benchmarks/model/limits.py DATA --write docs/model/limits.md`.",
     ]

@@ -66,11 +66,11 @@ def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
 def table(found: list[list[list[float]]], of: str) -> list[str]:
     """Return the means over the cases of what ``of`` names as lines of Markdown."""
     names = ["one look", *(f"two: at least {least} voxels, {margin} around" for least, margin in SIZES)]
-    lines = ["| looks | WT | TC | ET | mean |", "|---|---|---|---|---|"]
+    lines = ["| passes | WT | TC | ET | mean |", "|---|---|---|---|---|"]
     for name, means in zip(names, np.mean(found, axis=0), strict=True):
         lines.append(f"| {name} | " + " | ".join(f"{v:.4f}" for v in (*means, means.mean())) + " |")
     return [
-        "# How large the part is that is looked at again",
+        "# Size of the second pass",
         "",
         *lines,
         "",

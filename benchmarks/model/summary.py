@@ -1,4 +1,4 @@
-"""From the records of cross_validation.py to what a bundle is told, and to docs/cross-validation.md.
+"""From the records of cross_validation.py to what a bundle holds, and to docs/cross-validation.md.
 
     python benchmarks/model/summary.py docs/model/gliomaseg-seventh.json
 
@@ -84,14 +84,15 @@ def processing_table(cases: Cases) -> list[str]:
     means = {name: processed(cases, name).mean(0) for name in CHANGES}
     ranked = sorted(means, key=lambda name: -float(means[name].mean()))
     lines = [
-        "| weight of refine (0 if not named), least part of WT, least ET in voxels | WT | TC | ET |",
+        "| weight of refine (0 if not given), minimum component fraction of WT, minimum ET in voxels "
+        "| WT | TC | ET |",
         "|---|---|---|---|",
     ]
     alike = [name for name in ranked if name.startswith(SHIPPED.partition("et")[0])]  # but for the least ET
     shown = dict.fromkeys([*ranked[:5], *alike, UNREFINED, NONE, ranked[-1]])
     lines += [f"| {name} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |" for name in shown]
     honest = " | ".join(f"{v:.4f}" for v in chosen_by_others(cases).mean(0))
-    return [*lines, f"| each case by what was best for the others | {honest} |"]
+    return [*lines, f"| each case by the best for the others | {honest} |"]
 
 
 def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list[str]:
@@ -112,8 +113,8 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         "",
         *accuracy_table(cases),
         "",
-        "Each case after the post-processing that was best for the other cases, here, by tumour and case by "
-        "case. The other tables have what is best for all of them, which flatters it a little: compare "
+        "Here, by tumour and case by case, each case has the post-processing that was best for the other "
+        "cases. The other tables use what is best for all cases, which is slightly optimistic: compare "
         "within a table.",
         "",
         "## By tumour",
@@ -129,14 +130,14 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
         *quality_table(cases, measured),
         "",
         *([f"Seconds of {record['seconds_on']}.", ""] if "seconds_on" in record else []),
-        "`standard` looks again at the part around what was found, `best` at eight mirror images of it; how "
-        "large that part should be was compared on the same cases ([looks](model/looks.md)).",
+        "`standard` runs a second pass on the part of the brain around what was found, `best` eight mirrored "
+        "passes; the size of that part was compared on the same cases ([second pass](model/looks.md)).",
         "",
-        "## How sure it is",
+        "## Uncertainty",
         "",
         *uncertainty_table(measured),
         "",
-        told_apart(cases),
+        separation(cases),
         "",
         "## Post-processing",
         "",
@@ -156,7 +157,7 @@ def page(record: dict[str, Any], cases: Cases, measured: dict[str, Any]) -> list
 
 
 def gain_of_refine(cases: Cases) -> str:
-    """Return what the borders that follow the case add to the same networks, in words."""
+    """Return the gain of boundary refinement with the same networks, in words."""
     gain = 100 * (processed(cases, SHIPPED) - processed(cases, UNREFINED))
     error = gain.std(0, ddof=1) / math.sqrt(len(gain))
     each = [
@@ -164,15 +165,15 @@ def gain_of_refine(cases: Cases) -> str:
         f"{(own < 0).sum()} of {len(own)})"
         for r, mean, e, own in zip(Region, gain.mean(0), error, gain.T, strict=True)
     ]
-    return f"What refine with a weight of 1 adds to the same networks and rules: {', '.join(each)}."
+    return f"Gain of refine with a weight of 1, with the same networks and rules: {', '.join(each)}."
 
 
-def told_apart(cases: Cases) -> str:
-    """Return how well the predicted Dice tells good cases from bad ones, in words."""
-    told, bad = unreliable(cases), poor(cases)
+def separation(cases: Cases) -> str:
+    """Return how well the predicted Dice separates good cases from bad ones, in words."""
+    found, bad = unreliable(cases), poor(cases)
     return (
-        f"A Dice below {LEAST_DICE} in some region makes a result `unreliable` when it is predicted: "
-        f"{len(told)} of {len(cases)} cases, {len(told & bad)} of the {len(bad)} "
+        f"A predicted Dice below {LEAST_DICE} in some region makes a result `unreliable`: "
+        f"{len(found)} of {len(cases)} cases, {len(found & bad)} of the {len(bad)} "
         "in which some region is below."
     )
 
@@ -263,13 +264,13 @@ def uncertainty_table(measured: dict[str, Any]) -> list[str]:
     count = measured["uncertainty"]["cases"]
     rank = math.ceil(0.9 * (count + 1))
     words = (
-        "Each case by what was fitted to the others; cases in which nothing was found predict nothing. "
-        "A Dice is predicted by a line from that of two outlines, at probabilities of 0.8 and 0.2. "
+        "Each case by a fit to the others; where nothing was found, nothing is predicted. "
+        "Dice is predicted by a line from the Dice of two masks, at probabilities of 0.8 and 0.2. "
         f"A region whose prediction correlates by less than {LEAST_CORRELATION} is not predicted in results. "
         "The ends of an interval are V (v / V)^width, with V voxels above a probability of 0.5 and v above "
-        f"0.9 or 0.1. The width is the {rank}th smallest that the {count} cases needed: a further case "
-        "like them, segmented by a network like theirs, is held with a chance of 90 % or more; how much more "
-        "is uncertain with few cases. The model's own range has the width 1."
+        f"0.9 or 0.1. The width is the {rank}th smallest of those the {count} cases required: the interval "
+        "covers a further case like them, segmented by a network like theirs, with a probability of 90 % or "
+        "more. The model's own range has width 1."
     )
     return [*lines, "", words]
 
