@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from gliomaseg.errors import CaseError
+from gliomaseg.evaluation.columns import Column
 from gliomaseg.evaluation.comparison import compare, name_methods
-from gliomaseg.evaluation.scores import Column, Evaluation
+from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.tables import (
     case_table,
     comparison_notes,

@@ -13,8 +13,8 @@ import pytest
 
 from gliomaseg.errors import CODES, CaseError, ImageError, SettingsError
 from gliomaseg.evaluation.evaluation import evaluate, evaluate_methods
-from gliomaseg.evaluation.metrics import dice, iou, mean_iou_with_background
-from gliomaseg.evaluation.prediction import find_predictions
+from gliomaseg.evaluation.metrics import class_numbers, confusion, mean_iou, overlap
+from gliomaseg.evaluation.pairing import find_predictions
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.scoring import score_case
 from gliomaseg.evaluation.tables import case_table, notes, summary_dict
@@ -126,10 +126,10 @@ def test_a_random_case_agrees_with_the_masks(seed: int) -> None:
     scores = scored(*pair)
     for part in (*Region, Tissue.NECROSIS, Tissue.OEDEMA):
         masks = [s.mask(part) for s in pair]
-        assert scores[f"dice_{part}"] == pytest.approx(dice(*masks))
-        assert scores[f"iou_{part}"] == pytest.approx(iou(*masks))
-    whole = mean_iou_with_background(*(s.labels for s in pair), (1, 2, 4))
-    assert scores["mean_iou_with_background"] == pytest.approx(whole)
+        assert scores[f"dice_{part}"] == pytest.approx(overlap(*masks).dice)
+        assert scores[f"iou_{part}"] == pytest.approx(overlap(*masks).iou)
+    counts = confusion(*(class_numbers(s.labels, (1, 2, 4)) for s in pair), 4)
+    assert scores["mean_iou_with_background"] == pytest.approx(mean_iou(counts))
 
 
 def test_other_shape_is_refused_naming_both() -> None:
@@ -358,14 +358,14 @@ def test_a_float_label_map_nearly_whole_is_rounded_and_noted(predictions: Path, 
     save(predictions / "A.nii.gz", labels_of(BRATS2021, "et", "ed") - np.float32(0.004))
     evaluation = evaluate(predictions, references)
     assert evaluation.mean()["dice_wt"] == 1.0
-    assert "A.nii.gz" in evaluation.remarks["A"][0]
+    assert "A.nii.gz" in evaluation.notes["A"][0]
     assert any("rounded" in line for line in notes(evaluation))
 
 
 def test_a_whole_float_label_map_is_not_worth_a_note(predictions: Path, references: Path) -> None:
     add_reference(references, "A", labels_of(BRATS2021, "et"))
     save(predictions / "A.nii.gz", labels_of(BRATS2021, "et").astype(np.float32))
-    assert not evaluate(predictions, references).remarks
+    assert not evaluate(predictions, references).notes
 
 
 def test_a_fractional_label_map_is_refused(predictions: Path, references: Path) -> None:

@@ -13,16 +13,35 @@ from hypothesis.extra import numpy as hnp
 from gliomaseg.evaluation.lesions import (
     LesionRule,
     LesionScores,
-    lesion_wise,
-    matched_lesions,
+    match_lesions,
     merge_by_partner,
+    predicted_lesions,
+    score_lesions,
 )
+from gliomaseg.evaluation.mask_pair import MaskPair
 
 SPACING = (1.0, 1.0, 1.0)
 SHAPE = (40, 12, 12)
 NEAR, TIGHT = LesionRule(dilation=3, threshold_mm3=2), LesionRule(dilation=1, threshold_mm3=2)
 MERGED = LesionRule(dilation=3, threshold_mm3=20, merge_prediction=True)
 MASKS = hnp.arrays(bool, (5, 4, 6), elements=st.integers(0, 9).map(lambda n: n == 0))
+
+
+def lesion_wise(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: tuple[float, float, float],
+    rule: LesionRule | None = None,
+) -> LesionScores:
+    rule, pair = rule or LesionRule(), MaskPair(prediction, reference, spacing)
+    groupings = predicted_lesions(pair.prediction, rule), pair.reference.grown(rule.dilation)[1]
+    return score_lesions(pair, rule, *groupings)
+
+
+def matched_lesions(
+    prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, float, float]
+) -> LesionScores:
+    return match_lesions(MaskPair(prediction, reference, spacing))
 
 
 def cubes(*starts: int, side: int = 4) -> np.ndarray:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gliomaseg.evaluation import metrics, surface
+from gliomaseg.evaluation.mask_pair import MaskPair
+from gliomaseg.evaluation.metrics import overlap
 from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.segmentation_pair import SegmentationPair
+from gliomaseg.evaluation.surface import VOXEL_UNITS
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2024, BRATS2024_PED, LabelScheme
 
@@ -48,7 +50,7 @@ def comparison(number: int, scheme_name: str) -> SegmentationPair:
 def scores(number: int, profile: str) -> dict[tuple[str, str], float]:
     scheme = "brats2024-ped" if profile == "brats2024-ped" else "brats2024"
     found = comparison(number, scheme).score(find_profile(profile))
-    return {(score.region, score.metric): score.value for score in found}
+    return {(column.region, column.metric): value for column, value in found.items()}
 
 
 def agree(ours: float, theirs: float) -> bool:
@@ -76,14 +78,15 @@ def test_voxel_surfaces_agree_with_medpy() -> None:
     found = []
     for row in read("medpy"):
         prediction, reference, spacing = masks(row)
+        both, counts = MaskPair(prediction, reference, spacing), overlap(prediction, reference)
         ours = {
-            "hd95_voxels": surface.voxel_hd95(prediction, reference),
-            "hd95_mm": surface.voxel_hd95(prediction, reference, spacing),
-            "dice": metrics.dice(prediction, reference),
-            "iou": metrics.iou(prediction, reference),
-            "sensitivity": metrics.sensitivity(prediction, reference),
-            "specificity": metrics.specificity(prediction, reference),
-            "precision": metrics.precision(prediction, reference),
+            "hd95_voxels": both.distances("voxels", VOXEL_UNITS).pooled_hd95,
+            "hd95_mm": both.distances("voxels", spacing).pooled_hd95,
+            "dice": counts.dice,
+            "iou": counts.iou,
+            "sensitivity": counts.sensitivity,
+            "specificity": counts.specificity,
+            "precision": counts.precision,
         }
         profile = scores(int(row["pair"]), "brats2020")
         ours |= {m: profile[row["region"], m] for m in ("dice", "sensitivity", "specificity", "precision")}
@@ -96,7 +99,7 @@ def test_surface_elements_agree_with_deepmind() -> None:
     found = []
     for row in read("surface_distance"):
         prediction, reference, spacing = masks(row)
-        distances = surface.element_distances(prediction, reference, spacing)
+        distances = MaskPair(prediction, reference, spacing).distances("elements", spacing)
         if not distances.defined:
             assert row["hd95"] == "inf"
             assert math.isnan(distances.greater_hd95)

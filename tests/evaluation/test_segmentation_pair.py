@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import CaseError, SettingsError
-from gliomaseg.evaluation.rules import PROFILES, find_profile
-from gliomaseg.evaluation.segmentation_pair import Score, SegmentationPair, score
+from gliomaseg.evaluation.columns import Column
+from gliomaseg.evaluation.rules import PROFILES, Profile, find_profile
+from gliomaseg.evaluation.segmentation_pair import SegmentationPair
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024_PED, MSD, LabelScheme, Tissue
 
@@ -34,8 +35,12 @@ def tumour(shift: int = 0, scheme: LabelScheme = BRATS2023) -> Segmentation:
     )
 
 
-def values(found: list[Score], region: str) -> dict[str, float]:
-    return {s.metric: s.value for s in found if s.region == region}
+def score(prediction: Segmentation, reference: Segmentation, profile: Profile) -> dict[Column, float]:
+    return SegmentationPair(prediction, reference).score(profile)
+
+
+def values(found: dict[Column, float], region: str) -> dict[str, float]:
+    return {column.metric: value for column, value in found.items() if column.region == region}
 
 
 @pytest.mark.parametrize(
@@ -83,10 +88,10 @@ def test_equal_label_maps_are_perfect(name: str) -> None:
 def test_scores_are_plain_numbers_each_once(name: str) -> None:
     profile = find_profile(name)
     found = score(tumour(1), tumour(), profile)
-    assert all(type(s.value) is float for s in found)
-    assert len({(s.region, s.metric) for s in found}) == len(found)
-    assert list(dict.fromkeys(s.region for s in found)) == list(profile.parts)
-    assert all(math.isfinite(s.value) for s in found if s.region in ("wt", "tc", "et"))
+    assert all(type(value) is float for value in found.values())
+    assert len({(c.region, c.metric) for c in found}) == len(found)
+    assert list(dict.fromkeys(c.region for c in found)) == list(profile.parts)
+    assert all(math.isfinite(value) for c, value in found.items() if c.region in ("wt", "tc", "et"))
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -101,8 +106,8 @@ def test_one_comparison_serves_all_profiles(name: str) -> None:
     comparison = SegmentationPair(tumour(2), tumour())
     for other in PROFILES.values():
         comparison.score(other)
-    alone = {(s.region, s.metric): s.value for s in score(tumour(2), tumour(), find_profile(name))}
-    shared = {(s.region, s.metric): s.value for s in comparison.score(find_profile(name))}
+    alone = score(tumour(2), tumour(), find_profile(name))
+    shared = comparison.score(find_profile(name))
     assert shared == pytest.approx(alone, nan_ok=True)
 
 
@@ -162,7 +167,7 @@ def test_the_penalty_of_2020_on_the_brats_grid() -> None:
 
 
 def test_units_follow_the_rules() -> None:
-    units = {name: {s.metric: s.unit for s in score(tumour(1), tumour(), p)} for name, p in PROFILES.items()}
+    units = {name: {c.metric: c.unit for c in score(tumour(1), tumour(), p)} for name, p in PROFILES.items()}
     assert units["brats2020"]["hd95"] == units["brats2026"]["hd95"] == "voxels"
     assert units["brats2023-gli"]["hd95"] == units["brats2023-gli"]["lesion_hd95"] == "mm"
     assert units["brats2023-gli"]["lesion_tp"] == "lesions"

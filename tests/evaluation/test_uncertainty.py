@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import ImageError
-from gliomaseg.evaluation.calibration import BINS, count_reliability
-from gliomaseg.evaluation.uncertainty import score_uncertainty
+from gliomaseg.evaluation.uncertainty import BINS, count_reliability, score_uncertainty
 
 SHAPE = (6, 5, 4)
 
@@ -22,9 +21,9 @@ def test_certainty_everywhere_costs_nothing_and_gains_nothing() -> None:
     prediction, reference, _, brain = _masks(0)
     found = score_uncertainty(prediction, reference, uncertainty=np.zeros(SHAPE), brain=brain)
     dice = 2 * (prediction & reference).sum() / (prediction.sum() + reference.sum())
-    assert found.dice == pytest.approx(dice)
-    assert (found.filtered_tp, found.filtered_tn) == (0, 0)
-    assert found.score == pytest.approx((dice + 2) / 3)
+    assert found["qu_dice"] == pytest.approx(dice)
+    assert (found["qu_filtered_tp"], found["qu_filtered_tn"]) == (0, 0)
+    assert found["qu_brats"] == pytest.approx((dice + 2) / 3)
 
 
 def test_doubt_just_where_it_is_wrong_is_the_best() -> None:
@@ -33,8 +32,8 @@ def test_doubt_just_where_it_is_wrong_is_the_best() -> None:
     found = score_uncertainty(prediction, reference, uncertainty=wrong, brain=brain)
     dice = 2 * (prediction & reference).sum() / (prediction.sum() + reference.sum())
     # The Dice is 1 at the first 40 thresholds; at 100 everything is kept: 39 whole steps and a slope.
-    assert found.dice == pytest.approx((39 + (1 + dice) / 2) / 40)
-    assert (found.filtered_tp, found.filtered_tn) == (0, 0)
+    assert found["qu_dice"] == pytest.approx((39 + (1 + dice) / 2) / 40)
+    assert (found["qu_filtered_tp"], found["qu_filtered_tn"]) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -53,14 +52,19 @@ def test_the_definition_in_plain_loops(seed: int) -> None:
         curves.append((2 * both / either if either else 1.0, *left_out))
     areas = np.trapezoid(np.array(curves), dx=2.5, axis=0) / 100
     found = score_uncertainty(prediction, reference, uncertainty=doubt, brain=brain)
-    assert (found.dice, found.filtered_tp, found.filtered_tn) == pytest.approx(tuple(areas))
-    assert found.score == pytest.approx((areas[0] + 2 - areas[1] - areas[2]) / 3)
+    assert (found["qu_dice"], found["qu_filtered_tp"], found["qu_filtered_tn"]) == pytest.approx(tuple(areas))
+    assert found["qu_brats"] == pytest.approx((areas[0] + 2 - areas[1] - areas[2]) / 3)
 
 
 def test_empty_masks_have_a_dice_of_one() -> None:
     nothing = np.zeros(SHAPE, bool)
     found = score_uncertainty(nothing, nothing, uncertainty=np.zeros(SHAPE), brain=nothing)
-    assert (found.dice, found.filtered_tp, found.filtered_tn, found.score) == (1, 0, 0, 1)
+    assert (found["qu_dice"], found["qu_filtered_tp"], found["qu_filtered_tn"], found["qu_brats"]) == (
+        1,
+        0,
+        0,
+        1,
+    )
 
 
 # --- calibration ----------------------------------------------------------------------------------

@@ -43,3 +43,12 @@ def test_rows_do_not_touch_around_the_edge_of_the_image() -> None:
     mask = np.zeros((3, 5, 5), bool)
     mask[0, 0, 4] = mask[0, 1, 0] = mask[1, 4, 4] = mask[2, 0, 0] = True
     assert label_components(mask)[1] == 4
+
+
+def test_components_connect_over_corners_in_the_order_of_the_image() -> None:
+    mask = np.zeros((5, 5, 5), dtype=bool)
+    mask[0, 0, 4] = mask[4, 4, 4] = mask[1, 1, 3] = True
+    numbers, count = label_components(mask)
+    assert count == 2
+    assert numbers[0, 0, 4] == numbers[1, 1, 3] == 1
+    assert numbers[4, 4, 4] == 2

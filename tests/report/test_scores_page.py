@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gliomaseg.evaluation.calibration import count_reliability
 from gliomaseg.evaluation.comparison import compare
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.statistics import summarise
+from gliomaseg.evaluation.uncertainty import count_reliability
 from gliomaseg.imaging.planes import centre_on, find_view, sample_of, zoom_on
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
@@ -112,7 +112,7 @@ def test_research_use_and_the_rules_stand_at_every_section(real: Evaluation, tmp
 
 def test_names_with_markup_are_shown_as_text(evaluation_of: Make, tmp_path: Path) -> None:
     odd = dataclasses.replace(evaluation_of(ODD, **{ODD: 0.5, "b": 1.0}), missing=(ODD,), extra=(ODD,))
-    odd = dataclasses.replace(odd, failed={ODD: {"code": "E-X", "what": ODD}}, remarks={ODD: (ODD,)})
+    odd = dataclasses.replace(odd, failed={ODD: {"code": "E-X", "what": ODD}}, notes={ODD: (ODD,)})
     page = Page(scores_page(odd, tmp_path, comparison=compare([odd, evaluation_of(ODD, **{ODD: 0.1})])))
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert f"{ODD} (no prediction)" in page.text("h3")

@@ -52,7 +52,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score label maps against references by the rules of a BraTS year; compare several."""
-    from gliomaseg.evaluation.evaluation import Options, evaluate_methods
+    from gliomaseg.evaluation.evaluation import evaluate_methods
+    from gliomaseg.evaluation.pairing import Options
     from gliomaseg.report.score_folder import refuse_foreign_scores
 
     if output:
@@ -69,7 +70,7 @@ def evaluate(
     with console.progress() as progress:
         methods = [predictions, *(compare or [])]
         evaluations = evaluate_methods(methods, references, rules=rules, progress=progress, **options)
-    _report_scores(evaluations, output, scheme=options["scheme"], as_json=json)
+    _report_scores(evaluations, output, as_json=json)
 
 
 def _scheme(name: str | None) -> LabelScheme | None:
@@ -78,9 +79,7 @@ def _scheme(name: str | None) -> LabelScheme | None:
     return find_scheme(name) if name else None
 
 
-def _report_scores(
-    evaluations: Sequence[Evaluation], output: Path | None, *, scheme: LabelScheme | None, as_json: bool
-) -> None:
+def _report_scores(evaluations: Sequence[Evaluation], output: Path | None, *, as_json: bool) -> None:
     """Write scores and show them, compared if there are several; raises SystemExit when cases failed."""
     from gliomaseg.evaluation import comparison, tables
     from gliomaseg.report import score_folder
@@ -88,7 +87,7 @@ def _report_scores(
     compared = comparison.compare(evaluations) if len(evaluations) > 1 else None
     page = None
     if output:
-        page = score_folder.write_scores(evaluations, output, comparison=compared, scheme=scheme)
+        page = score_folder.write_scores(evaluations, output, comparison=compared)
     if as_json:
         console.show_json(tables.summary_dict(evaluations[0], compared))
     else:

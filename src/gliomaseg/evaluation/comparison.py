@@ -1,15 +1,16 @@
-"""Several sets of predictions of the same cases: paired differences, and the ranking that BraTS makes."""
+"""Several sets of predictions of the same cases: paired differences, and the ranking of BraTS."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gliomaseg.errors import CaseError
-from gliomaseg.evaluation.scores import Column, Evaluation
+from gliomaseg.evaluation.columns import Column
+from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.statistics import Array, Ranking, Wilcoxon, rank_methods, summarise, wilcoxon
 
 
@@ -86,11 +87,11 @@ class Comparison:
 def compare(evaluations: Sequence[Evaluation]) -> Comparison:
     """Compare two or more evaluations of the same references by the same rules.
 
-    Every other is set against the first, score by score; all are ranked by the rules' two headline
-    metrics. Only cases that all of them scored count. Raises CaseError (E-NOCASE) without any.
+    Each is compared with the first, score by score; all are ranked by the rules' two headline metrics. Only
+    cases that all of them scored count. Raises CaseError (E-NOCASE) without any.
     """
-    methods = name_methods(evaluations)
-    cases = [name for name in evaluations[0].cases if all(name in e.cases for e in evaluations)]
+    first, methods = evaluations[0], name_methods(evaluations)
+    cases = tuple(name for name in first.cases if all(name in e.cases for e in evaluations))
     if not cases:
         raise CaseError(
             "E-NOCASE",
@@ -98,58 +99,49 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
             expected="predictions of the same cases in every folder",
             remedy="compare predictions of one data set",
         )
-    columns = {n: c for n, c in evaluations[0].columns.items() if all(n in e.columns for e in evaluations)}
-    scores = np.stack([_matrix(e, cases, columns) for e in evaluations])
-    first = evaluations[0]
+    columns = [c for name, c in first.columns.items() if all(name in e.columns for e in evaluations)]
+    names = [column.name for column in columns]
+    scores = np.array(
+        [[[e.cases[case].get(name, math.nan) for name in names] for case in cases] for e in evaluations],
+        dtype=np.float64,
+    )
     ranked = [
-        n for n, c in columns.items() if c.metric in first.headlines and c.region in first.ranked_regions
+        number
+        for number, column in enumerate(columns)
+        if column.metric in first.headlines and column.region in first.ranked_regions
     ]
-    chosen = [list(columns).index(name) for name in ranked]
-    lower = np.array([columns[name].lower_is_better for name in ranked], dtype=bool)
+    lower = np.array([columns[number].lower_is_better for number in ranked], dtype=bool)
     return Comparison(
-        evaluations[0].rules,
+        first.rules,
         methods,
-        tuple(cases),
-        tuple(_differences(methods, scores, list(columns.values()))),
-        rank_methods(scores[:, :, chosen], lower),
-        tuple(ranked),
+        cases,
+        tuple(
+            found
+            for method, matrix in zip(methods[1:], scores[1:], strict=True)
+            for found in _differences((methods[0], method), scores[0], matrix, columns)
+        ),
+        rank_methods(scores[:, :, ranked], lower),
+        tuple(names[number] for number in ranked),
     )
 
 
 def name_methods(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
-    """Return the folders' names, numbered where two bear the same."""
+    """Return the names of the folders, numbered where two have the same."""
     names = [evaluation.name for evaluation in evaluations]
     return tuple(
         f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, start=1)
     )
 
 
-def _matrix(evaluation: Evaluation, cases: Sequence[str], columns: Mapping[str, Column]) -> Array:
-    rows = [[evaluation.cases[case].get(name, math.nan) for name in columns] for case in cases]
-    return np.array(rows, dtype=np.float64)
-
-
-def _differences(methods: Sequence[str], scores: Array, columns: Sequence[Column]) -> list[Difference]:
+def _differences(
+    methods: tuple[str, str], first: Array, other: Array, columns: Sequence[Column]
+) -> list[Difference]:
+    """Return the difference of every column of two methods' (case, column) scores."""
     found = []
-    for method, matrix in zip(methods[1:], scores[1:], strict=True):
-        moved = matrix - scores[0]
-        for number, (column, summary) in enumerate(zip(columns, summarise(moved), strict=True)):
-            both = ~np.isnan(moved[:, number])
-            first, other = (
-                float(each[both, number].mean()) if both.any() else math.nan for each in (scores[0], matrix)
-            )
-            found.append(
-                Difference(
-                    column,
-                    methods[0],
-                    method,
-                    summary.n,
-                    first,
-                    other,
-                    summary.mean,
-                    summary.low,
-                    summary.high,
-                    wilcoxon(moved[:, number]),
-                )
-            )
+    for number, (column, summary) in enumerate(zip(columns, summarise(other - first), strict=True)):
+        moved = other[:, number] - first[:, number]
+        both = ~np.isnan(moved)
+        one, two = (float(m[both, number].mean()) if both.any() else math.nan for m in (first, other))
+        mean = summary.mean, summary.low, summary.high
+        found.append(Difference(column, *methods, summary.n, one, two, *mean, wilcoxon(moved)))
     return found

@@ -1,7 +1,7 @@
 """Scores lesion by lesion: the rules of BraTS 2023 and 2024, and the one-to-one matching since 2025.
 
-A grouping says which lesion each component belongs to: (components + 1,) numbers, 0 for the background and
-for components that are left out. Ignorant of labels.
+A grouping holds the number of the lesion of each component: (components + 1,), 0 for the background and for
+components that are left out.
 
 Sources: rachitsaluja/BraTS-2023-Metrics, rachitsaluja/BraTS-2024-Metrics; brats-evaluation and panoptica.
 """
@@ -15,21 +15,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.evaluation.mask_pair import Components, Mask, MaskPair, joint
-from gliomaseg.evaluation.morphology import best_pairs
-from gliomaseg.evaluation.surface import Ids, Spacing
+from gliomaseg.evaluation.mask_pair import Components, Counts, MaskPair, joint
+from gliomaseg.evaluation.surface import Ids
 
 Grouping = npt.NDArray[np.int32]
-Counts = npt.NDArray[np.int64]
-Hits = Mapping[int, Sequence[int]]
 
 
 @dataclass(frozen=True)
 class LesionRule:
-    """What is one lesion and which lesions count.
+    """What forms one lesion, and which lesions count; the defaults are those of glioma in 2023.
 
     Components of the reference are one lesion if they connect after ``dilation`` steps (18 neighbours).
-    Lesions up to ``threshold_mm3`` are left out. Missed and wrong lesions have the HD95 ``penalty_mm``.
+    Lesions up to ``threshold_mm3`` are left out. Missed and false lesions have the HD95 ``penalty_mm``.
     With ``merge_prediction`` (2024) the predicted components are merged in the same way, and those of up to
     ``threshold_mm3`` voxels (voxels!) are deleted before anything is scored.
     """
@@ -42,7 +39,7 @@ class LesionRule:
 
 @dataclass(frozen=True)
 class LesionScores:
-    """Means over lesions, and how many were found (tp), invented (fp) and missed (fn).
+    """Means over lesions, and the counts of lesions found (tp), false (fp) and missed (fn).
 
     ``nsd`` maps each tolerance in mm to the mean normalised surface Dice.
     """
@@ -53,31 +50,6 @@ class LesionScores:
     fp: int
     fn: int
     nsd: Mapping[float, float] = field(default_factory=dict)
-
-
-def lesion_wise(
-    prediction: Mask, reference: Mask, spacing: Spacing, rule: LesionRule | None = None
-) -> LesionScores:
-    """Return the lesion-wise scores of two masks (x, y, z), spacing in mm, by a rule of 2023 or 2024.
-
-    No lesion in either mask gives Dice 1 and HD95 0. Where one mask is empty, every lesion that counts gives
-    Dice 0 and the penalty. The default rule is that of glioma in 2023.
-    """
-    rule = rule or LesionRule()
-    pair = MaskPair(prediction, reference, spacing)
-    return score_lesions(
-        pair, rule, predicted_lesions(pair.prediction, rule), pair.reference.grown(rule.dilation)[1]
-    )
-
-
-def matched_lesions(prediction: Mask, reference: Mask, spacing: Spacing) -> LesionScores:
-    """Return the scores of the lesions that match one to one, as BraTS does since 2025; spacing in mm.
-
-    Components (26) are paired so that the sum of their Dice is greatest; the means are over pairs only, the
-    normalised surface Dice under the tolerance of the smallest voxel size. Both masks empty give NaN. No pair
-    gives Dice 0, NSD 0 and an infinite HD95.
-    """
-    return match_lesions(MaskPair(prediction, reference, spacing))
 
 
 def predicted_lesions(predicted: Components, rule: LesionRule) -> Grouping:
@@ -94,8 +66,8 @@ def merge_by_partner(groups: Grouping, partner: Grouping, touching: tuple[Counts
     """Return a grouping in which lesions that touch a common lesion of a partner tissue are one.
 
     ``touching`` are numbers of components, of this tissue and the partner, that touch. As in the official
-    code of 2024: nothing happens below two touching pairs of lesions, and a lesion that touches several
-    lesions of the partner goes with the first.
+    code of 2024: nothing is merged below two touching pairs of lesions, and a lesion that touches several
+    lesions of the partner joins the first.
     """
     pairs = sorted({(int(groups[a]), int(partner[b])) for a, b in zip(*touching, strict=True)})
     pairs = [(lesion, other) for lesion, other in pairs if lesion and other]
@@ -121,10 +93,11 @@ def score_lesions(
     """Return the scores of a pair by a rule of 2023 or 2024; the groupings are of its components.
 
     Every predicted lesion within ``rule.dilation`` steps of a reference lesion belongs to it, as a whole,
-    and may belong to several. The others are wrong, however small they are.
+    and may belong to several. The others are false, whatever their size. No lesion in either mask gives
+    Dice 1 and HD95 0. Where one mask is empty, every lesion that counts gives Dice 0 and the penalty.
     """
     hits = _hits(pair, rule, predicted, expected)
-    wrong = np.setdiff1d(predicted[predicted > 0], [p for found in hits.values() for p in found]).size
+    false = np.setdiff1d(predicted[predicted > 0], [p for found in hits.values() for p in found]).size
     x, y, z = pair.spacing
     counted = [
         lesion
@@ -136,22 +109,27 @@ def score_lesions(
         for n in counted
     ]
     found = sum(lesion in hits for lesion in counted)
-    total = len(counted) + wrong
+    total = len(counted) + false
     if not total:
         return LesionScores(1.0, 0.0, 0, 0, 0, dict.fromkeys(tolerances_mm, 1.0))
     distances = [hd95 if math.isfinite(hd95) else rule.penalty_mm for _, hd95, _ in scores]
     return LesionScores(
         dice=sum(dice for dice, _, _ in scores) / total,
-        hd95=(sum(distances) + rule.penalty_mm * wrong) / total,
+        hd95=(sum(distances) + rule.penalty_mm * false) / total,
         tp=found,
-        fp=wrong,
+        fp=false,
         fn=len(counted) - found,
         nsd={t: sum(nsd[i] for _, _, nsd in scores) / total for i, t in enumerate(tolerances_mm)},
     )
 
 
 def match_lesions(pair: MaskPair) -> LesionScores:
-    """Return ``matched_lesions`` of a pair."""
+    """Return the scores of the lesions that match one to one, as in BraTS since 2025.
+
+    Components (26) are paired so that the sum of their Dice is greatest; the means are over pairs only, the
+    normalised surface Dice under the tolerance of the smallest voxel size. Both masks empty give NaN. No pair
+    gives Dice 0, NSD 0 and an infinite HD95.
+    """
     ours, theirs = pair.prediction.count, pair.reference.count
     tolerance = min(pair.spacing)
     found = [
@@ -173,7 +151,9 @@ def match_lesions(pair: MaskPair) -> LesionScores:
 
 
 def _best_matches(pair: MaskPair) -> Iterator[tuple[Ids, Ids]]:
-    """Yield the pairs of components, predicted and reference, that overlap and match best in sum."""
+    """Yield the pairs of overlapping components, predicted and reference, with the greatest sum of Dice."""
+    from scipy.optimize import linear_sum_assignment
+
     predicted, expected, common = pair.common
     if not common.size:
         return
@@ -183,21 +163,25 @@ def _best_matches(pair: MaskPair) -> Iterator[tuple[Ids, Ids]]:
     dice = 2.0 * common / sizes
     enough = dice >= 1e-6
     costs[expected[enough] - 1, predicted[enough] - 1] = 1.0 - dice[enough]
-    for row, column in best_pairs(costs):
+    for row, column in zip(*linear_sum_assignment(costs), strict=True):
         if costs[row, column] < 1.0:
-            yield frozenset({column + 1}), frozenset({row + 1})
+            yield frozenset({int(column) + 1}), frozenset({int(row) + 1})
 
 
-def _hits(pair: MaskPair, rule: LesionRule, predicted: Grouping, expected: Grouping) -> Hits:
-    """Return the predicted lesions that each reference lesion, dilated, reaches.
+def _hits(
+    pair: MaskPair, rule: LesionRule, predicted: Grouping, expected: Grouping
+) -> Mapping[int, Sequence[int]]:
+    """Return the predicted lesions that each reference lesion reaches after its dilation.
 
-    A lesion dilated alone is what it is part of in the dilated mask: no other lesion reaches that part.
+    A lesion dilated alone is its component of the dilated mask: no other lesion reaches that component.
     """
-    grown, parts = pair.reference.grown(rule.dilation)
-    lesion_of = np.zeros(int(parts.max(initial=0)) + 1, dtype=np.int32)
-    lesion_of[parts] = expected
+    grown, around = pair.reference.grown(rule.dilation)
+    lesion_of = np.zeros(int(around.max(initial=0)) + 1, dtype=np.int32)
+    lesion_of[around] = expected
     reached, components, _ = joint(grown, pair.prediction.numbers)
-    found = {(int(lesion_of[part]), int(predicted[n])) for part, n in zip(reached, components, strict=True)}
+    found = {
+        (int(lesion_of[number]), int(predicted[n])) for number, n in zip(reached, components, strict=True)
+    }
     hits: dict[int, list[int]] = {}
     for lesion, prediction in sorted(found):
         if prediction:

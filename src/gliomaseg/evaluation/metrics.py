@@ -1,8 +1,7 @@
-"""How far two masks or label maps agree, as pure functions on arrays.
+"""Overlap of two masks or label maps: pure functions on arrays, from counts of voxels.
 
-Everything comes from counts of voxels: one confusion matrix of two label maps holds the Dice and IoU of
-every class and of every union of classes, so a case is passed over once. Ignorant of label schemes,
-grids and files.
+One confusion matrix of two label maps holds the Dice and IoU of every class and of every union of classes,
+so that a case is read once.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Overlap:
 
     @property
     def sensitivity(self) -> float:
-        """Return the share of the reference that was found; both empty give 1, one empty gives 0.
+        """Return the share of the reference in the prediction; both empty give 1, one empty gives 0.
 
         As in BraTS of every year (CaPTk; GaNDLF).
         """
@@ -61,16 +60,16 @@ class Overlap:
 
     @property
     def specificity(self) -> float:
-        """Return the share of the voxels outside the reference that were left out.
+        """Return the share of the voxels outside the reference that are outside the prediction, too.
 
-        0 if there is no voxel outside (BraTS 2023: 0 divided by a tiny number).
+        0 without a voxel outside the reference (BraTS 2023: 0 divided by a tiny number).
         """
         wrong = self.prediction - self.common
         return (self.outside - wrong) / self.outside if self.outside else 0.0
 
     @property
     def precision(self) -> float:
-        """Return the share of the prediction that is right; both empty give 1, one empty gives 0."""
+        """Return the share of the prediction in the reference; both empty give 1, one empty gives 0."""
         if not self.prediction:
             return 0.0 if self.reference else 1.0
         return self.common / self.prediction
@@ -79,7 +78,7 @@ class Overlap:
     def volume_similarity(self) -> float:
         """Return 1 - ||A| - |B|| / (|A| + |B|); both empty give 1, one empty gives 0.
 
-        Taha and Hanbury 2015. ITK's number of that name is another one: 2 (|A| - |B|) / (|A| + |B|).
+        Taha and Hanbury 2015. ITK's "volume similarity" is another number: 2 (|A| - |B|) / (|A| + |B|).
         """
         total = self.prediction + self.reference
         return 1 - abs(self.prediction - self.reference) / total if total else 1.0
@@ -88,31 +87,6 @@ class Overlap:
 def dice(prediction: Mask, reference: Mask) -> float:
     """Return the Dice of two masks of any equal shape; both empty give 1, one empty gives 0."""
     return overlap(prediction, reference).dice
-
-
-def iou(prediction: Mask, reference: Mask) -> float:
-    """Return the IoU (Jaccard) of two masks of any equal shape; both empty give 1, one empty gives 0."""
-    return overlap(prediction, reference).iou
-
-
-def sensitivity(prediction: Mask, reference: Mask) -> float:
-    """Return the share of the reference found, masks of any equal shape; both empty 1, one empty 0."""
-    return overlap(prediction, reference).sensitivity
-
-
-def specificity(prediction: Mask, reference: Mask) -> float:
-    """Return the share of the voxels outside the reference that the prediction leaves out; 0 without any."""
-    return overlap(prediction, reference).specificity
-
-
-def precision(prediction: Mask, reference: Mask) -> float:
-    """Return the share of the prediction that is right, masks of any equal shape; both empty 1, one 0."""
-    return overlap(prediction, reference).precision
-
-
-def volume_similarity(prediction: Mask, reference: Mask) -> float:
-    """Return 1 - ||A| - |B|| / (|A| + |B|) of masks of any equal shape; both empty give 1, one empty 0."""
-    return overlap(prediction, reference).volume_similarity
 
 
 def overlap(prediction: Mask, reference: Mask) -> Overlap:
@@ -168,22 +142,12 @@ def class_ious(counts: Counts) -> npt.NDArray[np.float64]:
 
 
 def mean_iou(counts: Counts) -> float:
-    """Return the mean of ``class_ious``, leaving out classes in neither map; needs at least one voxel."""
-    return float(np.nanmean(class_ious(counts)))
+    """Return the mean IoU over all classes that are in either map; two empty maps give 1.
 
-
-def mean_iou_with_background(
-    prediction_labels: Labels, reference_labels: Labels, class_values: Sequence[int]
-) -> float:
-    """Return the mean IoU over background and ``class_values`` of two label maps of any equal shape.
-
-    It is what BraTS notebooks print (``keras.metrics.MeanIoU`` of one case): background is a class like
-    the others and nearly always 0.99, so the number flatters. Classes in neither map are left out of
-    the mean: two empty maps give 1. Values outside ``class_values`` count as background.
+    With background as class 0, nearly always 0.99, it is the flattering number that BraTS notebooks print
+    (``keras.metrics.MeanIoU`` of one case).
     """
-    prediction = class_numbers(prediction_labels, class_values)
-    reference = class_numbers(reference_labels, class_values)
-    return mean_iou(confusion(prediction, reference, len(class_values) + 1))
+    return float(np.nanmean(class_ious(counts)))
 
 
 def check_shapes(prediction: npt.NDArray[np.generic], reference: npt.NDArray[np.generic]) -> None:

@@ -1,7 +1,6 @@
-"""The scoring rules of every BraTS year, as data: which parts, which metrics, what an empty mask gives.
+"""The scoring rules of every BraTS year, as data: which regions, which metrics, what an empty mask gives.
 
-Read from the official code, which is named in each ``source``, with what it does against its own intent.
-Ignorant of arrays.
+They follow the official code, named in each ``source``, even where it contradicts its own intent.
 """
 
 from __future__ import annotations
@@ -30,19 +29,20 @@ Parts = Mapping[str, frozenset[Tissue]]
 
 @dataclass(frozen=True)
 class Profile:
-    """The rules of one challenge; ``metrics`` are of the whole of a part and of its lesions (``lesion_``).
+    """The rules of one challenge.
 
-    ``surface`` is the definition of HD95, ``nsd_surface`` that of NSD (see ``surface``); both are in mm or,
-    without ``in_mm``, in voxels. ``nsd`` are the tolerances.
+    ``parts`` are the regions and tissues that are scored; ``metrics`` are those of a whole region and of its
+    lesions (``lesion_``). ``surface`` is the definition of HD95, ``nsd_surface`` that of NSD (see
+    ``surface``); both are in mm or, without ``in_mm``, in voxels. ``nsd`` are the tolerances.
 
-    If both masks of a part are empty, overlaps are ``both_empty`` and HD95 is ``both_empty_hd95``; if one is,
-    HD95 is ``penalty`` (None: the diagonal of the image in voxels) and NSD 0. If ``is_strict``, what divides
-    by zero is NaN; if ``needs_overlap``, masks without a common voxel count as if one was empty.
+    If both masks of a region are empty, overlaps are ``both_empty`` and HD95 is ``both_empty_hd95``; if one
+    is, HD95 is ``penalty`` (None: the diagonal of the image in voxels) and NSD 0. If ``is_strict``, dividing
+    by zero gives NaN; if ``needs_overlap``, masks without a common voxel count as if one was empty.
 
-    ``lesion_rules`` has the rule of each part, "" for all others, and ``partners`` the tissues whose lesions
-    join those of a part. Without a rule, lesions match one to one.
+    ``lesion_rules`` maps each region to its rule, "" to that of all others, and ``partners`` maps it to the
+    tissues whose lesions join its own. Without a rule, lesions match one to one.
 
-    ``scheme`` is how the year labels tissues, for references whose names imply none. ``headlines`` are the
+    ``scheme`` is the year's label scheme, for references whose names imply none. ``headlines`` are the
     overlap and the distance that rank.
     """
 
@@ -65,7 +65,7 @@ class Profile:
     partners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def lesion_rule(self, part: str) -> LesionRule | None:
-        """Return the lesion rule of a part; None if there is none."""
+        """Return the lesion rule of a region; None if there is none."""
         return self.lesion_rules.get(part, self.lesion_rules.get(""))
 
 
@@ -149,7 +149,7 @@ def _brats2024(
 ) -> Profile:
     """Return the rules of a task of 2024.
 
-    The official code computes HD95, sensitivity and specificity of a whole part from numbered lesions, so
+    The official code computes HD95, sensitivity and specificity of a whole region from numbered lesions, so
     that they are right for a single lesion only; here they come from the masks.
     """
     return Profile(
@@ -167,7 +167,7 @@ def _brats2024(
     )
 
 
-#: The rule of oedema says 5 steps in the official code of 2024, but its name is misspelled there: 3 it is.
+#: The rule of oedema has 5 steps in the official code of 2024, but its name is misspelled there: 3 apply.
 _TREATED_RULES = {
     "": LesionRule(3, 20, 337, merge_prediction=True),
     "et": LesionRule(3, 10, 337, merge_prediction=True),

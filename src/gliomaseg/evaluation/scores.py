@@ -1,56 +1,22 @@
-"""Scores of many cases by one year's rules, and what was left out: data only, summed up on demand."""
+"""Scores of many cases by one year's rules, and what was left out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from gliomaseg.evaluation.calibration import Reliability
+from gliomaseg.evaluation.columns import Column
+from gliomaseg.evaluation.pairing import Pair
 from gliomaseg.evaluation.rules import find_profile
-from gliomaseg.evaluation.statistics import Array, Summary, summarise
-from gliomaseg.labels import LabelScheme, Modality, Region
+from gliomaseg.evaluation.statistics import Summary, summarise
+from gliomaseg.evaluation.uncertainty import Reliability
+from gliomaseg.labels import Region
 
-MEAN_IOU = "mean_iou_with_background"
-
-#: The region of scores that speak of all classes at once.
-ALL = "all"
-
-METRIC_TITLES: Mapping[str, str] = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "hd95": "HD95",
-    "asd": "mean surface distance",
-    "nsd_0.5voxels": "NSD at 0.5 voxels",
-    "nsd_0.5mm": "NSD at 0.5 mm",
-    "nsd_1mm": "NSD at 1 mm",
-    "lesion_dice": "lesion Dice",
-    "lesion_hd95": "lesion HD95",
-    "lesion_tp": "lesions found",
-    "lesion_fp": "false lesions",
-    "lesion_fn": "lesions missed",
-    "class_dice": "class Dice",
-    "qu_brats": "QU-BraTS score",
-    "qu_dice": "QU-BraTS Dice area",
-    "qu_filtered_tp": "QU-BraTS filtered TP",
-    "qu_filtered_tn": "QU-BraTS filtered TN",
-    MEAN_IOU: "mean IoU with background",
-}
-
-#: Distances and counts of errors; of everything else more is better.
-_ERRORS = ("hd95", "lesion_hd95", "asd", "lesion_fp", "lesion_fn", "qu_filtered_tp", "qu_filtered_tn")
-
-_COUNTS = ("lesion_tp", "lesion_fp", "lesion_fn")
-
-#: Units that a name need not bear.
-_PLAIN_UNITS = ("", "1", "count", "lesions")
-
-#: What tables for people show, most telling first; everything is in scores.csv.
+#: The metrics of tables and pages, most informative first; all metrics are in scores.csv.
 _SHOWN = (
     "lesion_dice",
     "lesion_hd95",
@@ -65,76 +31,16 @@ _MOST_SHOWN = 4
 _ALWAYS_SHOWN = "qu_brats"
 
 
-class Column(NamedTuple):
-    """One score of every case: which metric of which region, and its unit ("" for none)."""
-
-    region: str
-    metric: str
-    unit: str
-
-    @property
-    def metric_name(self) -> str:
-        """Return the metric with its unit, such as ``hd95_mm``."""
-        plain = self.unit in _PLAIN_UNITS or self.metric.endswith(f"_{self.unit}")
-        return self.metric if plain else f"{self.metric}_{self.unit}"
-
-    @property
-    def name(self) -> str:
-        """Return what the column is called in files, such as ``dice_wt`` or ``hd95_wt_mm``."""
-        if self.region == ALL:
-            return self.metric
-        plain = self.unit in _PLAIN_UNITS
-        return f"{self.metric}_{self.region}" if plain else f"{self.metric}_{self.region}_{self.unit}"
-
-    @property
-    def title(self) -> str:
-        """Return the metric for people, with its unit, such as ``HD95 (mm)``."""
-        title = METRIC_TITLES.get(self.metric, self.metric.replace("_", " "))
-        return title if self.unit in _PLAIN_UNITS else f"{title} ({self.unit})"
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Return whether the score is an error."""
-        return self.metric in _ERRORS
-
-    def text(self, value: float) -> str:
-        """Return a value in as many digits as mean something; a dash for NaN."""
-        if math.isnan(value):
-            return "–"
-        is_ratio = self.unit in _PLAIN_UNITS and self.metric not in _COUNTS
-        return f"{value:.3f}" if is_ratio else f"{value:.1f}"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The files of one case: its reference, its prediction if there is one, and what goes with them.
-
-    ``scheme`` is that of the reference; ``uncertainty`` and ``probabilities`` map regions to files;
-    ``channels`` say which volume of its file an image is, where that holds several.
-    With ``ignore_affine`` a prediction of the reference's shape is taken voxel by voxel.
-    """
-
-    case_id: str
-    reference: Path
-    scheme: LabelScheme
-    prediction: Path | None = None
-    images: Mapping[Modality, Path] = field(default_factory=dict)
-    uncertainty: Mapping[str, Path] = field(default_factory=dict)
-    probabilities: Mapping[str, Path] = field(default_factory=dict)
-    ignore_affine: bool = False
-    channels: Mapping[Modality, int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of every case and what was left out: ``cases`` maps each id to one score per column name.
 
-    ``rules`` is the profile that every number follows. ``missing`` references had no prediction (scored
-    by its rule for an empty one), ``extra`` predictions no reference, ``failed`` cases an error (its
-    ``as_dict``), ``skipped`` cases no reference label map. The model was trained on those
-    ``seen_in_training``, so that a mean with them in it is no accuracy; a person edited the predictions of
-    those ``edited``, whose scores are not the model's. ``remarks`` are what was noted
-    of single cases; ``reliability`` maps regions to the calibration of all cases together.
+    ``rules`` is the profile of every number. ``missing`` references had no prediction (scored by the rule for
+    an empty one), ``extra`` predictions no reference, ``failed`` cases an error (its ``as_dict``),
+    ``skipped`` cases no reference label map. The model was trained on the cases ``seen_in_training``, so that
+    a mean that includes them is no accuracy; a person changed the predictions of those ``edited``, whose
+    scores are not the model's. ``notes`` belong to single cases; ``reliability`` maps regions to the
+    calibration of all cases together.
     """
 
     rules: str
@@ -146,21 +52,18 @@ class Evaluation:
     skipped: tuple[str, ...] = ()
     seen_in_training: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
-    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
     pairs: Mapping[str, Pair] = field(default_factory=dict)
     name: str = "predictions"
 
     @cached_property
-    def matrix(self) -> Array:
-        """Return all scores as (case, column); NaN where the rules define none."""
-        rows = [[scores.get(name, math.nan) for name in self.columns] for scores in self.cases.values()]
-        return np.array(rows, dtype=np.float64).reshape(len(self.cases), len(self.columns))
-
-    @cached_property
     def summaries(self) -> Mapping[str, Summary]:
-        """Return the summary over cases of every column."""
-        return dict(zip(self.columns, summarise(self.matrix), strict=True)) if self.cases else {}
+        """Return the summary over cases of every column; empty without cases."""
+        if not self.cases:
+            return {}
+        rows = [[scores.get(name, math.nan) for name in self.columns] for scores in self.cases.values()]
+        return dict(zip(self.columns, summarise(np.array(rows, dtype=np.float64)), strict=True))
 
     def mean(self) -> dict[str, float]:
         """Return the plain mean over cases of every column; empty without cases."""
@@ -175,27 +78,26 @@ class Evaluation:
         found = self.summaries.items() if len(self.cases) > 1 else ()
         return {name: (summary.low, summary.high) for name, summary in found}
 
-    @property
+    @cached_property
+    def headlines(self) -> tuple[str, str]:
+        """Return the two metrics that rank: an overlap and a distance, lesion-wise where the rules are."""
+        return find_profile(self.rules).headlines
+
+    @cached_property
     def regions(self) -> list[str]:
         """Return the regions that the rules score, in their order."""
-        scored = [c.region for c in self.columns.values() if c.metric == self.headlines[0]]
-        return list(dict.fromkeys(scored))
+        return [c.region for c in self.columns.values() if c.metric == self.headlines[0]]
 
-    @property
+    @cached_property
     def ranked_regions(self) -> list[str]:
         """Return the regions that count for rank and order: WT, TC and ET; all in a lesion-wise year."""
         if self.headlines[0].startswith("lesion_"):
             return self.regions
         return [region for region in self.regions if region in tuple(Region)]
 
-    @property
-    def headlines(self) -> tuple[str, str]:
-        """Return the two metrics that rank: an overlap and a distance, lesion-wise where the rules are."""
-        return find_profile(self.rules).headlines
-
-    @property
+    @cached_property
     def shown(self) -> list[str]:
-        """Return the metrics that tables for people show."""
+        """Return the metrics of tables and pages."""
         metrics = {column.metric for column in self.columns.values()}
         found = [metric for metric in _SHOWN if metric in metrics][:_MOST_SHOWN]
         return [*found, _ALWAYS_SHOWN] if _ALWAYS_SHOWN in metrics else found
@@ -204,10 +106,14 @@ class Evaluation:
         """Return the column of a metric of a region, None when the rules have none."""
         return next((c for c in self.columns.values() if (c.region, c.metric) == (region, metric)), None)
 
+    def columns_of(self, metric: str, regions: Sequence[str]) -> list[Column]:
+        """Return the columns of a metric, for those of the regions that have it."""
+        return [column for region in regions if (column := self.column(region, metric))]
+
     def overall(self, case_id: str) -> float:
         """Return a case's mean headline overlap over the ranked regions; 1 when none is defined."""
-        columns = (self.column(region, self.headlines[0]) for region in self.ranked_regions)
-        values = [self.cases[case_id].get(c.name, math.nan) for c in columns if c]
+        columns = self.columns_of(self.headlines[0], self.ranked_regions)
+        values = [self.cases[case_id].get(column.name, math.nan) for column in columns]
         defined = [value for value in values if not math.isnan(value)]
         return sum(defined) / len(defined) if defined else 1.0
 

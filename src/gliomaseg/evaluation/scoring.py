@@ -1,8 +1,4 @@
-"""One case scored: read, prove the grids equal, apply the rules. Runs in a process of its own.
-
-Tissues are compared, never integers, so both sides may follow different label schemes. A reference is
-never resampled. Ignorant of how predictions were made and of the other cases.
-"""
+"""One case scored: its label maps are read and the rules applied. Runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,91 +11,66 @@ import numpy.typing as npt
 
 from gliomaseg.cases.background import zero_background
 from gliomaseg.errors import GliomasegError, strip_folders
-from gliomaseg.evaluation import metrics, segmentation_pair
-from gliomaseg.evaluation.calibration import Reliability, count_reliability
-from gliomaseg.evaluation.grids import on_grid
-from gliomaseg.evaluation.prediction import (
-    UNKNOWN,
-    Origin,
-    binary_note,
-    origin_of,
-    read_noting,
-    read_prediction,
-)
+from gliomaseg.evaluation import metrics
+from gliomaseg.evaluation.columns import ALL, MEAN_IOU, Column
+from gliomaseg.evaluation.pairing import Pair
+from gliomaseg.evaluation.reading import CaseMaps, on_grid, place_on, read_case
 from gliomaseg.evaluation.rules import find_profile
-from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Pair
-from gliomaseg.evaluation.uncertainty import score_uncertainty
+from gliomaseg.evaluation.segmentation_pair import SegmentationPair
+from gliomaseg.evaluation.uncertainty import Reliability, count_reliability, score_uncertainty
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.volume import Grid, Segmentation
-from gliomaseg.labels import LabelScheme, Region, Tissue
+from gliomaseg.labels import Region, Tissue
 
-#: The classes of the notebooks' numbers, in this order behind background; a cavity is background.
+#: The classes of the notebooks' numbers, in this order after background; a cavity is background.
 TISSUES = (Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING)
 
 Scores = dict[Column, float]
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a process needs to score one case; ``scheme`` is that of the prediction, if it is known."""
-
-    pair: Pair
-    rules: str
-    scheme: LabelScheme | None = None
-
-
-@dataclass(frozen=True)
 class Scored:
-    """What became of one case: its scores, or why it has none."""
+    """The outcome of one case: its scores, or the error for which it has none."""
 
     case_id: str
     scores: Mapping[Column, float] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
-    origin: Origin = UNKNOWN
+    seen_in_training: bool = False
+    edited: bool = False
     error: Mapping[str, str] | None = None
 
 
-def score_pair(job: Job) -> Scored:
-    """Score the case of ``job``; what is wrong with its files is returned, not raised."""
-    pair = job.pair
+def score_pair(pair: Pair, rules: str) -> Scored:
+    """Score one case; an error in its files is returned, not raised."""
     try:
-        reference, remarks = read_noting(pair.reference, pair.scheme)
-        prediction, more = read_prediction(pair, job.scheme, reference)
-        scores = score_case(prediction, reference, rules=job.rules)
+        found = read_case(pair)
+        scores = score_case(found.prediction, found.reference, rules=rules)
         reliability: dict[str, Reliability] = {}
         if pair.uncertainty or pair.probabilities:
-            brain = _read_brain(pair, reference.grid)
-            scores |= _score_uncertainty(pair, prediction, reference, brain=brain)
-            reliability = _count_reliability(pair, reference, brain=brain)
-        if pair.prediction is not None:
-            more = (*more, *binary_note(prediction, reference, pair.prediction.name))
-        return Scored(pair.case_id, scores, (*remarks, *more), reliability, origin_of(pair.prediction))
+            brain = _read_brain(pair, found.reference.grid)
+            scores |= _score_uncertainty(pair, found, brain=brain)
+            reliability = _count_reliability(pair, found.reference, brain=brain)
     except GliomasegError as error:
         return Scored(pair.case_id, error=error.reworded(strip_folders).as_dict())
     except MemoryError:
         full = GliomasegError("E-MEM", f"the memory ran out at {pair.case_id}", remedy="use --jobs 1")
         return Scored(pair.case_id, error=full.as_dict())
+    return Scored(pair.case_id, scores, found.notes, reliability, found.seen_in_training, found.edited)
 
 
 def score_case(prediction: Segmentation, reference: Segmentation, *, rules: str = "brats2020") -> Scores:
     """Return every score of one case by the rules of that name, and the numbers that notebooks print.
 
-    Raises CaseError (E-GRID) when the grids differ, SettingsError (E-SETTING) for unknown rules.
+    These are the Dice of each class (empty in both: 1) and the mean IoU with background. Raises CaseError
+    (E-GRID) when the grids differ, SettingsError (E-SETTING) for unknown rules.
     """
-    labels, _ = on_grid(prediction.labels, prediction.grid, reference.grid, name="the prediction")
-    prediction = Segmentation(labels.astype(np.uint8, copy=False), reference.grid, prediction.scheme)
-    found = segmentation_pair.score(prediction, reference, find_profile(rules))
-    scores = {Column(score.region, score.metric, score.unit): float(score.value) for score in found}
-    return scores | _score_classes(prediction, reference)
-
-
-def _score_classes(prediction: Segmentation, reference: Segmentation) -> Scores:
-    """Return Dice of each class (empty in both: 1) and mean IoU with background, whatever the rules."""
+    prediction, _ = place_on(prediction, reference.grid, name="the prediction")
+    scores = SegmentationPair(prediction, reference).score(find_profile(rules))
     counts = metrics.confusion(_classes(prediction), _classes(reference), len(TISSUES) + 1)
-    overlaps = {t.value: metrics.overlap_of(counts, [n]) for n, t in enumerate(TISSUES, start=1)}
-    scores = {Column(name, "class_dice", ""): overlap.dice for name, overlap in overlaps.items()}
-    return scores | {Column(ALL, MEAN_IOU, ""): metrics.mean_iou(counts)}
+    for number, tissue in enumerate(TISSUES, start=1):
+        scores[Column(tissue.value, "class_dice")] = metrics.overlap_of(counts, [number]).dice
+    return scores | {Column(ALL, MEAN_IOU): metrics.mean_iou(counts)}
 
 
 def _classes(segmentation: Segmentation) -> metrics.Labels:
@@ -107,38 +78,26 @@ def _classes(segmentation: Segmentation) -> metrics.Labels:
     return metrics.class_numbers(segmentation.labels, values)
 
 
-def _score_uncertainty(
-    pair: Pair, prediction: Segmentation, reference: Segmentation, *, brain: metrics.Mask
-) -> Scores:
+def _score_uncertainty(pair: Pair, maps: CaseMaps, *, brain: metrics.Mask) -> Scores:
     scores: Scores = {}
     for region, path in pair.uncertainty.items():
-        found = score_uncertainty(
-            prediction.mask(Region(region)),
-            reference.mask(Region(region)),
-            uncertainty=_read_map(path, reference.grid),
-            brain=brain,
-        )
-        values = {
-            "qu_brats": found.score,
-            "qu_dice": found.dice,
-            "qu_filtered_tp": found.filtered_tp,
-            "qu_filtered_tn": found.filtered_tn,
-        }
-        scores |= {Column(region, metric, ""): value for metric, value in values.items()}
+        masks = (labels.mask(Region(region)) for labels in (maps.prediction, maps.reference))
+        uncertainty = _read_map(path, maps.reference.grid)
+        found = score_uncertainty(*masks, uncertainty=uncertainty, brain=brain)
+        scores |= {Column(region, metric): value for metric, value in found.items()}
     return scores
 
 
 def _count_reliability(pair: Pair, reference: Segmentation, *, brain: metrics.Mask) -> dict[str, Reliability]:
-    return {
-        region: count_reliability(
-            _read_map(path, reference.grid), reference.mask(Region(region)), inside=brain
-        )
-        for region, path in pair.probabilities.items()
-    }
+    found = {}
+    for region, path in pair.probabilities.items():
+        probability = _read_map(path, reference.grid)
+        found[region] = count_reliability(probability, reference.mask(Region(region)), inside=brain)
+    return found
 
 
 def _read_brain(pair: Pair, grid: Grid) -> metrics.Mask:
-    """Return the voxels of the brain: where the first image at hand is not 0; everything without one."""
+    """Return the voxels of the brain: where the first image is not 0; everything without an image."""
     if not pair.images:
         return np.ones(grid.shape, dtype=bool)
     modality, path = next(iter(pair.images.items()))

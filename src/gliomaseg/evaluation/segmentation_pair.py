@@ -1,18 +1,18 @@
 """The scores of one case by the rules of one year; the rules themselves are data, in ``rules``.
 
-A ``SegmentationPair`` keeps what its parts share, so that a second profile costs little. Tissues are
-compared, never integers: the two label maps may follow different schemes. Ignorant of files.
+A ``SegmentationPair`` keeps what its regions share, so that a second profile costs little. Tissues are
+compared, never integers: the two label maps may follow different schemes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from gliomaseg.evaluation.columns import Column
 from gliomaseg.evaluation.lesions import (
     Grouping,
     LesionRule,
@@ -22,73 +22,66 @@ from gliomaseg.evaluation.lesions import (
     predicted_lesions,
     score_lesions,
 )
-from gliomaseg.evaluation.mask_pair import Counts, Mask, MaskPair, touching
-from gliomaseg.evaluation.metrics import Overlap, check_shapes
+from gliomaseg.evaluation.mask_pair import EMPTY_BOX, Counts, MaskPair, touching
+from gliomaseg.evaluation.metrics import check_shapes
 from gliomaseg.evaluation.rules import Profile
-from gliomaseg.evaluation.surface import VOXEL_UNITS, Ids, Kind, SurfaceDistances, bounding_box
-from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.evaluation.surface import VOXEL_UNITS, Kind, Mask, SurfaceDistances
+from gliomaseg.imaging.volume import Segmentation, filled_box
 from gliomaseg.labels import Tissue
+
+Tissues = frozenset[Tissue]
 
 _UNITS = {"lesion_hd95": "mm", "lesion_tp": "lesions", "lesion_fp": "lesions", "lesion_fn": "lesions"}
 
 
-@dataclass(frozen=True)
-class Score:
-    """One number: of which region, which metric, in which unit ("" for a ratio)."""
-
-    region: str
-    metric: str
-    unit: str
-    value: float
-
-
-def score(prediction: Segmentation, reference: Segmentation, profile: Profile) -> list[Score]:
-    """Return every score of a profile, part by part; both label maps lie on the reference's grid.
+class SegmentationPair:
+    """A prediction and its reference on one grid, to be scored by any number of profiles.
 
     Raises CaseError (E-GRID) when the shapes differ.
     """
-    return SegmentationPair(prediction, reference).score(profile)
-
-
-class SegmentationPair:
-    """A prediction beside its reference, to be scored by any number of profiles."""
 
     def __init__(self, prediction: Segmentation, reference: Segmentation) -> None:
         check_shapes(prediction.labels, reference.labels)
         self._maps = prediction, reference
-        self._box = bounding_box((prediction.labels | reference.labels) != 0)
-        self._pairs: dict[frozenset[Tissue], MaskPair] = {}
-        self._touched: dict[tuple[frozenset[Tissue], frozenset[Tissue]], list[tuple[Counts, Counts]]] = {}
+        self._box = filled_box(prediction.labels, reference.labels) or EMPTY_BOX
+        self._pairs: dict[Tissues, MaskPair] = {}
+        self._touched: dict[tuple[Tissues, Tissues], list[tuple[Counts, Counts]]] = {}
         self.shape = reference.labels.shape
 
-    def score(self, profile: Profile) -> list[Score]:
-        """Return every score of a profile, part by part in its order."""
-        return [found for part in profile.parts for found in _Part(self, profile, part).scores()]
+    def score(self, profile: Profile) -> dict[Column, float]:
+        """Return every score of a profile, region by region in its order."""
+        return dict(found for region in profile.parts for found in _Region(self, profile, region).scores())
 
-    def pair(self, tissues: frozenset[Tissue]) -> MaskPair:
+    def pair(self, tissues: Tissues) -> MaskPair:
         """Return the masks of the union of some tissues."""
         if tissues not in self._pairs:
-            prediction, reference = (_mask(labels, tissues, self._box) for labels in self._maps)
+            prediction, reference = (self._mask(labels, tissues) for labels in self._maps)
             spacing = self._maps[1].grid.spacing
             self._pairs[tissues] = MaskPair(prediction, reference, spacing, within=(self._box, self.shape))
         return self._pairs[tissues]
 
-    def groupings(self, profile: Profile, part: str, rule: LesionRule) -> tuple[Grouping, Grouping]:
-        """Return which lesion each component of a part belongs to, in the prediction and the reference."""
-        pair = self.pair(profile.parts[part])
+    def _mask(self, segmentation: Segmentation, tissues: Tissues) -> Mask:
+        values = segmentation.scheme.values
+        table = np.zeros(256, dtype=bool)
+        table[[values[tissue] for tissue in tissues if tissue in values]] = True
+        return table[segmentation.labels[self._box]]
+
+    def groupings(self, profile: Profile, region: str, rule: LesionRule) -> tuple[Grouping, Grouping]:
+        """Return the lesion of each component of a region, in the prediction and in the reference."""
+        pair = self.pair(profile.parts[region])
         predicted, expected = predicted_lesions(pair.prediction, rule), pair.reference.grown(rule.dilation)[1]
-        for partner in profile.partners.get(part, ()):
+        for partner in profile.partners.get(region, ()):
             tissue = frozenset({Tissue(partner)})
             its_rule = profile.lesion_rule(partner) or rule
             theirs = self.pair(tissue)
             ours = predicted_lesions(theirs.prediction, its_rule)
-            touched = self._touching(profile.parts[part], tissue)
+            touched = self._touching(profile.parts[region], tissue)
             predicted = merge_by_partner(predicted, ours, touched[0])
             expected = merge_by_partner(expected, theirs.reference.grown(its_rule.dilation)[1], touched[1])
         return predicted, expected
 
-    def _touching(self, tissues: frozenset[Tissue], others: frozenset[Tissue]) -> list[tuple[Counts, Counts]]:
-        """Return which components of two parts touch, in the prediction and in the reference."""
+    def _touching(self, tissues: Tissues, others: Tissues) -> list[tuple[Counts, Counts]]:
+        """Return the components of two regions that touch, in the prediction and in the reference."""
         if (others, tissues) in self._touched:
             return [(second, first) for first, second in self._touched[others, tissues]]
         if (tissues, others) not in self._touched:
@@ -100,21 +93,24 @@ class SegmentationPair:
         return self._touched[tissues, others]
 
 
-class _Part:
-    """One part of a case under one profile."""
+class _Region:
+    """One region of a case under one profile."""
 
-    def __init__(self, pair: SegmentationPair, profile: Profile, part: str) -> None:
-        self.profile, self.part = profile, part
+    def __init__(self, pair: SegmentationPair, profile: Profile, region: str) -> None:
+        self.profile, self.region = profile, region
         self.shape = pair.shape
-        self.pair = pair.pair(profile.parts[part])
-        self.rule = profile.lesion_rule(part)
-        self.groupings = pair.groupings(profile, part, self.rule) if self.rule else None
+        self.pair = pair.pair(profile.parts[region])
+        self.rule = profile.lesion_rule(region)
+        self.groupings = pair.groupings(profile, region, self.rule) if self.rule else None
+        #: The predicted components that the lesion rule keeps; None for all.
+        self.kept = frozenset(np.flatnonzero(self.groupings[0]).tolist()) if self.groupings else None
+        self.overlap = self.pair.overlap(self.kept)
 
-    def scores(self) -> Iterator[Score]:
+    def scores(self) -> Iterator[tuple[Column, float]]:
         """Yield the scores that the profile names, in its order."""
         for metric in self.profile.metrics:
             for name, unit, value in self._values(metric):
-                yield Score(self.part, name, unit, float(value))
+                yield Column(self.region, name, unit), float(value)
 
     def _values(self, metric: str) -> list[tuple[str, str, float]]:
         unit = "mm" if self.profile.in_mm else "voxels"
@@ -126,28 +122,21 @@ class _Part:
             return [(f"nsd_{t:g}{unit}", "", self._nsd(t)) for t in self.profile.nsd]
         if metric == "lesion_nsd":
             name = "lesion_nsd_{:g}mm" if self.rule else "lesion_nsd"
-            return [(name.format(t), "", value) for t, value in self.lesions.nsd.items()]
+            return [(name.format(t), "", value) for t, value in self._lesions.nsd.items()]
         if metric.startswith("lesion_"):
-            value = getattr(self.lesions, metric.removeprefix("lesion_"))
+            value = getattr(self._lesions, metric.removeprefix("lesion_"))
             return [(metric, _UNITS.get(metric, ""), self._limited(value))]
         return [(metric, "", self._share(metric))]
 
     @cached_property
-    def kept(self) -> Ids | None:
-        """Return the predicted components that the lesion rule doesn't delete; None for all."""
-        return None if self.groupings is None else frozenset(np.flatnonzero(self.groupings[0]).tolist())
-
-    @cached_property
-    def overlap(self) -> Overlap:
-        """Return the voxel counts of the part."""
-        return self.pair.overlap(self.kept)
-
-    @cached_property
-    def lesions(self) -> LesionScores:
-        """Return the scores lesion by lesion."""
+    def _lesions(self) -> LesionScores:
         if self.rule is None or self.groupings is None:
             return match_lesions(self.pair)
         return score_lesions(self.pair, self.rule, *self.groupings, tolerances_mm=self.profile.nsd)
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self.overlap.prediction and not self.overlap.reference
 
     @property
     def _is_one_sided(self) -> bool:
@@ -157,21 +146,19 @@ class _Part:
 
     def _share(self, metric: str) -> float:
         counts = self.overlap
-        undefined = {
-            "sensitivity": not counts.reference,
-            "precision": not counts.prediction,
-            "specificity": not counts.outside,
+        value = float(getattr(counts, metric))
+        divisors = {
+            "sensitivity": counts.reference,
+            "precision": counts.prediction,
+            "specificity": counts.outside,
         }
-        if metric in undefined:
-            return (
-                math.nan if undefined[metric] and self.profile.is_strict else float(getattr(counts, metric))
-            )
-        is_empty = not counts.prediction and not counts.reference
-        return self.profile.both_empty if is_empty else float(getattr(counts, metric))
+        if metric in divisors:
+            return math.nan if self.profile.is_strict and not divisors[metric] else value
+        return self.profile.both_empty if self._is_empty else value
 
     def _hd95(self) -> float:
-        profile, counts = self.profile, self.overlap
-        if not counts.prediction and not counts.reference:
+        profile = self.profile
+        if self._is_empty:
             return profile.both_empty_hd95
         if self._is_one_sided:
             return math.hypot(*self.shape) if profile.penalty is None else profile.penalty
@@ -179,8 +166,8 @@ class _Part:
         return distances.pooled_hd95 if profile.surface == "voxels" else distances.greater_hd95
 
     def _nsd(self, tolerance: float) -> float:
-        profile, counts = self.profile, self.overlap
-        if not counts.prediction and not counts.reference:
+        profile = self.profile
+        if self._is_empty:
             return profile.both_empty
         if self._is_one_sided:
             return math.nan if profile.is_strict else 0.0
@@ -195,10 +182,3 @@ class _Part:
     def _limited(self, value: float) -> float:
         """Return the penalty for an infinite distance: brats-evaluation leaves that of lesions infinite."""
         return value if not math.isinf(value) or self.profile.penalty is None else self.profile.penalty
-
-
-def _mask(segmentation: Segmentation, tissues: frozenset[Tissue], box: tuple[slice, ...]) -> Mask:
-    values = segmentation.scheme.values
-    table = np.zeros(256, dtype=bool)
-    table[[values[tissue] for tissue in tissues if tissue in values]] = True
-    return table[segmentation.labels[box]]

@@ -1,14 +1,14 @@
-"""How far the surfaces of two masks lie apart: pure functions on (x, y, z) masks and a spacing in mm.
+"""Distances between the surfaces of two masks (x, y, z).
 
 Two definitions of a surface are in use, and their numbers differ:
 
 * **voxels** (MedPy; BraTS up to 2022, and from 2025): voxels with a face on the outside, all of one weight;
   the distances of both directions are pooled;
 * **elements** (DeepMind's surface-distance; BraTS 2023 and 2024): the pieces of ``surfels``, weighted by
-  their area; of the two directions the worse one counts.
+  their area; the greater of the two directions counts.
 
-Beyond the image is background. Unless said otherwise, a function gives NaN if a mask is empty: a rule for
-that belongs to a profile. Ignorant of labels and of profiles.
+Outside the image is background. Every score is NaN if a mask is empty: the rule for that is the profile's.
+SciPy is imported on first use: Dice and IoU don't need it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.evaluation.metrics import check_shapes
-from gliomaseg.evaluation.morphology import nearest
 from gliomaseg.evaluation.surfels import FULL, element_areas, neighbour_codes
 
 Mask = npt.NDArray[np.bool_]
@@ -39,7 +37,7 @@ _PERCENT = 95.0
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """From each piece of one surface the distance to the other surface in mm, and the pieces' weights.
+    """The distance in mm from each piece of one surface to the other surface, and the pieces' weights.
 
     All are (n,) or (m,): n pieces of the prediction, m of the reference. Weights are areas in mm², or 1 for
     voxels. Distances to an empty mask are infinite.
@@ -57,14 +55,20 @@ class SurfaceDistances:
 
     @cached_property
     def pooled_hd95(self) -> float:
-        """Return the 95th percentile of all distances of both directions, weights left aside (MedPy)."""
+        """Return the 95th percentile of the distances of both directions together, unweighted (MedPy).
+
+        As ``medpy.metric.binary.hd95`` with connectivity 1, for voxels.
+        """
         if not self.defined:
             return np.nan
         return float(np.percentile(np.concatenate([self.from_prediction, self.from_reference]), _PERCENT))
 
     @cached_property
     def greater_hd95(self) -> float:
-        """Return the greater of both directions' distance below which 95 % of the weight lies (DeepMind)."""
+        """Return the greater of both directions' distance within which 95 % of the weight lies.
+
+        As ``compute_robust_hausdorff(..., 95)`` of DeepMind's surface-distance, for elements.
+        """
         if not self.defined:
             return np.nan
         return max(
@@ -74,7 +78,10 @@ class SurfaceDistances:
 
     @cached_property
     def average(self) -> float:
-        """Return the mean distance over both surfaces together, by weight (symmetric)."""
+        """Return the weighted mean distance over both surfaces together.
+
+        For elements: the mean of DeepMind's two averages, weighted by the surfaces' areas.
+        """
         if not self.defined:
             return np.nan
         total = (self.from_prediction * self.prediction_weights).sum()
@@ -82,7 +89,10 @@ class SurfaceDistances:
         return float(total / (self.prediction_weights.sum() + self.reference_weights.sum()))
 
     def dice(self, tolerance: float) -> float:
-        """Return the share of both surfaces' weight within ``tolerance`` of the other one (DeepMind)."""
+        """Return the share of both surfaces' weight within ``tolerance`` of the other surface.
+
+        As ``compute_surface_dice_at_tolerance`` of DeepMind's surface-distance, for elements.
+        """
         if not self.defined:
             return np.nan
         near = self.prediction_weights[self.from_prediction <= tolerance].sum()
@@ -99,56 +109,12 @@ class SurfaceDistances:
         return float(np.mean(shares))
 
 
-def voxel_hd95(prediction: Mask, reference: Mask, spacing: Spacing = VOXEL_UNITS) -> float:
-    """Return the pooled HD95 of two masks (x, y, z) in mm, in voxels without a spacing; NaN if one is empty.
-
-    As ``medpy.metric.binary.hd95`` with connectivity 1.
-    """
-    return voxel_distances(prediction, reference, spacing).pooled_hd95
-
-
-def element_hd95(prediction: Mask, reference: Mask, spacing: Spacing) -> float:
-    """Return the area-weighted HD95 of two masks (x, y, z) in mm; NaN if one is empty.
-
-    As ``compute_robust_hausdorff(..., 95)`` of DeepMind's surface-distance.
-    """
-    return element_distances(prediction, reference, spacing).greater_hd95
-
-
-def average_surface_distance(prediction: Mask, reference: Mask, spacing: Spacing) -> float:
-    """Return the area-weighted mean distance between two masks' surfaces in mm; NaN if one is empty.
-
-    Both surfaces count together: the mean of DeepMind's two averages, weighted by the surfaces' areas.
-    """
-    return element_distances(prediction, reference, spacing).average
-
-
-def surface_dice(prediction: Mask, reference: Mask, spacing: Spacing, tolerance_mm: float) -> float:
-    """Return the normalised surface Dice (NSD) of two masks (x, y, z); NaN if one is empty.
-
-    As ``compute_surface_dice_at_tolerance`` of DeepMind's surface-distance.
-    """
-    return element_distances(prediction, reference, spacing).dice(tolerance_mm)
-
-
-def voxel_distances(prediction: Mask, reference: Mask, spacing: Spacing = VOXEL_UNITS) -> SurfaceDistances:
-    """Return the distances between the surface voxels of two masks (x, y, z)."""
-    return SurfacePair(*_cropped(prediction, reference), spacing, kind="voxels").distances()
-
-
-def element_distances(prediction: Mask, reference: Mask, spacing: Spacing) -> SurfaceDistances:
-    """Return the distances between the surface elements of two masks (x, y, z), weighted by area.
-
-    An element lies at the centre of its cube.
-    """
-    return SurfacePair(*_cropped(prediction, reference), spacing, kind="elements").distances()
-
-
 class SurfacePair:
-    """The surfaces of two numbered maps, and how far apart any of their components are.
+    """The surfaces of two maps of numbered components, for distances between any of their components.
 
-    Components don't touch, so a surface is that of its components together, and the nearest point of all is
-    the nearest one of a selection that it belongs to: only other points are searched for anew.
+    Components don't touch, so that the surface of a mask is that of its components. The nearest point of the
+    whole other surface is also the nearest of any selection that contains it: only the other points are
+    searched for again.
     """
 
     def __init__(self, predicted: Numbers, expected: Numbers, spacing: Spacing, *, kind: Kind) -> None:
@@ -158,19 +124,19 @@ class SurfacePair:
         self._spacing = np.array(spacing)
         self._nearest = self._find_nearest(0), self._find_nearest(1)
 
-    def distances(self, predicted: Ids | None = None, expected: Ids | None = None) -> SurfaceDistances:
-        """Return the distances between some components of both maps; between all by default."""
+    def distances(self, predicted: Ids, expected: Ids) -> SurfaceDistances:
+        """Return the distances between the named components of both maps."""
         wanted = [
-            surface.ids > 0 if ids is None else _table(surface.ids, ids)[surface.ids]
+            np.isin(surface.ids, list(ids))
             for surface, ids in zip(self._surfaces, (predicted, expected), strict=True)
         ]
         weights = [surface.weights[chosen] for surface, chosen in zip(self._surfaces, wanted, strict=True)]
         return SurfaceDistances(self._from(0, wanted), self._from(1, wanted), *weights)
 
     def _find_nearest(self, side: int) -> tuple[Floats, Places]:
-        """Return for each piece of a side the distance to the other side, and which piece there is nearest.
+        """Return for each piece of one side the distance to the other side, and the nearest piece there.
 
-        Where both sides have a piece, the distance is 0; only the rest is searched for.
+        Where both sides have a piece, the distance is 0; only the other pieces are searched for.
         """
         ours, theirs = self._surfaces[side], self._surfaces[1 - side]
         if not len(ours.ids) or not len(theirs.ids):
@@ -199,7 +165,7 @@ class SurfacePair:
 
 @dataclass(frozen=True)
 class _Surface:
-    """The pieces of a surface: where they are (n, 3), which component's (n,) and their weights (n,)."""
+    """The pieces of a surface: their places (n, 3) in voxels, component numbers (n,) and weights (n,)."""
 
     places: Places
     ids: Numbers
@@ -222,10 +188,14 @@ def _surface_of_elements(numbers: Numbers, spacing: Spacing) -> _Surface:
     return _Surface(places, ids, element_areas(spacing)[codes[tuple(places.T)]])
 
 
-def _table(numbers: Numbers, ids: Ids) -> Mask:
-    table = np.zeros(max(int(numbers.max(initial=0)), *ids, 0) + 1, dtype=bool)
-    table[list(ids)] = True
-    return table
+def nearest(points: Floats, targets: Floats) -> tuple[Floats, Places]:
+    """Return the distance of each point (n, 3) to the nearest of the targets (m, 3), and its index."""
+    from scipy.spatial import cKDTree
+
+    # the fastest kind of tree for the points of surfaces, which are spread evenly
+    tree = cKDTree(targets, leafsize=32, compact_nodes=False, balanced_tree=False)
+    distances, places = tree.query(points)
+    return np.asarray(distances, dtype=np.float64), np.asarray(places, dtype=np.int64)
 
 
 def surface_voxels(mask: Mask) -> Mask:
@@ -241,20 +211,3 @@ def _weighted_percentile(distances: Floats, weights: Floats) -> float:
     share = np.cumsum(weights[order]) / np.sum(weights[order])
     place = np.searchsorted(share, _PERCENT / 100)
     return float(distances[order][min(int(place), len(distances) - 1)])
-
-
-def _cropped(prediction: Mask, reference: Mask) -> tuple[Numbers, Numbers]:
-    """Return both masks, as one component each, cropped to the box around their union."""
-    check_shapes(prediction, reference)
-    box = bounding_box(prediction | reference)
-    return prediction[box].astype(np.int32), reference[box].astype(np.int32)
-
-
-def bounding_box(mask: Mask) -> tuple[slice, ...]:
-    """Return the smallest box around a mask (x, y, z); one of no voxels if it is empty."""
-    box: list[slice] = []
-    for axis in range(mask.ndim):
-        mask_inside = mask[tuple(box)]
-        where = np.flatnonzero(mask_inside.any(axis=tuple(i for i in range(mask.ndim) if i != axis)))
-        box.append(slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0))
-    return tuple(box)

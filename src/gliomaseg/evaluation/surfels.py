@@ -2,14 +2,14 @@
 
 A cube's code has one bit per corner, 128 for its lowest corner down to 1 for its highest (x slowest), set
 where that voxel is inside. The surface crosses the cube's edges half way between inside and outside.
-Which elements there are and how large they are follows DeepMind's surface-distance package, but the areas
-come from geometry, not from its table (benchmarks/oracles compares the two at several spacings):
+Elements and their areas are those of DeepMind's surface-distance package, but computed from geometry, not
+from its table (benchmarks/oracles compares the two at several spacings):
 
-* where more than four corners are inside, the outside ones are looked at instead;
-* corners that no edge of the cube joins have surfaces of their own;
-* the crossings around one such group form a ring. It is planar for one corner, two, a square or three
-  around one. Otherwise an ear is cut off at every second crossing, at that of a group's middle corner
-  first, and what is left is a triangle.
+* where more than four corners are inside, the outside ones are taken instead;
+* groups of corners that no edge of the cube joins have surfaces of their own;
+* the crossings around one group form a ring. It is planar for one corner, two, a square, or three around
+  one. Otherwise an ear is cut off at every second crossing, first at that of the group's middle corner, and
+  a triangle is left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scores as text: a tidy CSV, plain values for JSON, tables and sentences for people."""
+"""Scores as text: a tidy CSV, plain values for JSON, tables and notes for people."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from gliomaseg import __version__
+from gliomaseg.evaluation.columns import ALL, MEAN_IOU, Column
 from gliomaseg.evaluation.comparison import Comparison
-from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
+from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.statistics import Summary
 from gliomaseg.storage.tables import cell
 
@@ -21,25 +22,24 @@ Table = list[list[str]]
 #: With fewer cases the bootstrap interval of a mean is too narrow.
 _FEW = 20
 
-#: So many names or cases are listed in a note; the rest is in summary.json.
+#: Names or cases listed in a note; the others are in summary.json.
 _LISTED = 5
 
 
 def scores_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     """Return one row per case, region and metric, at full precision; an empty value is undefined.
 
-    ``names`` are what the sets of predictions are called. The metric bears its unit: ``hd95_mm``.
+    ``names`` are those of the methods. The metric's name has its unit: ``hd95_mm``.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["predictions", "case", "rules", "region", "metric", "value"])
     for evaluation, name in zip(evaluations, names, strict=True):
         for case, scores in evaluation.cases.items():
-            start = [cell(name), cell(case), evaluation.rules]
-            rows = ((column, scores.get(key, math.nan)) for key, column in evaluation.columns.items())
-            writer.writerows(
-                [*start, c.region, c.metric_name, "" if math.isnan(v) else repr(v)] for c, v in rows
-            )
+            for key, column in evaluation.columns.items():
+                value = scores.get(key, math.nan)
+                row = [cell(name), cell(case), evaluation.rules, column.region, column.metric_name]
+                writer.writerow([*row, "" if math.isnan(value) else repr(value)])
     return text.getvalue()
 
 
@@ -56,7 +56,10 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "median": {name: _plain(s.median) for name, s in summaries.items()},
         "interval_95": {n: [_plain(low), _plain(high)] for n, (low, high) in evaluation.interval().items()},
         "statistics": [
-            _statistics(column, summaries[n]) for n, column in evaluation.columns.items() if n in summaries
+            {"region": column.region, "metric": column.metric_name}
+            | {key: _plain(value) for key, value in asdict(summaries[name]).items()}
+            for name, column in evaluation.columns.items()
+            if name in summaries
         ],
         "missing": list(evaluation.missing),
         "extra": list(evaluation.extra),
@@ -64,7 +67,7 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "skipped": list(evaluation.skipped),
         "seen_in_training": list(evaluation.seen_in_training),
         "edited": list(evaluation.edited),
-        "remarks": {name: list(remarks) for name, remarks in evaluation.remarks.items()},
+        "remarks": {name: list(notes) for name, notes in evaluation.notes.items()},
         "calibration": {
             region: {"ece": _plain(found.ece), "bins": [list(row) for row in found.curve()]}
             for region, found in evaluation.reliability.items()
@@ -75,11 +78,6 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
             for case, scores in evaluation.cases.items()
         },
     }
-
-
-def _statistics(column: Column, summary: Summary) -> dict[str, object]:
-    numbers = {name: _plain(value) for name, value in asdict(summary).items()}
-    return {"region": column.region, "metric": column.metric_name, **numbers}
 
 
 def _plain(value: float) -> float | None:
@@ -94,20 +92,17 @@ def mean_with_interval(column: Column, summary: Summary) -> tuple[str, str]:
 
 
 def summary_table(evaluation: Evaluation) -> Table:
-    """Return regions as rows and the most telling metrics as columns, mean [95 % interval] in each cell."""
-    header, rows = ["region"], []
-    for metric in evaluation.shown:
-        units = (evaluation.column(region, metric) for region in evaluation.regions)
-        header.append(next((column.title for column in units if column), metric))
+    """Return regions as rows and the shown metrics as columns, mean [95 % interval] in each cell."""
+    shown = [(metric, evaluation.columns_of(metric, evaluation.regions)) for metric in evaluation.shown]
+    header = ["region", *(columns[0].title if columns else metric for metric, columns in shown)]
+    rows = []
     for region in evaluation.regions:
-        cells = [region.upper()]
+        row = [region.upper()]
         for metric in evaluation.shown:
             column = evaluation.column(region, metric)
-            if column is None or column.name not in evaluation.summaries:
-                cells.append("")
-            else:
-                cells.append(" ".join(mean_with_interval(column, evaluation.summaries[column.name])).strip())
-        rows.append(cells)
+            summary = evaluation.summaries.get(column.name) if column else None
+            row.append(" ".join(mean_with_interval(column, summary)).strip() if column and summary else "")
+        rows.append(row)
     return [header, *rows]
 
 
@@ -118,21 +113,25 @@ def case_table(evaluation: Evaluation, cases: Sequence[str]) -> Table:
     """
     regions = evaluation.ranked_regions
     metrics = evaluation.headlines[: 2 if len(regions) <= 3 else 1]
-    pairs = [(region, metric) for metric in metrics for region in regions]
-    columns = [column for pair in pairs if (column := evaluation.column(*pair))]
+    columns = [column for metric in metrics for column in evaluation.columns_of(metric, regions)]
     header = ["case", *(f"{column.region.upper()} {column.title}" for column in columns)]
-    rows = []
-    for case in cases:
-        note = " (no prediction)" if case in evaluation.missing else ""
-        scores = evaluation.cases[case]
-        rows.append([case + note, *(c.text(scores.get(c.name, math.nan)) for c in columns)])
+    scores = [(case, evaluation.cases[case]) for case in cases]
+    rows = [
+        [case_title(evaluation, case), *(c.text(found.get(c.name, math.nan)) for c in columns)]
+        for case, found in scores
+    ]
     return [header, *rows]
 
 
+def case_title(evaluation: Evaluation, case: str) -> str:
+    """Return the id of a case, marked where it has no prediction."""
+    return f"{case} (no prediction)" if case in evaluation.missing else case
+
+
 def headline_titles(evaluation: Evaluation) -> list[str]:
-    """Return the headline metrics for people, with their units."""
-    region = evaluation.ranked_regions[0]
-    return [column.title for m in evaluation.headlines if (column := evaluation.column(region, m))]
+    """Return the titles of the headline metrics, with their units."""
+    regions = evaluation.ranked_regions[:1]
+    return [column.title for m in evaluation.headlines for column in evaluation.columns_of(m, regions)]
 
 
 def case_values(evaluation: Evaluation, case: str) -> dict[str, list[str]]:
@@ -142,7 +141,7 @@ def case_values(evaluation: Evaluation, case: str) -> dict[str, list[str]]:
         region.upper(): [
             column.text(scores.get(column.name, math.nan))
             for metric in evaluation.headlines
-            if (column := evaluation.column(region, metric))
+            for column in evaluation.columns_of(metric, [region])
         ]
         for region in evaluation.ranked_regions
     }
@@ -153,14 +152,13 @@ def worst_table(evaluation: Evaluation, count: int) -> Table:
     regions = " / ".join(region.upper() for region in evaluation.ranked_regions)
     rows = []
     for case in evaluation.worst(count):
-        values = case_values(evaluation, case).values()
-        note = " (no prediction)" if case in evaluation.missing else ""
-        rows.append([case + note, *(" / ".join(texts) for texts in zip(*values, strict=True))])
+        values = zip(*case_values(evaluation, case).values(), strict=True)
+        rows.append([case_title(evaluation, case), *(" / ".join(texts) for texts in values)])
     return [["case", *(f"{title} {regions}" for title in headline_titles(evaluation))], *rows]
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """Return in words what notebooks would print, and what was missing, undefined, failed or left out."""
+    """Return the scores that notebooks print, and what was missing, undefined, failed or left out."""
     listed = {
         "without a prediction, scored as empty by the rules": evaluation.missing,
         "without a reference, left out": (*evaluation.extra, *evaluation.skipped),
@@ -183,16 +181,14 @@ def notes(evaluation: Evaluation) -> list[str]:
         lines.append(f"expected calibration error inside the brain: {', '.join(errors)}")
     if 1 < len(evaluation.cases) < _FEW:
         lines.append(f"{len(evaluation.cases)} cases are few: the intervals are too narrow")
-    lines += _first([f"{case}: {text}" for case, texts in evaluation.remarks.items() for text in texts])
+    lines += _first([f"{case}: {text}" for case, texts in evaluation.notes.items() for text in texts])
     return lines + _first([_failure(name, error) for name, error in evaluation.failed.items()])
 
 
 def _failure(name: str, error: Mapping[str, str]) -> str:
-    """Return why a case failed, in the three lines of every error."""
-    lines = [f"failed: {name}", f"{error['code']}: {error['what']}"]
-    return "\n".join(
-        [*lines, *(f"{part}: {error[part]}" for part in ("expected", "remedy") if error.get(part))]
-    )
+    """Return the error of a case in three lines."""
+    more = [f"{key}: {error[key]}" for key in ("expected", "remedy") if error.get(key)]
+    return "\n".join([f"failed: {name}", f"{error['code']}: {error['what']}", *more])
 
 
 def _notebook_line(evaluation: Evaluation) -> str:
@@ -216,7 +212,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def ranking_table(comparison: Comparison) -> Table:
-    """Return the methods by mean rank, best first, with p of each one's difference to the best."""
+    """Return the methods by mean rank, best first, with p of their difference from the best."""
     ranking = comparison.ranking
     order = sorted(range(len(comparison.methods)), key=lambda method: ranking.mean_ranks[method])
     rows = [
@@ -231,7 +227,7 @@ def ranking_table(comparison: Comparison) -> Table:
 
 
 def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Table]:
-    """Return the paired differences of some metrics, a table for each method set against the first."""
+    """Return the paired differences of some metrics, a table for each method against the first."""
     tables: dict[str, Table] = {}
     for found in comparison.differences:
         column = found.column
@@ -256,12 +252,12 @@ def _signed(column: Column, value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return a p value as it is usually written."""
+    """Return a p value to three decimals."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return in words what the numbers of a comparison are."""
+    """Return notes on how the numbers of a comparison are computed."""
     tests = len({(d.column.name, d.other) for d in comparison.differences})
     lines = [
         f"paired over {len(comparison.cases)} cases; brackets: 95 % bootstrap interval of the mean "

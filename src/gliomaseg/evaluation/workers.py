@@ -1,7 +1,6 @@
-"""Many jobs on several processes: results as they come, few of them in memory, Ctrl-C at once.
+"""Many jobs in several processes: results as they are done, few of them in memory, Ctrl-C at once.
 
-Processes are spawned, never forked, so that the same happens on every system; one worker means none:
-the job runs in this process. Ignorant of what the jobs are.
+Processes are spawned, never forked, so that every system behaves alike. One worker is this process.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from gliomaseg.inference.hardware import cores
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 
-#: Jobs handed out per worker: the next one is there when one is done, and no more.
+#: Jobs submitted per worker: one running, one waiting.
 _AHEAD = 2
-#: Below this many jobs per worker starting a process costs more than it saves.
+#: With fewer jobs per worker, starting a process takes longer than it saves.
 _LEAST_JOBS = 3
 
 
 def count_workers(wanted: int, jobs: int) -> int:
-    """Return how many processes to use: ``wanted``, or with 0 all cores, but no more than pay off."""
-    if multiprocessing.current_process().daemon:  # such a process may start none
+    """Return the number of processes: ``wanted``, or with 0 all cores, but no more than save time."""
+    if multiprocessing.current_process().daemon:  # may not start any
         return 1
     return max(1, min(wanted or cores(), jobs // _LEAST_JOBS))
 
@@ -59,18 +58,16 @@ def run_jobs(work: Callable[[Job], Done], jobs: Iterable[Job], *, workers: int) 
 def _as_they_come(
     pool: ProcessPoolExecutor, work: Callable[[Job], Done], jobs: Iterator[Job], *, ahead: int
 ) -> Iterator[Done]:
-    waiting = _hand_out(pool, work, islice(jobs, ahead))
+    waiting = _submit(pool, work, islice(jobs, ahead))
     while waiting:
         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        waiting |= _hand_out(pool, work, islice(jobs, len(done)))
+        waiting |= _submit(pool, work, islice(jobs, len(done)))
         for future in done:
             yield future.result()
 
 
-def _hand_out(
-    pool: ProcessPoolExecutor, work: Callable[[Job], Done], jobs: Iterable[Job]
-) -> set[Future[Done]]:
-    """Submit jobs, which may start processes: with Ctrl-C blocked, as it stays in what is started."""
+def _submit(pool: ProcessPoolExecutor, work: Callable[[Job], Done], jobs: Iterable[Job]) -> set[Future[Done]]:
+    """Submit jobs. That may start processes, which inherit a blocked Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):
         return {pool.submit(work, job) for job in jobs}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -81,5 +78,5 @@ def _hand_out(
 
 
 def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent, which then hands out no more jobs."""
+    """Leave Ctrl-C to the parent, which then submits no more jobs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import GliomasegError
-from gliomaseg.evaluation.prediction import read_noting, read_prediction
-from gliomaseg.evaluation.scores import Evaluation, Pair
+from gliomaseg.evaluation.pairing import Pair
+from gliomaseg.evaluation.reading import read_case
+from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.planes import (
     PLANES,
@@ -31,7 +32,7 @@ from gliomaseg.imaging.planes import (
 )
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
-from gliomaseg.labels import BRATS2021, MODALITY_TITLES, LabelScheme, Modality, Region, Tissue
+from gliomaseg.labels import BRATS2021, MODALITY_TITLES, Modality, Region, Tissue
 from gliomaseg.report.marks import Mark, marked_png
 
 #: Okabe-Ito: in both, only in the prediction, only in the reference (hatched: colour is not the only cue).
@@ -77,14 +78,13 @@ def worst_region(evaluation: Evaluation, case_id: str) -> str:
     return min(evaluation.ranked_regions, key=overlap)
 
 
-def draw_disagreement(pair: Pair, region: str, *, scheme: LabelScheme | None = None) -> list[Panel]:
+def draw_disagreement(pair: Pair, region: str) -> list[Panel]:
     """Return pictures of a case: both masks on the whole axial slice, then close up without and with them.
 
-    ``scheme`` is that of the prediction, if it is known. The scan is FLAIR for whole tumour and oedema, T1
+    The scan is FLAIR for whole tumour and oedema, T1
     contrast for the others; without it the masks stand on black, close up only. Raises GliomasegError.
     """
-    reference, _ = read_noting(pair.reference, pair.scheme)
-    prediction, _ = read_prediction(pair, scheme, reference)
+    prediction, reference, *_ = read_case(pair)
     modality = Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
     image = _read_underlay(pair, modality, reference.grid)
     scene = _set_scene(image, _mask(prediction, region), _mask(reference, region), grid=reference.grid)

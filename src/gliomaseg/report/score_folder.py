@@ -8,7 +8,6 @@ from pathlib import Path
 from gliomaseg.evaluation import tables
 from gliomaseg.evaluation.comparison import Comparison, name_methods
 from gliomaseg.evaluation.scores import Evaluation
-from gliomaseg.labels import LabelScheme
 from gliomaseg.report.scores_page import scores_page
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_foreign
@@ -32,16 +31,14 @@ def write_scores(
     folder: str | Path,
     *,
     comparison: Comparison | None = None,
-    scheme: LabelScheme | None = None,
 ) -> Path:
     """Write the three files into ``folder``, made if need be, and return the page; raises OutputError.
 
     The table holds all evaluations, the summary and the page the first one and the comparison.
-    ``scheme`` is that of the predictions, as it was given to ``evaluate``; the pictures need it.
     """
     target = files.make_folder(Path(folder))
     files.write_text(target / "scores.csv", tables.scores_csv(evaluations, name_methods(evaluations)))
     files.write_json(target / "summary.json", tables.summary_dict(evaluations[0], comparison))
     page = target / "scores.html"
-    files.write_text(page, scores_page(evaluations[0], target, comparison=comparison, scheme=scheme))
+    files.write_text(page, scores_page(evaluations[0], target, comparison=comparison))
     return page

@@ -18,8 +18,9 @@ from gliomaseg import RESEARCH_USE, __version__
 from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation import tables
 from gliomaseg.evaluation.comparison import Comparison
-from gliomaseg.evaluation.scores import Evaluation, Pair
-from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, LabelScheme
+from gliomaseg.evaluation.pairing import Pair
+from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
 from gliomaseg.report.charts import Strip, reliability_chart, strip_chart
 from gliomaseg.report.disagreement import Panel, draw_disagreement, worst_region
 
@@ -36,13 +37,12 @@ def scores_page(
     folder: Path,
     *,
     comparison: Comparison | None = None,
-    scheme: LabelScheme | None = None,
 ) -> str:
-    """Return the page as HTML; links are relative to ``folder``. ``scheme`` is that of the predictions."""
+    """Return the page as HTML; links are relative to ``folder``."""
     sections = [
         _section("Mean over cases", _summary(evaluation), evaluation),
         _section("Every case", _charts(evaluation), evaluation),
-        _section("Worst cases", _worst(evaluation, folder, scheme), evaluation) if evaluation.cases else "",
+        _section("Worst cases", _worst(evaluation, folder), evaluation) if evaluation.cases else "",
         _section("Comparison", _comparison(comparison, evaluation), evaluation) if comparison else "",
         _section("Calibration", _calibration(evaluation), evaluation) if evaluation.reliability else "",
         _section("All cases", _all_cases(evaluation), evaluation) if evaluation.cases else "",
@@ -130,7 +130,7 @@ def _charts(evaluation: Evaluation) -> str:
     return f'<div class="charts">{"".join(figures)}</div><p class="legend">{words}</p>'
 
 
-def _worst(evaluation: Evaluation, folder: Path, scheme: LabelScheme | None) -> str:
+def _worst(evaluation: Evaluation, folder: Path) -> str:
     key = (
         '<p class="legend"><span class="swatch tp"></span> in both <span class="swatch fp"></span> only in '
         'the prediction (false positive) <span class="swatch fn"></span> only in the reference (false '
@@ -138,11 +138,11 @@ def _worst(evaluation: Evaluation, folder: Path, scheme: LabelScheme | None) -> 
         "your left.</p>"
     )
     worst = evaluation.worst(PICTURES)
-    cards = [_card(evaluation, case, folder, scheme) for case in worst]
+    cards = [_card(evaluation, case, folder) for case in worst]
     return key + "".join(cards)
 
 
-def _card(evaluation: Evaluation, case: str, folder: Path, scheme: LabelScheme | None) -> str:
+def _card(evaluation: Evaluation, case: str, folder: Path) -> str:
     pair, region = evaluation.pairs.get(case), worst_region(evaluation, case)
     values = "".join(
         f"<li><span>{escape(name)}</span> {escape(' · '.join(texts))}</li>"
@@ -150,7 +150,7 @@ def _card(evaluation: Evaluation, case: str, folder: Path, scheme: LabelScheme |
     )
     head = " · ".join(tables.headline_titles(evaluation))
     note = " (no prediction)" if case in evaluation.missing else ""
-    drawn = _pictures(pair, region, scheme) if pair else ""
+    drawn = _pictures(pair, region) if pair else ""
     links = _links(pair, folder) if pair else ""
     shown = f"Shown: {_region_words(region.upper())}, the region with the lowest overlap. " if drawn else ""
     return (
@@ -160,9 +160,9 @@ def _card(evaluation: Evaluation, case: str, folder: Path, scheme: LabelScheme |
     )
 
 
-def _pictures(pair: Pair, region: str, scheme: LabelScheme | None) -> str:
+def _pictures(pair: Pair, region: str) -> str:
     try:
-        return "".join(_panel(panel) for panel in draw_disagreement(pair, region, scheme=scheme))
+        return "".join(_panel(panel) for panel in draw_disagreement(pair, region))
     except GliomasegError as error:
         return f"<p>No picture: {escape(error.what)}</p>"
 

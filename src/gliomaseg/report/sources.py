@@ -16,7 +16,7 @@ from gliomaseg.cases.check import read_case
 from gliomaseg.cases.find import find_case, find_cases
 from gliomaseg.cases.layouts import parse_name
 from gliomaseg.errors import Note, UsageError
-from gliomaseg.evaluation.prediction import find_predictions
+from gliomaseg.evaluation.pairing import find_predictions
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme

@@ -1,4 +1,4 @@
-"""Dilation against scipy's own, and what is said where scipy is missing."""
+"""Dilation and touching components against SciPy's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from gliomaseg.evaluation import morphology
-from gliomaseg.evaluation.mask_pair import MaskPair, joint, touching
+from gliomaseg.evaluation.mask_pair import MaskPair, dilate, joint, touching
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
 
@@ -19,24 +18,7 @@ def test_dilation_is_that_of_scipy(mask: np.ndarray, steps: int) -> None:
     expected = mask
     for _ in range(steps):
         expected = ndimage.binary_dilation(expected, ndimage.generate_binary_structure(3, 2))
-    assert np.array_equal(morphology.dilate(mask, steps), expected)
-
-
-def test_components_connect_over_corners_in_the_order_of_the_image() -> None:
-    mask = np.zeros((5, 5, 5), dtype=bool)
-    mask[0, 0, 4] = mask[4, 4, 4] = mask[1, 1, 3] = True
-    numbers, count = morphology.components(mask)
-    assert count == 2
-    assert numbers[0, 0, 4] == numbers[1, 1, 3] == 1
-    assert numbers[4, 4, 4] == 2
-
-
-def test_the_nearest_target() -> None:
-    distances, places = morphology.nearest(
-        np.array([[0.0, 0, 0], [5, 0, 0]]), np.array([[4.0, 0, 0], [0, 3, 0]])
-    )
-    assert distances.tolist() == [3, 1]
-    assert places.tolist() == [1, 0]
+    assert np.array_equal(dilate(mask, steps), expected)
 
 
 @given(hnp.arrays(np.int32, (3, 4), elements=st.integers(0, 3)), st.sampled_from([1, 50_000]))

@@ -13,7 +13,7 @@ import pytest
 from gliomaseg.cases.case import Case
 from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.evaluation import evaluate
-from gliomaseg.evaluation.grids import on_grid
+from gliomaseg.evaluation.reading import on_grid
 from gliomaseg.imaging.volume import Grid
 
 Run = Callable[..., tuple[int, str, str]]
@@ -71,7 +71,7 @@ def test_a_prediction_saved_otherwise_has_the_scores_of_the_same(
     }
     assert scores["turned"] == scores["near"] == scores["bare"] == scores["same"]
     assert 0 < scores["same"][phantom_case.id]["dice_wt"] < 1
-    assert "turned to the axes" in str(evaluate(tmp_path / "turned", data).remarks)
+    assert "turned to the axes" in str(evaluate(tmp_path / "turned", data).notes)
     code, _, err = run("evaluate", tmp_path / "bare", data, "--jobs", 1)
     assert code == 1
     assert "(an identity affine)" in " ".join(err.split())
