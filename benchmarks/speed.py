@@ -37,7 +37,7 @@ from gliomaseg.imaging.nifti import read_image, write_image
 from gliomaseg.imaging.phantom import make_phantom, write_phantom
 from gliomaseg.imaging.volume import Grid
 from gliomaseg.labels import BRATS2021, Region
-from gliomaseg.segmenter import Opened
+from gliomaseg.segmenter import ReadyCase
 
 COMMAND = [sys.executable, "-m", "gliomaseg"]
 PEERS = Path(__file__).parent / "peers"
@@ -148,10 +148,10 @@ def agreement(data: Path, _: int, model: str = "shipped") -> dict[str, Any]:
 
 
 def _labels(segmenter: Segmenter, case: Case, window: int | None) -> np.ndarray:
-    opened = segmenter.open(case)
+    ready = segmenter.prepare(case)
     if window:
-        opened = Opened(**{**vars(opened), "window": window})
-    return segmenter.label(opened).segmentation.labels
+        ready = ReadyCase(**{**vars(ready), "window": window})
+    return segmenter.label(ready).segmentation.labels
 
 
 def growth(data: Path, _: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.inference.openvino_engine import core
 from gliomaseg.labels import Region
-from gliomaseg.segmenter import Opened
+from gliomaseg.segmenter import ReadyCase
 
 KEPT = Path("runs/stability.json")
 #: From this volume on, in ml, a region is compared by its Dice.
@@ -88,22 +88,22 @@ def compared(
 ) -> dict[str, Any]:
     """Return for each way and region: ml in fp32, ml found, Dice."""
     first = segmenters["fp32", 2]
-    opened = first.open(case)
-    whole = labelled(first, opened, 0)
+    ready = first.prepare(case)
+    whole = labelled(first, ready, 0)
     return {
         name: {
             region.value: agreement(whole, other, region)
-            for other in [labelled(segmenters[way.precision, way.threads], opened, way.window)]
+            for other in [labelled(segmenters[way.precision, way.threads], ready, way.window)]
             for region in Region
         }
         for name, way in ways.items()
     }
 
 
-def labelled(segmenter: Segmenter, opened: Opened, window: int) -> Segmentation:
+def labelled(segmenter: Segmenter, ready: ReadyCase, window: int) -> Segmentation:
     """Return the label map of a case in windows of so many voxels."""
     return segmenter.label(
-        replace(opened, window=window or opened.prepared.image[0].size, seconds={})
+        replace(ready, window=window or ready.prepared.image[0].size, seconds={})
     ).segmentation
 
 

@@ -42,7 +42,7 @@ from gliomaseg.inference.uncertainty import Uncertainty, estimate_uncertainty
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.quality import judge
-from gliomaseg.segmenter import Opened
+from gliomaseg.segmenter import ReadyCase
 from gliomaseg.training.export import export
 from gliomaseg.training.run import load_run
 
@@ -149,13 +149,13 @@ def segmented(standardised: Standardised, case: Case, segmenters: Sequence[Segme
     volume = standardised.volume
     prepared = prepare(volume, settings.prepare, settings.network.modalities)
     probabilities = np.mean([predict(prepared.image, s.engine, settings) for s in segmenters], axis=0)
-    opened = Opened(case, standardised, prepared, 0, BRATS2021, {}, {})
+    ready = ReadyCase(case, standardised, prepared, 0, BRATS2021, {}, {})
     labels = label_regions(probabilities, settings, BRATS2021, volume.grid.voxel_ml)
     restored = prepared.restore(labels).astype(np.uint8)
     sure = estimate_uncertainty(probabilities[(slice(None), *prepared.valid)], settings, volume.grid.voxel_ml)
     segmentation = Segmentation(restored, volume.grid, BRATS2021)
     if not standardised.is_own:
-        restored = relabel(probabilities, labels, settings, BRATS2021, opened.restore)
+        restored = relabel(probabilities, labels, settings, BRATS2021, ready.restore)
     return Found(restored, segmentation, volume, sure)
 
 

@@ -16,8 +16,8 @@ from gliomaseg.errors import OutputError
 from gliomaseg.labels import Modality
 from gliomaseg.segmenter import Segmenter
 from gliomaseg.storage import files
-from gliomaseg.storage.outcome import Outcome
 from gliomaseg.storage.result_folder import ResultFolder
+from gliomaseg.storage.summary import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +191,9 @@ def test_the_record_names_the_bytes_that_were_segmented(
     """An image that is replaced while the network works is not the one that was segmented."""
     path = cases[0].images[Modality.T2F]
     before = files.sha256_of(path)
-    opened = segmenter.open(cases[0])
+    ready = segmenter.prepare(cases[0])
     path.write_bytes(cases[0].images[Modality.T1N].read_bytes())
-    folder = segmenter.label(opened).save(tmp_path / "out")
+    folder = segmenter.label(ready).save(tmp_path / "out")
     assert ResultFolder(folder).read()["inputs"]["t2f"]["sha256"] == before
     (again,) = segment_cases(cases[:1], segmenter, tmp_path / "out")
     assert again.error
@@ -252,27 +252,27 @@ def test_what_is_written_does_not_tell_where_files_lie_or_whose_they_are(
 def test_the_next_case_is_read_while_one_is_segmented(
     cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float | None
 ) -> None:
-    """By what happened in which order: B is opened before A is saved, unless memory is short."""
-    segmenter, told = Segmenter.load(max_memory_gb=limit), []
+    """By what happened in which order: B is ready before A is saved, unless memory is short."""
+    segmenter, calls = Segmenter.load(max_memory_gb=limit), []
     second = threading.Event()
-    whole_open, whole_label = segmenter.open, segmenter.label
+    whole_prepare, whole_label = segmenter.prepare, segmenter.label
 
-    def open_case(case: Case, **rest: object) -> object:
-        told.append(f"open {case.id}")
+    def prepare(case: Case, **rest: object) -> object:
+        calls.append(f"prepare {case.id}")
         second.set() if case.id == "B" else None
-        return whole_open(case, **rest)  # type: ignore[arg-type]
+        return whole_prepare(case, **rest)  # type: ignore[arg-type]
 
-    def label(opened: object, **rest: object) -> object:
+    def label(ready: object, **rest: object) -> object:
         if limit is None:
             assert second.wait(30)
-        told.append(f"label {opened.case.id}")  # type: ignore[attr-defined]
-        return whole_label(opened, **rest)  # type: ignore[arg-type]
+        calls.append(f"label {ready.case.id}")  # type: ignore[attr-defined]
+        return whole_label(ready, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(segmenter, "open", open_case)
+    monkeypatch.setattr(segmenter, "prepare", prepare)
     monkeypatch.setattr(segmenter, "label", label)
     assert states(list(segment_cases(cases, segmenter, tmp_path / "out"))) == ["A done", "B done"]
-    overlapped = ["open A", "open B", "label A", "label B"]
-    assert told == (overlapped if limit is None else ["open A", "label A", "open B", "label B"])
+    overlapped = ["prepare A", "prepare B", "label A", "label B"]
+    assert calls == (overlapped if limit is None else ["prepare A", "label A", "prepare B", "label B"])
 
 
 def test_a_cohort_that_is_left_early_frees_its_cases(

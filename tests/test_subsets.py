@@ -46,9 +46,9 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
 ) -> None:
     segmenter = Segmenter(model(0.25))
     part = replace(phantom_case, images={m: phantom_case.images[m] for m in (T1C, T2F)})
-    image = segmenter.open(part).prepared.image
+    image = segmenter.prepare(part).prepared.image
     assert not image[[0, 2]].any()
-    whole = segmenter.open(phantom_case).prepared.image
+    whole = segmenter.prepare(phantom_case).prepared.image
     np.testing.assert_array_equal(image[[1, 3]], whole[[1, 3]])
     result = segmenter.segment(part)
     (note,) = [n for n in result.notes if n.code == "W-MISSING"]

@@ -44,9 +44,9 @@ def main() -> None:
 
 def measure(case: Case, segmenter: Segmenter) -> Table:
     """Return the Dice (shift, region) of one case."""
-    opened = segmenter.open(case)
-    image, valid = opened.prepared.image, opened.prepared.valid
-    truth = truth_of(case, opened)
+    ready = segmenter.prepare(case)
+    image, valid = ready.prepared.image, ready.prepared.valid
+    truth = truth_of(case, ready)
     found = []
     for shift in SHIFTS:
         shifted = np.where(image != 0, image + np.float32(shift), 0)

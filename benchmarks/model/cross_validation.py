@@ -131,10 +131,10 @@ def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:
 def measure(case: Case, segmenters: dict[str, Segmenter], processing: str) -> dict[str, Any]:
     """Return everything about one case, with one of CHANGES as its post-processing."""
     segmenter = segmenters.get("int8", segmenters["fp32"])
-    opened = segmenter.open(case)
-    image, valid = opened.prepared.image, opened.prepared.valid
+    ready = segmenter.prepare(case)
+    image, valid = ready.prepared.image, ready.prepared.valid
     settings = changed(segmenter.settings, processing)
-    truth = truth_of(case, opened)
+    truth = truth_of(case, ready)
     found: dict[str, Any] = {"dice": {}, "quality": {}, "seconds": {}}
 
     def look(given: Floats, engine: Engine, settings: Settings) -> Floats:
@@ -171,7 +171,11 @@ def changed(settings: Settings, name: str) -> Settings:
 def subsets(segmenter: Segmenter) -> list[tuple[Modality, ...]]:
     """Return which sequences a network is to be tried with, all of its own first."""
     known = segmenter.settings.network.modalities
-    return [s for s in SUBSETS if set(s) <= set(known)] if segmenter.bundle.takes_any_subset else [known]
+    return (
+        [s for s in SUBSETS if set(s) <= set(known)]
+        if segmenter.bundle.supports_missing_sequences
+        else [known]
+    )
 
 
 def processed(plain: Floats, image: Floats, truth: Truth, settings: Settings) -> dict[str, dict[str, float]]:

@@ -77,9 +77,9 @@ def main() -> None:
 
 def scored(case: Any, segmenters: dict[str, Segmenter]) -> dict[str, list[float]]:
     """Return the Dice of each region, by way."""
-    opened = segmenters["fp32"].open(case)
-    image, valid = opened.prepared.image, (slice(None), *opened.prepared.valid)
-    truth, scores = truth_of(case, opened), {}
+    ready = segmenters["fp32"].prepare(case)
+    image, valid = ready.prepared.image, (slice(None), *ready.prepared.valid)
+    truth, scores = truth_of(case, ready), {}
     for precision, segmenter in segmenters.items():
         settings = segmenter.settings.model_copy(update={"segment": Bundle.load().settings.segment})
         raw = infer(image, segmenter.engine, settings)

@@ -44,12 +44,12 @@ def main() -> None:
 
 def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     """Return a row of COLUMNS for each region; NaN where an expert drew nothing."""
-    opened = segmenter.open(case)
-    valid = opened.prepared.valid
-    probabilities = infer(opened.prepared.image, segmenter.engine, segmenter.settings)[(slice(None), *valid)]
+    ready = segmenter.prepare(case)
+    valid = ready.prepared.valid
+    probabilities = infer(ready.prepared.image, segmenter.engine, segmenter.settings)[(slice(None), *valid)]
     return [
         compare(probability, mask)
-        for probability, mask in zip(probabilities, truth_of(case, opened).values(), strict=True)
+        for probability, mask in zip(probabilities, truth_of(case, ready).values(), strict=True)
     ]
 
 

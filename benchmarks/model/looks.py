@@ -45,9 +45,9 @@ def main() -> None:
 
 def measure(case: Case, segmenter: Segmenter) -> list[list[float]]:
     """Return the Dice of each region after one look, then after two by each of SIZES."""
-    opened, settings = segmenter.open(case), segmenter.settings
-    image, valid = opened.prepared.image, opened.prepared.valid
-    truth = truth_of(case, opened)
+    ready, settings = segmenter.prepare(case), segmenter.settings
+    image, valid = ready.prepared.image, ready.prepared.valid
+    truth = truth_of(case, ready)
     first = infer(image, segmenter.engine, settings)
 
     def judged(probabilities: Array, settings: Settings) -> list[float]:

@@ -1,4 +1,4 @@
-"""Many cases: one bad case never stops the rest, and finished ones are not done again."""
+"""Many cases: a case that fails never stops the others, and finished cases are not computed again."""
 
 from __future__ import annotations
 
@@ -12,79 +12,62 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from gliomaseg.cases.case import Case
-from gliomaseg.errors import GliomasegError, Note, OutputError, UsageError, as_coded
+from gliomaseg.errors import GliomasegError, OutputError, UsageError, as_coded
 from gliomaseg.imaging.nifti import names_image
 from gliomaseg.labels import BRATS2021, LabelScheme
 from gliomaseg.result import ROOM, Result
-from gliomaseg.segmenter import Opened, Segmenter
+from gliomaseg.segmenter import ReadyCase, Segmenter
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file, refuse_inputs
-from gliomaseg.storage.outcome import Outcome
 from gliomaseg.storage.result_folder import ResultFolder
-from gliomaseg.storage.summary import refuse_foreign_summary, write_summary
+from gliomaseg.storage.summary import Outcome, refuse_foreign_summary, write_summary
+
+#: The share of a case's time that has passed when a stage begins, from the seconds in docs/speed.md.
+_SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "save": 0.75}
 
 
 def segment_cases(
     cases: Sequence[Case],
     segmenter: Segmenter,
-    output: Path,
+    output: str | Path,
     *,
     scheme: LabelScheme = BRATS2021,
     overwrite: bool = False,
     only: Literal["seg"] | None = None,
     progress: Callable[[float, str], None] = lambda _fraction, _text: None,
 ) -> Iterator[Outcome]:
-    """Segment each case into its folder under ``output`` and yield what became of it.
+    """Segment each case into its folder under ``output`` and yield its outcome.
 
-    While the network works on one case, the next is read and the last one written: three are in memory at
-    most, and one with ``inference.max_memory_gb``. A case whose folder holds the very same result (inputs,
-    model, settings by hash) is left as it is. One that another process is working on comes last, with
-    the state ``locked`` if that still is so. ``only``, and an ``output`` that is called like an image, are
-    as in ``Result.save``. At the end, and when it is ended early, a folder has a summary.csv of every case
-    in it. Raises OutputError when ``output`` can't be written, or holds an input or someone else's
-    summary.csv, UsageError when it is one file for more than one label map, before any work.
+    While the network processes one case, the next is read and the last one written: at most three are in
+    memory, and one if ``inference.max_memory_gb`` is set. A case whose folder holds the same result (inputs,
+    model and settings by hash) is unchanged. A case that another process has locked comes last, with the
+    state ``locked`` if it still is. ``only``, and an ``output`` with the name of an image, are as in
+    ``Result.save``. At the end, also an early one, summary.csv lists every case of the folder. ``progress``
+    is called with the fraction done and a text. Raises, before any work, OutputError if ``output`` can't be
+    written or holds an input or another program's summary.csv, and UsageError if it is one file for more
+    than one label map.
     """
-    _make_room(cases, segmenter, output, overwrite=overwrite)
+    output = Path(output)
+    _check_output(cases, segmenter, output, overwrite=overwrite)
     order = _Order(segmenter, output, scheme, overwrite, only)
     jobs: list[_Job] = []
     for number, case in enumerate(cases):
-        where = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
+        title = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
 
-        def tell(stage: str, number: int = number, where: str = where) -> None:
-            if all(job.outcome or job.locked for job in jobs[:number]):  # the first in work is shown
-                progress((number + _SHARE.get(stage, 0)) / len(cases), f"{where}: {stage}")
+        def notify(stage: str, number: int = number, title: str = title) -> None:
+            if all(job.outcome or job.locked for job in jobs[:number]):  # show the first of those at work
+                progress((number + _SHARE.get(stage, 0)) / len(cases), f"{title}: {stage}")
 
-        jobs.append(_Job(case, order, tell))
-    in_turn = segmenter.settings.inference.max_memory_gb is not None
-    outcomes = _overlapped(jobs, ahead=0 if in_turn else 1)
+        jobs.append(_Job(case, order, notify))
+    one_at_a_time = segmenter.settings.inference.max_memory_gb is not None
+    outcomes = _overlapped(jobs, ahead=0 if one_at_a_time else 1)
     return outcomes if names_image(output) else _summarised(outcomes, output)
 
 
-def _summarised(outcomes: Iterator[Outcome], output: Path) -> Iterator[Outcome]:
-    """Yield the outcomes, and write summary.csv when they end, however they end."""
-    seen: list[Outcome] = []
-    try:
-        for outcome in outcomes:
-            seen.append(outcome)
-            yield outcome
-    finally:
-        try:
-            ours = [outcome for outcome in seen if not _is_done_elsewhere(outcome, output)]
-            write_summary(output, [outcome.row() for outcome in ours])
-        except OutputError:
-            if not any(outcome.error for outcome in seen):  # else that the disk is full was reported
-                raise
-
-
-def _is_done_elsewhere(outcome: Outcome, output: Path) -> bool:
-    """Return whether the process that had locked a case has finished it since."""
-    return outcome.state == "locked" and ResultFolder(output / outcome.case_id).is_result
-
-
-def _make_room(cases: Sequence[Case], segmenter: Segmenter, output: Path, *, overwrite: bool) -> None:
-    """Prove that results can be written to ``output``, and clear away what killed processes left there."""
+def _check_output(cases: Sequence[Case], segmenter: Segmenter, output: Path, *, overwrite: bool) -> None:
+    """Raise if results can't be written to ``output``; remove the drafts of killed processes there."""
     if names_image(output):
-        _require_one(cases, segmenter, output)
+        _require_one_map(cases, segmenter, output)
         folder, count = output.parent, 1
     else:
         inputs = [file for case in cases for file in case.files]
@@ -95,8 +78,7 @@ def _make_room(cases: Sequence[Case], segmenter: Segmenter, output: Path, *, ove
     files.clear_leftovers(folder)
 
 
-def _require_one(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> None:
-    """Raise UsageError unless one file can hold what is wanted."""
+def _require_one_map(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> None:
     if len(cases) == 1 and not segmenter.maps:
         return
     what = f"there are {len(cases)} cases" if len(cases) != 1 else "maps are wanted beside the label map"
@@ -108,23 +90,39 @@ def _require_one(cases: Sequence[Case], segmenter: Segmenter, output: Path) -> N
     )
 
 
-#: How much of a case's time has passed when a stage begins, from the seconds in docs/speed.md.
-_SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "save": 0.75}
+def _summarised(outcomes: Iterator[Outcome], output: Path) -> Iterator[Outcome]:
+    """Yield the outcomes; write summary.csv at the end, also after an error or an early end."""
+    seen: list[Outcome] = []
+    try:
+        for outcome in outcomes:
+            seen.append(outcome)
+            yield outcome
+    finally:
+        try:
+            write_summary(output, [outcome for outcome in seen if not _is_done_elsewhere(outcome, output)])
+        except OutputError:
+            if not any(outcome.error for outcome in seen):  # else the full disk has been reported
+                raise
+
+
+def _is_done_elsewhere(outcome: Outcome, output: Path) -> bool:
+    """Return whether the process that had locked a case has finished it since."""
+    return outcome.state == "locked" and ResultFolder(output / outcome.case_id).is_result
 
 
 def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
-    """Open, label and save each job; yield outcomes in order, those that others had locked last.
+    """Prepare, label and save each job; yield outcomes in order, those of locked cases last.
 
-    ``ahead`` jobs are opened, and as many saved, by threads beside, while another one is labelled.
+    While one is labelled, ``ahead`` jobs are prepared, and as many saved, by two other threads.
     """
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    opening: deque[Future[None]] = deque()
+    preparing: deque[Future[None]] = deque()
     saving: deque[Future[Outcome | None]] = deque()
     try:
         for number, job in enumerate(jobs):
-            for following in jobs[number + len(opening) : number + 1 + ahead]:
-                opening.append(reader.submit(following.open))
-            opening.popleft().result()
+            for following in jobs[number + len(preparing) : number + 1 + ahead]:
+                preparing.append(reader.submit(following.prepare))
+            preparing.popleft().result()
             job.label()
             saving.append(writer.submit(job.save))
             while len(saving) > ahead:
@@ -135,7 +133,7 @@ def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)
         for job in jobs:
-            job.release()
+            job.unlock()
 
 
 @dataclass(frozen=True)
@@ -150,36 +148,36 @@ class _Order:
 
 
 class _Job:
-    """One case on its way into its folder: opened, labelled, saved. Whatever goes wrong is its outcome."""
+    """One case from its images to its folder: prepared, labelled, saved. An error becomes its outcome."""
 
-    def __init__(self, case: Case, order: _Order, tell: Callable[[str], None]) -> None:
+    def __init__(self, case: Case, order: _Order, notify: Callable[[str], None]) -> None:
         self.outcome: Outcome | None = None
         self.locked: GliomasegError | None = None
-        self._case, self._order, self._tell = case, order, tell
+        self._case, self._order, self._notify = case, order, notify
         self._is_file = names_image(order.output)
         self._target = order.output if self._is_file else order.output / case.id
-        self._claim = contextlib.ExitStack()
-        self._opened: Opened | None = None
+        self._lock = contextlib.ExitStack()
+        self._ready: ReadyCase | None = None
         self._result: Result | None = None
 
-    def open(self) -> None:
-        """Read and prepare the case, unless it is locked or its folder holds the wanted result already."""
-        with self._caught():
-            self._tell("check")
-            was_locked, self.locked = bool(self.locked), self._lock()
+    def prepare(self) -> None:
+        """Read and prepare the case, unless it is locked or its folder holds the wanted result."""
+        with self._errors_as_outcome():
+            self._notify("check")
+            was_locked, self.locked = bool(self.locked), self._try_lock()
             if self.locked:
-                return
-            if not self._is_file and self._is_done(was_locked):
-                self._end(_outcome(self._case, "unchanged", ResultFolder(self._target)))
                 return
             if self._is_file:
                 refuse_file(self._target, self._case.files, overwrite=self._order.overwrite)
+            elif self._is_done(was_locked):
+                self._end(Outcome.read(ResultFolder(self._target)))
+                return
             segmenter, scheme = self._order.segmenter, self._order.scheme
-            self._opened = segmenter.open(self._case, scheme=scheme, stage=self._tell)
+            self._ready = segmenter.prepare(self._case, scheme=scheme, on_stage=self._notify)
 
-    def _lock(self) -> GliomasegError | None:
+    def _try_lock(self) -> GliomasegError | None:
         try:
-            self._claim.enter_context(files.claim(self._target))
+            self._lock.enter_context(files.claim(self._target))
         except OutputError as error:
             if error.code != "E-LOCKED":
                 raise
@@ -187,7 +185,7 @@ class _Job:
         return None
 
     def _is_done(self, was_locked: bool) -> bool:
-        """Return whether the wanted result is there; with overwrite, if another process just made it."""
+        """Return whether the wanted result exists; with overwrite, only if another process just made it."""
         folder = ResultFolder(self._target)
         if not self._order.overwrite:
             return folder.same_as(self._wanted)
@@ -199,60 +197,55 @@ class _Job:
         described = self._order.segmenter.describe(self._case, self._order.scheme)
         return {**described, "only": self._order.only}
 
-    def try_again(self) -> Outcome:
-        """Do all of a case that was locked, if it is not any more."""
-        self.open()
-        self.label()
-        if self.locked:
-            self._end(Outcome(self._case.id, "locked", error=self.locked.reworded(self._shorten)))
-        return cast("Outcome", self.save())  # one of the four has ended it
-
     def label(self) -> None:
         """Run the network."""
-        with self._caught():
-            if self._opened:
-                self._result = self._order.segmenter.label(self._opened, stage=self._tell)
-        self._opened = None
+        with self._errors_as_outcome():
+            if self._ready:
+                self._result = self._order.segmenter.label(self._ready, on_stage=self._notify)
+        self._ready = None
 
     def save(self) -> Outcome | None:
-        """Write the result and return what became of the case; None for one that is locked."""
-        with self._caught():
+        """Write the result and return the outcome of the case; None if it is locked."""
+        with self._errors_as_outcome():
             if self._result:
-                self._tell("save")
+                self._notify("save")
                 saved = self._result.save(self._order.output, overwrite=True, only=self._order.only)
                 self._end(
-                    _outcome_of(self._result, saved)
+                    _of_label_map(self._result, saved)
                     if self._is_file
-                    else _outcome(self._case, "done", ResultFolder(saved))
+                    else Outcome.read(ResultFolder(saved), "done")
                 )
         self._result = None
         return self.outcome
 
-    def release(self) -> None:
+    def try_again(self) -> Outcome:
+        """Process a case that was locked, if it is free now."""
+        self.prepare()
+        self.label()
+        if self.locked:
+            self._end(Outcome(self._case.id, "locked", error=self.locked.reworded(self._shorten)))
+        return cast("Outcome", self.save())  # there is one now, whatever happened
+
+    def unlock(self) -> None:
         """Let other processes work on the case."""
-        self._claim.close()
+        self._lock.close()
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.release()
+        self.unlock()
 
     @contextlib.contextmanager
-    def _caught(self) -> Iterator[None]:
+    def _errors_as_outcome(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
+        except Exception as error:  # noqa: BLE001 (the other cases go on after any error)
             self._end(Outcome(self._case.id, "failed", error=as_coded(error).reworded(self._shorten)))
 
     def _shorten(self, text: str) -> str:
         return self._case.anonymous(text).replace(f"{self._target.parent}{os.sep}", "")
 
 
-def _outcome(case: Case, state: Literal["done", "unchanged"], folder: ResultFolder) -> Outcome:
-    record = folder.read()
-    notes = tuple(Note(**note) for note in record.get("notes", ()))
-    return Outcome(case.id, state, folder.path, folder.measurements(), notes=notes, record=record)
-
-
-def _outcome_of(result: Result, file: Path) -> Outcome:
-    record = result.record()
-    return Outcome(result.case.id, "done", file, dict(result.measured()), notes=result.notes, record=record)
+def _of_label_map(result: Result, file: Path) -> Outcome:
+    """Return the outcome of a case of which only the label map was written."""
+    record, measured = result.record(), result.measured()
+    return Outcome(result.case.id, "done", file, measured, notes=result.notes, record=record)

@@ -10,7 +10,7 @@ import pytest
 from gliomaseg.errors import CaseError, OutputError
 from gliomaseg.storage import files
 from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, RECORD, ResultFolder, seal
-from gliomaseg.storage.summary import SUMMARY, failed_row, refuse_foreign_summary, result_row, write_summary
+from gliomaseg.storage.summary import SUMMARY, Outcome, refuse_foreign_summary, write_summary
 
 RUN = {"gliomaseg": "0", "missing": ["t2w"], "voxel_mm": [1.0, 1.0, 5.0]}
 MEASURED = {
@@ -27,6 +27,10 @@ def make(output: Path, name: str) -> None:
         seal(draft, RUN)
 
 
+def done(name: str) -> Outcome:
+    return Outcome(name, "done", measurements=MEASURED, record=RUN)
+
+
 def rows(output: Path) -> dict[str, dict[str, str]]:
     with (output / SUMMARY).open(encoding="utf-8", newline="") as stream:
         return {row["case"]: row for row in csv.DictReader(stream)}
@@ -34,7 +38,7 @@ def rows(output: Path) -> dict[str, dict[str, str]]:
 
 def test_it_tells_what_a_reader_of_many_cases_needs(tmp_path: Path) -> None:
     make(tmp_path, "A")
-    write_summary(tmp_path, [result_row("A", "done", RUN, MEASURED)])
+    write_summary(tmp_path, [done("A")])
     (row,) = rows(tmp_path).values()
     assert {key: value for key, value in row.items() if value} == {
         "case": "A",
@@ -55,9 +59,9 @@ def test_earlier_results_stay_in_the_table(tmp_path: Path) -> None:
     """One case after the other gives the table that all at once give; a failure stays until it is done."""
     error = CaseError("E-SKULL", "the image shows the whole head")
     make(tmp_path, "A")
-    write_summary(tmp_path, [result_row("A", "done", RUN, MEASURED), failed_row("=B", error)])
+    write_summary(tmp_path, [done("A"), Outcome("=B", "failed", error=error)])
     make(tmp_path, "C")
-    write_summary(tmp_path, [result_row("C", "done", RUN, MEASURED)])
+    write_summary(tmp_path, [done("C")])
     found = rows(tmp_path)
     assert {case: row["state"] for case, row in found.items()} == {
         "'=B": "failed",
@@ -66,7 +70,7 @@ def test_earlier_results_stay_in_the_table(tmp_path: Path) -> None:
     }
     assert (found["'=B"]["error"], found["'=B"]["message"]) == ("E-SKULL", "the image shows the whole head")
     make(tmp_path, "=B")
-    write_summary(tmp_path, [result_row("=B", "done", RUN, MEASURED)])
+    write_summary(tmp_path, [done("=B")])
     assert rows(tmp_path)["'=B"]["error"] == ""
 
 
@@ -75,7 +79,7 @@ def test_an_edited_result_is_marked_and_its_old_numbers_are_not_given(tmp_path: 
         make(tmp_path, name)
     (tmp_path / "A" / LABELS).write_bytes(b"corrected")
     (tmp_path / "D" / RECORD).write_text('{"outputs": []}')
-    write_summary(tmp_path, [result_row("B", "done", RUN, MEASURED)])
+    write_summary(tmp_path, [done("B")])
     edited = rows(tmp_path)["A"]
     assert (edited["edited"], edited["wt_volume_ml"], edited["quality"]) == ("yes", "", "")
     assert "edited" in edited["reasons"]
@@ -85,7 +89,7 @@ def test_an_edited_result_is_marked_and_its_old_numbers_are_not_given(tmp_path: 
 
 
 def test_a_single_case_that_failed_leaves_nothing(tmp_path: Path) -> None:
-    write_summary(tmp_path, [failed_row("A", CaseError("E-SKULL", "a head"))])
+    write_summary(tmp_path, [Outcome("A", "failed", error=CaseError("E-SKULL", "a head"))])
     assert not list(tmp_path.iterdir())
 
 

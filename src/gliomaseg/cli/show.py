@@ -5,7 +5,7 @@ Ignorant of how results are made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
 
 if TYPE_CHECKING:
     from gliomaseg.inference.bundle import Bundle
-    from gliomaseg.storage.outcome import Outcome
+    from gliomaseg.storage.summary import Outcome
 
 
 def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
@@ -28,16 +28,15 @@ def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
 
 
 def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
-    from gliomaseg.storage.outcome import HEADS
     from gliomaseg.storage.summary import SUMMARY
 
     done = [outcome for outcome in outcomes if outcome.folder]
     if len(outcomes) == 1 and done:
-        console.show_table(done[0].table(), title=f"{done[0].case_id} ({done[0].state})")
-        console.say(done[0].quality_line())
+        console.show_table(_volumes(done[0]), title=f"{done[0].case_id} ({done[0].state})")
+        console.say(_quality(done[0]))
         console.say(_where(done[0]))
     elif done:
-        console.show_table([HEADS, *[outcome.cells() for outcome in outcomes]])
+        console.show_table([_HEADER, *map(_cells, outcomes)])
         has_reports = any((outcome.folder / REPORT).exists() for outcome in done if outcome.folder)
         what = f"reports: {output}/*/{REPORT}" if has_reports else f"label maps: {output}/*/{LABELS}"
         console.say(f"{what}; table: {output / SUMMARY}")
@@ -50,6 +49,40 @@ def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
             console.show_error(outcome.error)
     _count(outcomes)
     console.say(RESEARCH_USE)
+
+
+_HEADER = ["case", "state", "quality", "WT ml", "TC ml", "ET ml", "missing", "why"]
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    """Return a case's cells under ``_HEADER``."""
+    row = outcome.row()
+    volumes = [_with_interval(row, region) for region in ("wt", "tc", "et")]
+    why = row.get("reasons") or row.get("error")
+    cells = [row["case"], row["state"], row.get("quality"), *volumes, row.get("missing"), why]
+    return [str(cell or "") for cell in cells]
+
+
+def _volumes(outcome: Outcome) -> list[list[str]]:
+    """Return the volume of each label and region of one case, under a header."""
+    found, row = outcome.measurements, outcome.row()
+    labels = [[f"label {r['value']}", r["title"], f"{r['volume_ml']:.2f}"] for r in found["labels"]]
+    regions = [[r["region"].upper(), r["title"], _with_interval(row, r["region"])] for r in found["regions"]]
+    return [["part", "meaning", "volume ml (90 % interval)"], *labels, *regions]
+
+
+def _with_interval(row: Mapping[str, object], region: str) -> str:
+    """Return a volume in ml, and its 90 % interval if known."""
+    names = ("volume_ml", "volume_low_ml", "volume_high_ml")
+    volume, low, high = (row.get(f"{region}_{name}") for name in names)
+    if volume is None:
+        return ""
+    return f"{volume:.2f}" + ("" if low is None else f" ({low:.2f} to {high:.2f})")
+
+
+def _quality(outcome: Outcome) -> str:
+    row = outcome.row()
+    return f"quality: {row['quality']}" + f" ({row['reasons']})" * bool(row["reasons"])
 
 
 def _where(outcome: Outcome) -> str:

@@ -67,7 +67,7 @@ class Bundle:
         return change is not None and min(change.values()) >= -INT8_TOLERANCE
 
     @property
-    def takes_any_subset(self) -> bool:
+    def supports_missing_sequences(self) -> bool:
         """Return whether sequences were left out in training, so that the network bears missing ones."""
         return self.settings.augment.drop_modality > 0
 
@@ -75,7 +75,7 @@ class Bundle:
         """Return each region's mean Dice with ``sequences`` on held-out cases; {} if not measured."""
         return dict(self.about.get("expected", {}).get("dice", {}).get(" ".join(sequences), {}))
 
-    def gaps(self, case_id: str, sequences: Sequence[Modality]) -> tuple[Note, ...]:
+    def missing_notes(self, case_id: str, sequences: Sequence[Modality]) -> tuple[Note, ...]:
         """Return a note of what is missing, and of how good the model is without it."""
         missing = [m for m in self.settings.network.modalities if m not in sequences]
         if not missing:

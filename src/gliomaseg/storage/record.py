@@ -1,7 +1,4 @@
-"""What run.json says of a result: its shape, proven once for every reader. Door: pydantic.
-
-Older versions' words are put into today's here, and nowhere else.
-"""
+"""run.json, the record of a result: checked once for all readers, with keys of older versions renamed."""
 
 from __future__ import annotations
 
@@ -10,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-#: What decides whether a result that is there is the one that would be made now.
+#: The schema of run.json that is written now; older ones are read, newer ones are refused.
+RUN_SCHEMA = 3
+#: The keys that decide whether an existing result is the one that would be made now.
 IDENTITY = (
     "schema_version",
     "gliomaseg",
@@ -23,8 +22,7 @@ IDENTITY = (
     "inputs",
     "settings",
 )
-
-#: What versions before 0.2 called quality, under the key ``verdict``.
+#: Names of qualities before 0.2, when they were stored under ``verdict``.
 _FORMER = {"ok": "pass", "check": "review", "doubtful": "unreliable"}
 
 
@@ -40,8 +38,9 @@ class _Input(BaseModel):
 
 
 class _Record(BaseModel):
-    """The keys that are read by anyone; others may be there."""
+    """The keys that readers use; there may be others."""
 
+    schema_version: int = 0
     scheme: str = ""
     note: str = ""
     labels: str = ""
@@ -61,8 +60,8 @@ class _Record(BaseModel):
 
 
 def parse_record(content: object) -> dict[str, Any]:
-    """Return what run.json holds, its shape proven; raises ValueError in words."""
-    if isinstance(content, dict) and "warnings" in content:  # what they were called before 0.2
+    """Return the content of run.json with today's keys; raises ValueError if its shape is wrong."""
+    if isinstance(content, dict) and "warnings" in content:  # before 0.2
         content = {("notes" if key == "warnings" else key): value for key, value in content.items()}
     try:
         _Record.model_validate(content)
@@ -70,19 +69,20 @@ def parse_record(content: object) -> dict[str, Any]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise ValueError(f"{where}: {first['msg']}") from error
-    return {"outputs": {}} | dict(content)  # type: ignore[call-overload, no-any-return]  # proven a mapping
+    return {"outputs": {}} | dict(content)  # type: ignore[call-overload, no-any-return]  # a mapping, as checked
 
 
 def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored numbers in today's words: before 0.2 there were a ``verdict`` and a ``crosses_midline``.
+    """Return stored numbers with today's keys: before 0.2 there were ``verdict`` and ``crosses_midline``.
 
-    Raises LookupError and TypeError for what no version wrote.
+    Raises LookupError and TypeError for content that no version wrote.
     """
     rest = dict(record)
     if former := rest.pop("verdict", None):
         rest |= {"quality": _FORMER[former["verdict"]], "reasons": former["reasons"]}
     side = rest.get("side")
     if isinstance(side, dict) and "crosses_midline" in side:
-        new = {("crosses_symmetry_plane" if k == "crosses_midline" else k): v for k, v in side.items()}
-        rest["side"] = new
+        rest["side"] = {
+            ("crosses_symmetry_plane" if k == "crosses_midline" else k): v for k, v in side.items()
+        }
     return rest

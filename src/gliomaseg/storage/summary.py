@@ -1,12 +1,13 @@
-"""summary.csv: a row for every case of a folder of results, made earlier or now, or failed."""
+"""The outcome of each case of a cohort, and summary.csv: a row for every case of a folder of results."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gliomaseg.errors import GliomasegError
+from gliomaseg.errors import GliomasegError, Note
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_foreign
 from gliomaseg.storage.result_folder import LABELS, ResultFolder
@@ -14,83 +15,113 @@ from gliomaseg.storage.tables import read_csv, to_csv
 
 SUMMARY = "summary.csv"
 Row = Mapping[str, object]
+State = Literal["done", "unchanged", "failed", "locked"]
 
-_REGIONS = ("wt", "tc", "et")
-_VOLUMES = [f"{r}_{name}" for r in _REGIONS for name in ("volume_ml", "volume_low_ml", "volume_high_ml")]
+_VOLUMES = ("volume_ml", "volume_low_ml", "volume_high_ml")
 #: ``path`` is relative to the table; a case that failed has neither numbers nor a path.
 COLUMNS = (
     *("case", "state", "quality", "reasons", "edited", "missing"),
-    *_VOLUMES,
+    *(f"{region}_{name}" for region in ("wt", "tc", "et") for name in _VOLUMES),
     *("voxel_mm", "error", "message", "path"),
 )
 _EDITED = "The label map was edited after it was written: gliomaseg report measures it anew."
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one case: a result, or an error."""
+
+    case_id: str
+    state: State
+    folder: Path | None = None
+    """Its folder of results, or the file if only the label map was wanted."""
+    measurements: Mapping[str, Any] = field(default_factory=dict)
+    error: GliomasegError | None = None
+    notes: tuple[Note, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: ResultFolder, state: State = "unchanged") -> Outcome:
+        """Return the outcome of a case with a whole result; raises CaseError (E-REPORT)."""
+        record = folder.read()
+        notes = tuple(Note(**note) for note in record.get("notes", ()))
+        measured = folder.measurements()
+        return cls(folder.path.name, state, folder.path, measured, notes=notes, record=record)
+
+    def row(self) -> Row:
+        """Return the case's row of summary.csv."""
+        if self.error:
+            message = {"error": self.error.code, "message": self.error.what}
+            return {"case": self.case_id, "state": self.state, **message}
+        regions = self.measurements.get("regions", ())
+        return {
+            "case": self.case_id,
+            "state": self.state,
+            "quality": self.measurements.get("quality"),
+            "reasons": " ".join(self.measurements.get("reasons", ())),
+            "edited": False,
+            "missing": " ".join(self.record.get("missing", ())),
+            **{f"{region['region']}_{name}": region[name] for region in regions for name in _VOLUMES},
+            "voxel_mm": " x ".join(f"{length:.4g}" for length in self.record.get("voxel_mm", ())),
+            "path": f"{self.case_id}/{LABELS}",
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {
+            "case": self.case_id,
+            "state": self.state,
+            "quality": self.measurements.get("quality"),
+            "reasons": self.measurements.get("reasons", []),
+            "missing": self.record.get("missing", []),
+            "voxel_mm": self.record.get("voxel_mm"),
+            "folder": self.folder.name if self.folder else None,
+            "path": self.row().get("path") if self.folder and self.folder.is_dir() else None,
+            "measurements": self.measurements or None,
+            "error": self.error.as_dict() if self.error else None,
+            "notes": [note._asdict() for note in self.notes],
+        }
+
+
 def refuse_foreign_summary(output: Path, *, overwrite: bool) -> None:
-    """Raise OutputError (E-EXISTS) where ``output`` holds someone else's summary.csv."""
+    """Raise OutputError (E-EXISTS) if ``output`` holds a summary.csv of another program."""
     refuse_foreign(output / SUMMARY, [b"case,state,"], overwrite=overwrite)
 
 
-def result_row(case: str, state: str, record: Mapping[str, Any], measured: Mapping[str, Any]) -> Row:
-    """Return the row of a result from its run.json and measurements.json."""
-    volumes = {
-        f"{region['region']}_{name}": region[name]
-        for region in measured.get("regions", ())
-        for name in ("volume_ml", "volume_low_ml", "volume_high_ml")
-    }
-    return {
-        "case": case,
-        "state": state,
-        "quality": measured.get("quality"),
-        "reasons": " ".join(measured.get("reasons", ())),
-        "edited": False,
-        "missing": " ".join(record.get("missing", ())),
-        **volumes,
-        "voxel_mm": " x ".join(f"{length:.4g}" for length in record.get("voxel_mm", ())),
-        "path": f"{case}/{LABELS}",
-    }
-
-
-def failed_row(case: str, error: GliomasegError, *, state: str = "failed") -> Row:
-    """Return the row of a case that failed, or is locked by another process."""
-    return {"case": case, "state": state, "error": error.code, "message": error.what}
-
-
-def write_summary(output: Path, rows: Sequence[Row]) -> None:
-    """Write summary.csv: ``rows``, and one for every other case that ``output`` knows of, sorted by case.
+def write_summary(output: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write summary.csv: a row for each outcome and for every other case of ``output``, sorted by case.
 
     A single case that failed leaves no table. Raises OutputError.
     """
-    rows = [*rows, *_others(output, {str(row["case"]) for row in rows})]
+    rows = [outcome.row() for outcome in outcomes]
+    rows += _others(output, {outcome.case_id for outcome in outcomes})
     if len(rows) > 1 or any(row["state"] not in ("failed", "locked") for row in rows):
-        files.write_text(
-            output / SUMMARY, to_csv(sorted(rows, key=lambda row: str(row["case"])), columns=COLUMNS)
-        )
+        rows.sort(key=lambda row: str(row["case"]))
+        files.write_text(output / SUMMARY, to_csv(rows, columns=COLUMNS))
 
 
 def _others(output: Path, known: set[str]) -> Iterable[Row]:
-    """Yield the rows of results that are there from earlier, and of cases that failed and still have none."""
-    there = {path.name: ResultFolder(path) for path in output.iterdir() if path.is_dir()}
-    there = {name: folder for name, folder in there.items() if folder.is_result}
-    yield from (_row_of(folder) for name, folder in there.items() if name not in known)
-    for row in failed_before(output):
-        if row["case"] not in known | there.keys():
-            yield row
+    """Yield the rows of earlier results, and of cases that failed earlier and still have none."""
+    folders = [ResultFolder(path) for path in output.iterdir() if path.is_dir()]
+    results = {folder.path.name: folder for folder in folders if folder.is_result}
+    yield from (_earlier_row(folder) for name, folder in results.items() if name not in known)
+    yield from (row for row in failed_before(output) if row["case"] not in known | results.keys())
 
 
-def _row_of(folder: ResultFolder) -> Row:
+def _earlier_row(folder: ResultFolder) -> Row:
     name = folder.path.name
     try:
-        record = folder.read()
         if folder.edited():
-            return {**result_row(name, "unchanged", record, {"reasons": [_EDITED]}), "edited": True}
-        return result_row(name, "unchanged", record, folder.measurements())
+            found = Outcome(name, "unchanged", measurements={"reasons": [_EDITED]}, record=folder.read())
+            return {**found.row(), "edited": True}
+        return Outcome.read(folder).row()
     except GliomasegError as error:
-        return failed_row(name, error.reworded(lambda text: text.replace(f"{folder.path.parent}/", "")))
+        short = error.reworded(lambda text: text.replace(f"{folder.path.parent}/", ""))
+        return Outcome(name, "failed", error=short).row()
 
 
 def failed_before(output: Path) -> list[dict[str, str]]:
-    """Return the rows of failed cases in summary.csv; none where there is none that can be read."""
+    """Return the rows of failed cases in summary.csv; none if there is no readable table."""
     try:
         with files.open_regular(output / SUMMARY) as stream:
             rows = read_csv(stream.read().decode("utf-8"))
