@@ -21,11 +21,26 @@ from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
 from gliomaseg.imaging.phantom_tumour import TumourSpec
 from gliomaseg.labels import Modality, Region
+from gliomaseg.settings.loading import load_settings
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "brats"
 
 #: The names of the sequences in the BraTS 2021 layout.
 NAMES = {Modality.T1N: "t1", Modality.T1C: "t1ce", Modality.T2W: "t2", Modality.T2F: "flair"}
+
+#: The smallest widths of each network, and the edge of a patch that it can halve often enough.
+_SMALLEST: dict[str, tuple[list[int], int]] = {
+    "unet3d": ([8, 8, 8], 32),
+    "unet2d": ([4, 4, 8, 8, 8], 32),
+    "attention_unet": ([4, 8, 8], 32),
+    "unet_plusplus": ([4, 4, 4, 8, 8, 4], 32),
+    "vnet": ([], 32),
+    "residual_unet": ([8, 16, 32], 32),
+    "dynunet": ([4, 8, 8, 8, 8], 32),
+    "unetr": ([4, 24], 32),
+    "swin_unetr": ([12], 64),
+    "mednext": ([4], 32),
+}
 
 CopyCase = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -52,6 +67,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "real_cases" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real)
+
+
+@pytest.fixture(scope="session")
+def smallest() -> Callable[[str], list[str]]:
+    """Return a function of a preset that gives the changes to its smallest network and patch."""
+
+    def changes(preset: str) -> list[str]:
+        network = load_settings(preset).network
+        filters, edge = _SMALLEST[network.name]
+        patch = [edge] * network.dimensions
+        window = [f"network.window={patch}"] if network.window else []
+        return [f"network.filters={filters}", f"training.patch={patch}", *window]
+
+    return changes
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
     python tools/house.py                    # this checkout
     python tools/house.py ../before          # another one, with its own .venv
+    python tools/house.py --only train       # one of the main paths
 
 For each main path (segment, evaluate, train and report on small phantoms) the package's functions are listed
 in the order of their first call (sys.setprofile). Neighbours in one module count once; a return is an entry
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +31,8 @@ ROOT = Path(__file__).parents[1]
 WEIGHTS = ("src/gliomaseg/assets/model/", "benchmarks/model/folds/")
 #: Phantoms that both sides of every path can be made of.
 PATIENTS = 4
+#: The main paths; evaluate and report need what several writes.
+PATHS = ("segment", "several", "evaluate", "train", "report")
 
 
 def main() -> None:
@@ -39,12 +42,14 @@ def main() -> None:
     parser.add_argument(
         "--path", nargs=argparse.REMAINDER, help=argparse.SUPPRESS
     )  # one command line, traced in this process
+    parser.add_argument("--only", choices=PATHS, help="count the returns of this path alone")
     options = parser.parse_args()
     if options.path:
         print(json.dumps(trace(options.path)))
         return
     root = options.checkout.resolve()
-    for name, value in {**sizes(root), **shape(root), **paths(root)}.items():
+    figures = paths(root, [options.only]) if options.only else {**sizes(root), **shape(root), **paths(root)}
+    for name, value in figures.items():
         print(f"{name:<52}{value}")
 
 
@@ -151,8 +156,8 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def paths(root: Path) -> dict[str, object]:
-    """Return how often each main path returns to a module that it left."""
+def paths(root: Path, only: Sequence[str] = PATHS) -> dict[str, object]:
+    """Return how often each main path of ``only`` returns to a module that it left."""
     python = str(root / ".venv" / "bin" / "python")
     with tempfile.TemporaryDirectory() as folder:
         data, out = f"{folder}/data", f"{folder}/out"
@@ -171,7 +176,9 @@ def paths(root: Path) -> dict[str, object]:
             "train": ["train", data, "-o", f"{folder}/run", "--preset", "unet3d", *changes],
             "report": ["report", out, "-o", f"{folder}/cohort.html"],
         }
-        return {f"returns to a module, {name}": traced(python, words) for name, words in commands.items()}
+        needed = {*only, "several"} if {"evaluate", "report"} & {*only} else {*only}
+        found = {name: traced(python, commands[name]) for name in PATHS if name in needed}
+        return {f"returns to a module, {name}": found[name] for name in only}
 
 
 PHANTOMS = """

@@ -132,4 +132,4 @@ def test_a_run_of_other_settings_is_left_alone(train: Run, tmp_path: Path) -> No
 def test_help_names_the_presets(train: Run) -> None:
     code, out, _ = train("--help")
     assert code == 0
-    assert all(name in out for name in ("mednext", "--smoke", "--plan-only", "--init-from"))
+    assert all(name in out for name in ("mednext", "smoke", "--plan-only", "--init-from"))

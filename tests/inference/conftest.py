@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gliomaseg.inference.bundle import MEMBERS, Bundle, seal
 from gliomaseg.settings.loading import load_settings
-from gliomaseg.smoke import smallest_network
 from gliomaseg.storage import files
 
 
-def _export(folder: Path, preset: str) -> Bundle:
+def _export(folder: Path, preset: str, smallest: list[str]) -> Bundle:
     from accelerate import Accelerator
 
     from gliomaseg.training.export import export
@@ -20,7 +20,6 @@ def _export(folder: Path, preset: str) -> Bundle:
     from gliomaseg.training.split import Split
     from gliomaseg.training.state import begin
 
-    smallest = smallest_network(load_settings(preset).network)
     run = open_run(folder / "run", load_settings(preset, [*smallest, "training.precision=fp32"]))
     run.keep_split(Split(("a",), ("b",)))
     run.save(begin(run, Accelerator()))
@@ -28,15 +27,15 @@ def _export(folder: Path, preset: str) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def unet3d(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def unet3d(tmp_path_factory: pytest.TempPathFactory, smallest: Callable[[str], list[str]]) -> Bundle:
     """Return the bundle of a tiny 3D network with random weights."""
-    return _export(tmp_path_factory.mktemp("unet3d"), "unet3d")
+    return _export(tmp_path_factory.mktemp("unet3d"), "unet3d", smallest("unet3d"))
 
 
 @pytest.fixture(scope="session")
-def unet2d(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def unet2d(tmp_path_factory: pytest.TempPathFactory, smallest: Callable[[str], list[str]]) -> Bundle:
     """Return the bundle of a tiny 2D network with random weights."""
-    return _export(tmp_path_factory.mktemp("unet2d"), "unet2d")
+    return _export(tmp_path_factory.mktemp("unet2d"), "unet2d", smallest("unet2d"))
 
 
 @pytest.fixture

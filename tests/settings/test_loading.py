@@ -19,7 +19,7 @@ def test_the_shipped_presets() -> None:
     for name in preset_names():
         settings = load_settings(name)
         assert settings.preset == name
-        assert settings.network.name == ("unet3d" if name == "shipped" else name)
+        assert settings.network.name == ("unet3d" if name in {"shipped", "smoke"} else name)
         assert len(settings.training.patch) == settings.network.dimensions
         assert settings.network.modalities == tuple(Modality)
         assert settings.network.regions == tuple(Region)
@@ -62,7 +62,7 @@ def test_defaults_below_preset_below_changes() -> None:
         ("training.fold=null", "training", "fold", None),
         ("training.hours=1.5", "training", "hours", 1.5),
         ("training.learning_rate=1e-3", "training", "learning_rate", 1e-3),
-        (" network.auxiliary = 0", "network", "auxiliary", 0.0),
+        (" network.deep_supervision = 0", "network", "deep_supervision", 0.0),
         ("network.modalities=[t1c, t2f]", "network", "modalities", (Modality.T1C, Modality.T2F)),
         ("training.precision=bf16", "training", "precision", "bf16"),
     ],

@@ -13,7 +13,6 @@ from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases
 from gliomaseg.settings.loading import load_settings
 from gliomaseg.settings.schema import Settings
-from gliomaseg.smoke import smallest_network
 from gliomaseg.training.cache import PreparedCase, prepare_cases
 
 SHORT = (
@@ -43,12 +42,11 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Tiny:
+def tiny(smallest: Callable[[str], list[str]]) -> Tiny:
     """Return a function of (changes, preset) that gives settings of a training of a second or two."""
 
     def settings(*changes: str, preset: str = "unet3d") -> Settings:
-        smallest = smallest_network(load_settings(preset).network)
-        return load_settings(preset, [*smallest, *SHORT, *changes])
+        return load_settings(preset, [*smallest(preset), *SHORT, *changes])
 
     return settings
 

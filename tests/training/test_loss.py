@@ -71,7 +71,7 @@ def test_dice_sums_over_the_batch(tiny) -> None:
 @pytest.mark.parametrize("kind", ["dice", "dice_ce"])
 @pytest.mark.parametrize(("weights", "share"), [("[1, 1, 2]", 0.5), ("[3, 1, 0]", 0), ("[0, 0, 7]", 1)])
 def test_region_weights(tiny, kind: str, weights: str, share: float) -> None:
-    settings = [f"training.loss={kind}", "network.auxiliary=0.4"]
+    settings = [f"training.loss={kind}", "network.deep_supervision=0.4"]
     logits, regions = [certain("x...", "x...", "xx..")], truth("x...", "x...", "x...")
     only = build_loss(tiny(*settings, "training.region_weights=[0, 0, 1]"))(logits, regions)
     loss = build_loss(tiny(*settings, f"training.region_weights={weights}"))(logits, regions)
@@ -79,8 +79,8 @@ def test_region_weights(tiny, kind: str, weights: str, share: float) -> None:
     assert loss.item() == pytest.approx(share * only.item(), abs=1e-3)
 
 
-def test_auxiliary_outputs_count_less(tiny) -> None:
-    loss_of = build_loss(tiny("training.loss=dice", "network.auxiliary=0.25"))
+def test_coarser_outputs_count_less(tiny) -> None:
+    loss_of = build_loss(tiny("training.loss=dice", "network.deep_supervision=0.25"))
     right, wrong = certain(*["x..."] * 3), certain(*[".x.."] * 3)
     regions = truth(*["x..."] * 3)
     assert loss_of([right, wrong], regions).item() == pytest.approx(0.25, abs=1e-4)

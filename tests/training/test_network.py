@@ -77,8 +77,8 @@ def test_a_v_net_has_no_three_sequences(tiny) -> None:
         build_network(tiny("network.modalities=[t1n, t1c, t2f]", preset="vnet").network)
 
 
-def test_without_auxiliary_there_is_one_output(tiny) -> None:
-    network = build_network(tiny("network.auxiliary=0").network)
+def test_without_deep_supervision_there_is_one_output(tiny) -> None:
+    network = build_network(tiny("network.deep_supervision=0").network)
     assert len(network(torch.randn(1, 4, 16, 16, 16))) == 1
 
 

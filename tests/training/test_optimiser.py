@@ -58,7 +58,9 @@ class TestMuon:
     def test_the_first_step_by_hand(self) -> None:
         network = small()
         before = {name: p.detach().clone() for name, p in network.named_parameters()}
-        settings = TrainingSettings(optimiser="muon", learning_rate=0.01, muon_times=5, weight_decay=0.1)
+        settings = TrainingSettings(
+            optimiser="muon", learning_rate=0.01, muon_learning_rate_factor=5, weight_decay=0.1
+        )
         optimiser = build_optimiser(network, settings)
         for group in optimiser.param_groups:
             group["lr"] *= group["times"]

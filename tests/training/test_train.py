@@ -161,7 +161,7 @@ class TestWhatItWrites:
         assert log(tmp_path)[-1]["final"] == "1"
 
     def test_time_budget(self, tmp_path: Path, start: Train, tiny) -> None:
-        settings = tiny("training.hours=0.0002", "training.steps=1", "network.auxiliary=0")  # 0.72 s
+        settings = tiny("training.hours=0.0002", "training.steps=1", "network.deep_supervision=0")  # 0.72 s
         start(tmp_path, settings)
         tensors, step = checkpoint(tmp_path)
         assert step >= 1

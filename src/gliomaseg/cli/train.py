@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,6 @@ from gliomaseg.cli import console
 from gliomaseg.cli.choices import PRESETS, SCHEMES, choice
 from gliomaseg.cli.options import Json
 from gliomaseg.errors import SettingsError
-
-if TYPE_CHECKING:
-    from gliomaseg.cases.case import Case
 
 
 def train(
@@ -53,9 +50,6 @@ def train(
     show_augmentation: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw augmented patches; don't train.")
     ] = None,
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="Prove the whole path in about a minute, in OUTPUT/smoke-test.")
-    ] = False,
     json: Json = False,
 ) -> None:
     """Train a network; the same command again goes on where it was stopped.
@@ -78,9 +72,6 @@ def train(
     settings = load_settings(preset, [*(changes or []), *given])
     cases = find_cases(data, scheme=find_scheme(scheme) if scheme else None)
     require_sound(cases, settings.network.modalities)
-    if smoke:
-        _smoke(cases, output, [*(changes or []), *given], preset=preset, as_json=json)
-        return
     with training_extra():
         from gliomaseg.training import train as training
     with console.progress() as progress, console.resumable():
@@ -115,26 +106,17 @@ def _show_run(run: Any, output: Path, *, as_json: bool) -> None:
     header, *body = run.summary()
     if as_json:
         console.show_json(
-            {"run": str(output), "last": dict(zip(header, body[0], strict=True)) if body else None}
+            {
+                "run": str(output),
+                "last": dict(zip(header, body[0], strict=True)) if body else None,
+                "notes": run.settings.notes,
+            }
         )
         return
     console.show_table([header, *body], title=f"Run {output}")
-    console.say(RESEARCH_USE)
+    for note in (*run.settings.notes, RESEARCH_USE):
+        console.say(note)
     console.say(f"next: gliomaseg export {output} -o MODEL")
-
-
-def _smoke(cases: list[Case], output: Path, changes: list[str], *, preset: str, as_json: bool) -> None:
-    from gliomaseg.smoke import smoke_test
-
-    with training_extra():
-        import gliomaseg.training.train  # noqa: F401
-    with console.progress() as progress:
-        proof = smoke_test(cases, output, changes, preset=preset, progress=progress)
-    if as_json:
-        console.show_json(proof.as_dict())
-        return
-    console.show_table(proof.rows(), title="Smoke test: the path works; its network has learned nothing")
-    console.say(f"next, for real: the same command without --smoke (run folder {output})")
 
 
 def _list(text: str | None) -> str | None:

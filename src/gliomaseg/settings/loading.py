@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -15,7 +17,10 @@ import yaml
 from pydantic import ValidationError
 
 from gliomaseg.errors import SettingsError
-from gliomaseg.settings.schema import Section, Settings
+from gliomaseg.settings.former import present, with_present_names
+from gliomaseg.settings.schema import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def preset_names() -> list[str]:
@@ -46,7 +51,7 @@ def load_settings(preset: str = "unet3d", changes: Sequence[str] = ()) -> Settin
 def parse_settings(tree: Mapping[str, Any]) -> Settings:
     """Return the settings of a plain tree; raises SettingsError (E-SETTING) naming the wrong one."""
     try:
-        return Settings.model_validate(tree)
+        return Settings.model_validate(with_present_names(tree))
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(step) for step in first["loc"])
@@ -60,57 +65,54 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:
-    path, equals, value = change.partition("=")
-    section, _, name = path.strip().partition(".")
-    if not equals or f"{section}.{name}" not in {*_paths(), *_former_paths()}:
+    given, equals, text = change.partition("=")
+    path, _ = present(given.strip(), None)
+    if not equals or path not in _paths():
         raise SettingsError(
             "E-SETTING",
-            f"--set {change} " + (f"names no setting: {path.strip()!r}" if equals else "has no value"),
+            f"--set {change} " + (f"names no setting: {path!r}" if equals else "has no value"),
             expected="section.name=value, for example --set training.batch=4",
             remedy=_did_you_mean(path, _paths()),
         )
-    is_list = isinstance(getattr(getattr(Settings(), section), name), tuple)
-    if is_list and "," in value and "[" not in value:  # 8,16 and (8, 16) as well as [8, 16]
-        value = f"[{value.strip('() ')}]"
+    section, _, name = path.partition(".")
+    if isinstance(_defaults()[section][name], list) and "," in text and "[" not in text:
+        text = f"[{text.strip('() ')}]"  # 8,16 and (8, 16) as well as [8, 16]
     try:
-        tree.setdefault(section, {})[name] = yaml.safe_load(value)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(
             "E-SETTING",
-            f"--set {change}: {value!r} is not a value",
+            f"--set {change}: {text!r} is not a value",
             expected="a number, a word, or a list such as [96, 96, 96]",
             remedy="close brackets and quotation marks",
         ) from error
+    _, converted = present(given.strip(), value)
+    if path != given.strip():
+        units = "" if converted == value else f", in other units: {converted:g} for {value}"
+        _log.info(f"{given.strip()} is now {path}{units}")
+    tree.setdefault(section, {})[name] = converted
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Return the defaults as a plain tree of sections."""
+    tree = Settings().model_dump(mode="json")
+    return {section: values for section, values in tree.items() if isinstance(values, dict)}
 
 
 def _paths() -> list[str]:
-    return [f"{name}.{field}" for name, kind in _sections().items() for field in kind.model_fields]
-
-
-def _former_paths() -> list[str]:
-    return [f"{name}.{field}" for name, kind in _sections().items() for field in kind.former]
-
-
-def _sections() -> dict[str, type[Section]]:
-    kinds = {name: field.annotation for name, field in Settings.model_fields.items()}
-    return {
-        name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)
-    }
+    return [f"{section}.{name}" for section, values in _defaults().items() for name in values]
 
 
 def _remedy(path: str) -> str:
     """Return what to do about a setting, or about two (no path), that can't be."""
     if not path:
         return "change one of the two"
-    return (
-        f"write {path}={_default(path)}, for example" if path in _paths() else _did_you_mean(path, _paths())
-    )
-
-
-def _default(path: str) -> str:
-    """Return the default of a setting as --set takes it."""
+    if path not in _paths():
+        return _did_you_mean(path, _paths())
     section, _, name = path.partition(".")
-    return json.dumps(Settings().model_dump(mode="json")[section][name]).replace('"', "")
+    example = json.dumps(_defaults()[section][name]).replace('"', "")  # as --set takes it
+    return f"write {path}={example}, for example"
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

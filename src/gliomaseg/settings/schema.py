@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import starmap
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Sized
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,22 +11,9 @@ from gliomaseg.labels import Modality, Region
 
 
 class Section(BaseModel):
-    """A group of settings, frozen; what an older version called otherwise is still read."""
+    """A group of settings, frozen and strict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    former: ClassVar[Mapping[str, tuple[str, float]]] = {}
-    """By the name in 0.1.0: what a setting is called now, and how many of the former units make one."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_former_names(cls, tree: Any) -> Any:
-        return dict(starmap(cls._present, tree.items())) if isinstance(tree, Mapping) else tree
-
-    @classmethod
-    def _present(cls, name: str, value: Any) -> tuple[str, Any]:
-        present, units = cls.former.get(name, (name, 1))
-        return present, value / units if units != 1 and isinstance(value, int | float) else value
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -39,8 +24,6 @@ Positive = Annotated[float, Field(gt=0)]
 
 class PrepareSettings(Section):
     """From a volume to what a network sees."""
-
-    former = MappingProxyType({"even_out": ("bias_correction", 1)})
 
     clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
     """Intensities inside the brain are clipped to these percentiles before the z-score."""
@@ -69,22 +52,14 @@ class NetworkSettings(Section):
     """Output channels, one sigmoid each; they overlap."""
     filters: tuple[Natural, ...] = (32, 64, 128, 192)
     """Channels at each level, from the finest; see training/network.py for those that take fewer numbers."""
-    auxiliary: Fraction = 0.4
+    deep_supervision: Fraction = 0.4
     """Weight of the loss of a coarser output (unet3d, dynunet), halved from output to output; 0: none."""
     window: tuple[Natural, ...] | None = None
     """Size that every image must have, (x, y, z) or (x, y): transformers know no other; null: any."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _dimensions_of_name(cls, tree: Any) -> Any:
-        is_flat = isinstance(tree, Mapping) and tree.get("name") == "unet2d"
-        return {"dimensions": 2, **tree} if is_flat else tree  # bundles of 0.1.0 don't say so
-
 
 class AugmentSettings(Section):
     """Chances and strengths of training-time augmentation."""
-
-    former = MappingProxyType({"pale": ("lesion_contrast", 1), "cut": ("truncate_fov", 1)})
 
     flip: Fraction = 0.5
     """Chance of mirroring along each axis."""
@@ -148,8 +123,6 @@ LossName = Literal["dice", "dice_ce", "generalised_dice", "tversky", "focal", "d
 class TrainingSettings(Section):
     """How a network is trained."""
 
-    former = MappingProxyType({"faint_times": ("oversample_small_et", 1)})
-
     loss: LossName = "dice_ce"
     """The loss; training/loss.py says what each is."""
     target: Literal["regions", "classes"] = "regions"
@@ -180,8 +153,8 @@ class TrainingSettings(Section):
     """muon moves matrices (all weights of convolutions) its own way, the rest as adamw does."""
     learning_rate: float = Field(1.5e-3, gt=0)
     """Peak learning rate of AdamW."""
-    muon_times: float = Field(20.0, gt=0)
-    """The learning rate of what Muon moves, as a multiple of the other."""
+    muon_learning_rate_factor: float = Field(20.0, gt=0)
+    """Learning rate of the weights that Muon updates, as a multiple of ``learning_rate``."""
     weight_decay: float = Field(1e-4, ge=0)
     """Weight decay of either."""
     warmup_steps: int = Field(50, ge=0)
@@ -200,6 +173,8 @@ class TrainingSettings(Section):
     """The fold held out for validation; null trains on every case."""
     held_out: tuple[str, ...] | None = None
     """If given, the patients held out, instead of a fold: for folds that stay when patients are added."""
+    max_patients: Natural | None = None
+    """If given, use at most this many patients, the first by name."""
     fractions: tuple[Fraction, Fraction, Fraction] | None = None
     """If given, shares of patients for training, validation and a test set, instead of folds."""
     validate_minutes: float = Field(15.0, gt=0)
@@ -238,10 +213,6 @@ class InferenceSettings(Section):
 class SegmentSettings(Section):
     """From probabilities to labels."""
 
-    former = MappingProxyType(
-        {"least_et_voxels": ("min_et_ml", 1000), "least_part": ("min_component_fraction", 1)}
-    )
-
     thresholds: tuple[Fraction, ...] = (0.5, 0.5, 0.5)
     """A voxel is in a region above this probability, in the order of network.regions."""
     min_et_ml: float = Field(0.1, ge=0)
@@ -270,23 +241,25 @@ class Settings(Section):
     inference: InferenceSettings = InferenceSettings()
     segment: SegmentSettings = SegmentSettings()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what users of a network with these settings must know; shown with its run, plan and card."""
+        return ("a smoke test: the network has learned nothing",) if self.preset == "smoke" else ()
+
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
-        modalities = self.network.modalities
-        lengths = {
-            "training.region_weights": (len(self.training.region_weights), len(self.network.regions)),
-            **{
-                f"segment.{name}": (len(given), len(self.network.regions))
-                for name in ("thresholds", "temperatures", "dice_lines", "volume_widths")
-                if (given := getattr(self.segment, name)) is not None
-            },
-            "augment.drop_shares": (len(self.augment.drop_shares or modalities), len(modalities)),
-            "training.patch": (len(self.training.patch), self.network.dimensions),
-            "network.window": (len(self.network.window or self.training.patch), self.network.dimensions),
+        network = self.network
+        per_region = ("thresholds", "temperatures", "dice_lines", "volume_widths")
+        lengths: dict[str, tuple[Sized | None, int]] = {
+            "training.region_weights": (self.training.region_weights, len(network.regions)),
+            **{f"segment.{n}": (getattr(self.segment, n), len(network.regions)) for n in per_region},
+            "augment.drop_shares": (self.augment.drop_shares, len(network.modalities)),
+            "training.patch": (self.training.patch, network.dimensions),
+            "network.window": (network.window, network.dimensions),
         }
-        for name, (given, wanted) in lengths.items():
-            if given != wanted:
-                raise ValueError(f"{name} has {given} values, network needs {wanted}")
+        for name, (values, wanted) in lengths.items():
+            if values is not None and len(values) != wanted:
+                raise ValueError(f"{name} has {len(values)} values, network needs {wanted}")
         self._check_network()
         return self
 

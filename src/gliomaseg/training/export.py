@@ -80,7 +80,7 @@ def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) 
         about = _about(trained, options.get("name") or members[0].folder.resolve().name)
         about |= {"averaged_with": [other.name for other in others]} if others else {}
         files.write_json(draft / "settings.json", trained.settings.model_dump(mode="json"))
-        files.write_text(draft / "card.md", options.get("card") or _card(about))
+        files.write_text(draft / "card.md", options.get("card") or _card(about, trained.settings.notes))
         about |= {key: measured[key] for key in ("expected", "uncertainty") if key in measured}
         seal(draft, about | _write_networks(trained, draft, about, options))
         if folder.exists():
@@ -257,12 +257,13 @@ def _about(trained: Trained, name: str) -> dict[str, Any]:
     }
 
 
-def _card(about: dict[str, Any]) -> str:
+def _card(about: dict[str, Any], notes: Sequence[str]) -> str:
     dice = about["held_out"]["dice"]
     scores = ", ".join(f"{k.upper()} {v:.3f}" for k, v in dice.items()) if dice else "not measured"
     return (
         f"# {about['name']}\n\n"
-        "Outlines brain tumours in pre-operative MRI. Research use only: not a medical device.\n\n"
+        + "".join(f"**This is {note}.**\n\n" for note in notes)
+        + "Outlines brain tumours in pre-operative MRI. Research use only: not a medical device.\n\n"
         f"- Trained by gliomaseg {about['gliomaseg']} on {len(about['trained_on'])} cases, "
         f"{about['steps']} steps, {about['hours']} hours.\n"
         f"- Mean Dice on {len(about['held_out']['cases'])} held-out cases, BraTS 2020's rule: {scores}.\n"

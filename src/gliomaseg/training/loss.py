@@ -36,7 +36,7 @@ _FOCUS = 0.75
 def build_loss(settings: Settings) -> Loss:
     """Return a function of (logits of each output, target) -> scalar.
 
-    Logits and target are (batch, channel, *space). A coarser output counts network.auxiliary, the one
+    Logits and target are (batch, channel, *space). A coarser output counts network.deep_supervision, the one
     after it half of that, and so on. Raises SettingsError (E-SETTING) for weights that a loss can't take.
     """
     terms = _terms(settings)
@@ -51,7 +51,7 @@ def build_loss(settings: Settings) -> Loss:
     def of_all(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
         loss = of_output(outputs[0], target)
         for depth, output in enumerate(outputs[1:]):
-            loss = loss + settings.network.auxiliary * 0.5**depth * of_output(output, target)
+            loss = loss + settings.network.deep_supervision * 0.5**depth * of_output(output, target)
         return loss
 
     return of_all

@@ -45,13 +45,13 @@ class HalfResolutionUNet(nn.Module):
 
     def __init__(self, settings: NetworkSettings, channels: int) -> None:
         super().__init__()
-        self.auxiliary = settings.auxiliary > 0
+        self.is_deep = settings.deep_supervision > 0
         self.body = _dynunet(settings, 8 * len(settings.modalities), 8 * channels, "batch", 1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return logits at 1 and, in training, at half the inner resolution brought to full."""
         out = self.body(pixelunshuffle(image, 3, 2))
-        if self.training and self.auxiliary:
+        if self.training and self.is_deep:
             return [pixelshuffle(part, 3, 2) for part in out.unbind(1)]
         return [pixelshuffle(out, 3, 2)]
 
@@ -82,7 +82,7 @@ def _dynunet(settings: NetworkSettings, given: int, channels: int, norm: str, de
         upsample_kernel_size=[2] * (levels - 1),
         filters=list(settings.filters),
         norm_name=norm,
-        deep_supervision=settings.auxiliary > 0,
+        deep_supervision=settings.deep_supervision > 0,
         deep_supr_num=max(1, min(deep, levels - 2)),
     )
 

@@ -79,7 +79,12 @@ def build_optimiser(network: nn.Module, settings: TrainingSettings, *, bf16: boo
     return Muon(
         [
             {"params": others, "is_matrices": False, "times": 1.0},
-            {"params": matrices, "is_matrices": True, "times": settings.muon_times, "bf16": bf16},
+            {
+                "params": matrices,
+                "is_matrices": True,
+                "times": settings.muon_learning_rate_factor,
+                "bf16": bf16,
+            },
         ],
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,

@@ -66,6 +66,7 @@ class Plan:
     read_seconds: float
     steps: int
     hours: float | None
+    notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain values, for JSON."""
@@ -90,7 +91,7 @@ class Plan:
     @property
     def advice(self) -> list[str]:
         """Return what does not fit, and what to do, in sentences."""
-        advice = []
+        advice = list(self.notes)
         if self.free_memory is not None and self.memory > _SAFE * self.free_memory:
             advice.append(
                 f"memory: about {self.memory / 1e9:.1f} GB wanted, {self.free_memory / 1e9:.1f} GB free; "
@@ -168,6 +169,7 @@ def make_plan(
         read_seconds=read,
         steps=steps,
         hours=hours,
+        notes=settings.notes,
     )
     if folder is not None and accelerator.is_main_process:
         files.write_json(folder / "plan.json", plan.as_dict())

@@ -37,6 +37,12 @@ def split_by_patient(cases: Sequence[PreparedCase], settings: TrainingSettings) 
     return Split(*(tuple(c.id for c in cases if c.patient in part) for part in parts))
 
 
+def first_patients(cases: Sequence[Case], settings: TrainingSettings) -> list[Case]:
+    """Return the cases of the first ``training.max_patients`` patients, by name; all cases without it."""
+    chosen = sorted({case.patient for case in cases})[: settings.max_patients]
+    return [case for case in cases if case.patient in chosen]
+
+
 def check_split(cases: Sequence[Case], settings: TrainingSettings) -> None:
     """Raise TrainingError (E-FEWCASES) as ``split_by_patient`` does, whatever the tumours are like."""
     _deal(sorted({case.patient for case in cases}), settings)

@@ -41,7 +41,7 @@ from gliomaseg.training.process import (
 )
 from gliomaseg.training.run import Run, open_run
 from gliomaseg.training.schedule import learning_rate
-from gliomaseg.training.split import check_split, split_by_patient
+from gliomaseg.training.split import check_split, first_patients, split_by_patient
 from gliomaseg.training.state import State, begin
 from gliomaseg.training.torch_engine import TorchEngine
 from gliomaseg.training.trackers import require_trackers, track, tracking
@@ -140,6 +140,7 @@ def _prepare(
     progress: Progress,
     accelerator: Accelerator,
 ) -> tuple[Run, PatchDataset, list[PreparedCase]]:
+    cases = first_patients(cases, settings.training)
     check_split(cases, settings.training)
     check_patch(cases, settings)
     refuse_inputs(folder, [], [file for case in cases for file in case.files])
