@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from gliomaseg.cases import appearance, content
-from gliomaseg.cases.check import read_case
 from gliomaseg.cases.find import find_cases
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import GliomasegError
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.volume import Segmentation, Volume

@@ -201,7 +201,12 @@ def warm_up() -> None:
     from gliomaseg.inference.openvino_engine import load_openvino
 
     load_openvino()
-    for name in ("gliomaseg.cohort", "gliomaseg.training.train", "gliomaseg.cases.survey", "torch._dynamo"):
+    for name in (
+        "gliomaseg.cohort",
+        "gliomaseg.training.train",
+        "gliomaseg.cases.check_cases",
+        "torch._dynamo",
+    ):
         import_module(name)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from gliomaseg import find_cases
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.planes import turned_to_ras
 from gliomaseg.labels import Modality

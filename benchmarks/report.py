@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gliomaseg.cases.check import read_case
 from gliomaseg.cases.find import find_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 from gliomaseg.measurement.measure import measure

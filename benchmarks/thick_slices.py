@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_sequences
 from gliomaseg.cases.coverage import cover
+from gliomaseg.cases.read import read_sequences
 from gliomaseg.cases.sequences import Sequences
 from gliomaseg.cases.standardise import Standardised
 from gliomaseg.evaluation.metrics import dice

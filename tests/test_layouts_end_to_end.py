@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case, read_grid_of, stored_size
 from gliomaseg.cases.find import find_cases
+from gliomaseg.cases.read import read_case, read_grid_of, stored_size
 from gliomaseg.errors import GliomasegError
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.labels import MSD, Modality

@@ -13,8 +13,8 @@ import pytest
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
-from gliomaseg.cases.survey import survey
+from gliomaseg.cases.check_cases import check_cases
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import CaseError
 from gliomaseg.inference.bundle import Bundle, seal, shipped_folder
 from gliomaseg.labels import Modality
@@ -105,10 +105,10 @@ def test_check_warns_and_training_refuses(copy_case: Callable[..., Path], tmp_pa
     folder = copy_case("a", tmp_path / "data", without=(T2W,))
     cases = find_cases(folder)
     for deep in (False, True):
-        (finding,) = survey(cases, deep=deep)
+        (finding,) = check_cases(cases, deep=deep)
         assert finding.state == "warn"
         assert "has no t2w" in next(n.what for n in finding.notes if n.code == "W-MISSING")
-    (finding,) = survey(cases, modalities=tuple(Modality))
+    (finding,) = check_cases(cases, modalities=tuple(Modality))
     assert finding.error
     assert finding.error.code == "E-MODALITY"
 

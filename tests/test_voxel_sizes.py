@@ -11,8 +11,8 @@ import pytest
 
 from gliomaseg import Segmenter
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
 from gliomaseg.cases.content import check_content
+from gliomaseg.cases.read import read_case
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.nifti import read_image, read_labels, write_image
 from gliomaseg.imaging.prepare import prepare

@@ -29,7 +29,7 @@ from cross_validation import SHIPPED, changed
 
 from gliomaseg import find_cases
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import prepare

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from gliomaseg.cases.case import Case
 from gliomaseg.errors import GliomasegError, OutputError, UsageError, as_coded
-from gliomaseg.imaging.nifti import names_image
+from gliomaseg.imaging.formats import is_nifti_name
 from gliomaseg.labels import BRATS2021, LabelScheme
 from gliomaseg.result import ROOM, Result
 from gliomaseg.segmenter import ReadyCase, Segmenter
@@ -61,12 +61,12 @@ def segment_cases(
         jobs.append(_Job(case, order, notify))
     one_at_a_time = segmenter.settings.inference.max_memory_gb is not None
     outcomes = _overlapped(jobs, ahead=0 if one_at_a_time else 1)
-    return outcomes if names_image(output) else _summarised(outcomes, output)
+    return outcomes if is_nifti_name(output.name) else _summarised(outcomes, output)
 
 
 def _check_output(cases: Sequence[Case], segmenter: Segmenter, output: Path, *, overwrite: bool) -> None:
     """Raise if results can't be written to ``output``; remove the drafts of killed processes there."""
-    if names_image(output):
+    if is_nifti_name(output.name):
         _require_one_map(cases, segmenter, output)
         folder, count = output.parent, 1
     else:
@@ -154,7 +154,7 @@ class _Job:
         self.outcome: Outcome | None = None
         self.locked: GliomasegError | None = None
         self._case, self._order, self._notify = case, order, notify
-        self._is_file = names_image(order.output)
+        self._is_file = is_nifti_name(order.output.name)
         self._target = order.output if self._is_file else order.output / case.id
         self._lock = contextlib.ExitStack()
         self._ready: ReadyCase | None = None

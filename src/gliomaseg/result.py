@@ -17,7 +17,8 @@ import numpy.typing as npt
 from gliomaseg import RESEARCH_USE
 from gliomaseg.cases.case import Case
 from gliomaseg.errors import Note
-from gliomaseg.imaging.nifti import names_image, write_image, write_segmentation
+from gliomaseg.imaging.formats import is_nifti_name
+from gliomaseg.imaging.nifti import write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.hardware import peak_memory
 from gliomaseg.inference.uncertainty import Uncertainty
@@ -132,7 +133,7 @@ class Result:
         what no run.json lists or an edited label map; E-OUTPUT when it holds an input). An old result is
         kept when the new one can't be written.
         """
-        if names_image(Path(output)):
+        if is_nifti_name(Path(output).name):
             return self._save_labels(Path(output), overwrite=overwrite)
         target = ResultFolder(Path(output) / self.case.id)
         with target.write(overwrite=overwrite, inputs=self.case.files) as draft:

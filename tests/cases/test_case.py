@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_headers
 from gliomaseg.cases.find import case_of_files, find_case, find_cases
 from gliomaseg.cases.layouts import parse_name
+from gliomaseg.cases.read import read_headers
 from gliomaseg.errors import CaseError, GliomasegError, ImageError, UsageError
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Modality
 
@@ -422,7 +422,7 @@ def test_a_list_takes_the_scheme_that_is_given(tmp_path: Path) -> None:
         ("case,t1n\n.x,a.nii\n", "line 2 has the case id '.x'"),
         ("case,t1n,seg\nx,,s.nii\n", "line 2 names no image of case x"),
         ("case,t1n\nx,,\nx,,\n", "line 2 names no image of case x"),
-        ("case,t1n\nx," + "a" * 200_000 + "\n", "not a list with columns"),
+        ("case,t1n\nx," + "a" * 200_000 + "\n", "not a table with columns"),
     ],
 )
 def test_lists_that_can_not_be_understood(tmp_path: Path, text: str, words: str) -> None:

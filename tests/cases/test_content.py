@@ -10,9 +10,9 @@ import pytest
 from gliomaseg.cases.alignment import alignment, groups
 from gliomaseg.cases.appearance import ALL, features, fit, likeness, pair_features
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
 from gliomaseg.cases.content import check_content, check_reference_content
-from gliomaseg.cases.wrapped import is_wrapped
+from gliomaseg.cases.intensities import is_wrapped
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.phantom import Phantom, make_phantom

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.cases.check import read_case
 from gliomaseg.cases.find import find_cases
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import ImageError, Note
 from gliomaseg.imaging.nifti import read_grid, read_image, read_voxels
 from gliomaseg.labels import Modality

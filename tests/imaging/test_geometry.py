@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import write_segmentation
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.volume import Segmentation

@@ -421,11 +421,11 @@ def test_a_compressed_file_cut_anywhere(tmp_path: Path) -> None:
         assert error.remedy.endswith("gzip -t a.nii.gz")
 
 
-def test_an_image_without_orientation_lies_as_is_said(tmp_path: Path) -> None:
+def test_an_image_without_orientation_is_placed_as_the_note_states(tmp_path: Path) -> None:
     notes: list[Note] = []
     grid = read_grid(store(tmp_path, nifti(codes=(0, 0)), "a.nii.gz"), notes)
     assert [note.code for note in notes] == ["W-ORIENT"]
-    assert "x was taken to run to the left, y to the front, z upwards" in notes[0].remedy
+    assert "x is assumed to run to the left, y to the front, z upwards" in notes[0].remedy
     assert np.sign(np.diag(grid.affine)).tolist() == [-1, 1, 1, 1]
 
 

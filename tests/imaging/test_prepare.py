@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import ImageError
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.prepare import Prepared, prepare

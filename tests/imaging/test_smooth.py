@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gliomaseg.imaging.smooth import blur, box_mean, grown, neighbours
+from gliomaseg.imaging.smooth import blur, box_mean, neighbours
 
 IMAGE = np.random.default_rng(0).random((9, 8, 7), dtype=np.float32)
 
@@ -29,13 +29,3 @@ def test_as_scipy() -> None:
         blur(IMAGE, [1.1, 0.4, 0.0]), ndimage.gaussian_filter(IMAGE, [1.1, 0.4, 0.0]), atol=1e-6
     )
     np.testing.assert_allclose(box_mean(IMAGE, 3), ndimage.uniform_filter(IMAGE, 3), atol=1e-6)
-
-
-@pytest.mark.parametrize("reach", [0, 1, 2, 4, 6, 12])
-def test_grown_is_a_cube_around_every_voxel(reach: int) -> None:
-    ndimage = pytest.importorskip("scipy.ndimage")
-    mask = np.random.default_rng(1).random((19, 14, 9)) > 0.99
-    expected = ndimage.maximum_filter(mask, 2 * reach + 1, mode="constant")
-    before = mask.copy()
-    assert np.array_equal(grown(mask, reach), expected)
-    assert np.array_equal(mask, before)

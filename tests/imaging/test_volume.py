@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gliomaseg.imaging.volume import Grid, Segmentation, filled_box
+from gliomaseg.imaging.volume import Grid, Segmentation, filled_box, grown
 from gliomaseg.labels import BRATS2021, Region, Tissue
 
 AFFINE = np.array([[-1.0, 0, 0, 90], [0, -2, 0, 126], [0, 0, 3, -72], [0, 0, 0, 1]])
@@ -57,3 +57,13 @@ def test_the_box_is_that_of_all_images_together() -> None:
     assert filled_box(one, other) == (slice(2, 5), slice(1, 4), slice(4, 7))
     assert filled_box(np.asfortranarray(one), other[::-1]) == (slice(2, 5), slice(1, 4), slice(4, 7))
     assert filled_box(np.zeros((2, 3, 4))) is None
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 4, 6, 12])
+def test_grown_is_a_cube_around_every_voxel(reach: int) -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    mask = np.random.default_rng(1).random((19, 14, 9)) > 0.99
+    expected = ndimage.maximum_filter(mask, 2 * reach + 1, mode="constant")
+    before = mask.copy()
+    assert np.array_equal(grown(mask, reach), expected)
+    assert np.array_equal(mask, before)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Modality

@@ -19,7 +19,7 @@ from pages import FLAGS
 from PIL import Image
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 from gliomaseg.report.case_page import case_page

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from gliomaseg import find_cases
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
+from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels, write_image
 from gliomaseg.imaging.volume import Grid, filled_box
 from gliomaseg.labels import Modality

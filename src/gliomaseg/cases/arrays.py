@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.cases.case import Case, by_modality
-from gliomaseg.cases.case_id import require_id
+from gliomaseg.cases.case import Case, by_modality, require_id
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.affine import check_affine
 from gliomaseg.imaging.header import MAX_VOXELS

@@ -1,39 +1,52 @@
-"""Cases: one patient at one timepoint, on disk. Found by name alone; nothing is opened but dataset.json.
+"""Case: the files of one patient at one timepoint, and its id.
 
-A case that was found but can't be used (two files for one sequence, a folder that can't be read, an image
-whose name no layout knows where a sequence is missing) carries its error, so that the others go on; whoever
-asks it for sequences meets the error.
+A case that was found but can't be used (two files for one sequence, an unreadable folder) carries its error
+instead of raising it, so that the other cases go on; it is raised when the sequences are asked for.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from gliomaseg.cases.case_id import split_id
-from gliomaseg.cases.layouts import EXAMPLE, LAYOUTS
-from gliomaseg.errors import CaseError, GliomasegError, Note
+from gliomaseg.cases.layouts import EXAMPLE
+from gliomaseg.errors import CaseError, GliomasegError, Note, UsageError
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, LabelScheme, Modality
 
 Given = TypeVar("Given")
 
-#: How many files are opened to tell what they are, where none was understood by its name.
-_MOST_OPENED = 1000
-#: Which layouts errors show.
-_SHOWN = [
-    layout.example for layout in LAYOUTS if layout.name in ("BraTS 2018 to 2021", "BIDS", "plain", "MSD")
+#: Ids that name a patient and a session (in BraTS 2023 and later: the timepoint).
+_SESSIONS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(BraTS-[a-z]+-\d+)-(\d{3})",
+        r"(sub-[a-z0-9]+)_(ses-[a-z0-9]+)",
+        r"(UCSF-PDGM-\d+)_(FU\d+d)",
+        r"(UPENN-GBM-\d+)_(\d+)",
+        r"(TCGA-\w\w-\w{4})_(\d{4}\.\d\d\.\d\d)",
+        r"(BraTSReg_\d+)_(\d\d(?:_\d{4})?)",
+        r"(Patient-\d+)_(week-[\d-]+)",
+    )
 ]
+#: The longest id, in bytes: file systems allow names of 255, and lock and draft files add a prefix.
+_LONGEST_ID = 200
+#: Names that Windows reserves, and the file beside the cases' folders in the results.
+_RESERVED = re.compile(
+    r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?|summary\.csv", re.IGNORECASE | re.DOTALL
+)
+_ID_EXPECTED = f"a valid folder name, also on Windows, of at most {_LONGEST_ID} bytes"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One patient at one timepoint: where its sequences lie, and its reference if there is one.
+    """One patient at one timepoint: the files of its sequences, and its reference if there is one.
 
-    ``channels`` says which volume a sequence is where a file holds several (counted from 0). ``patient`` and
-    ``session`` are told from the id if they are not given. ``layout`` is the name of a row of
-    ``layouts.LAYOUTS``, ``unknown`` are images in its folder that no layout knows.
+    ``channels`` is the volume of each sequence in files that hold several (counted from 0). ``patient`` and
+    ``session`` come from the id unless given. ``layout`` is the name of a row of ``layouts.LAYOUTS``;
+    ``unknown`` are images in its folder whose names no layout knows.
     """
 
     id: str
@@ -48,7 +61,8 @@ class Case:
     error: GliomasegError | None = None
 
     def __post_init__(self) -> None:
-        patient, session = split_id(self.id)
+        named = next((match for pattern in _SESSIONS if (match := pattern.fullmatch(self.id))), None)
+        patient, session = (named[1], named[2]) if named else (self.id, "")
         object.__setattr__(self, "patient", self.patient or patient)
         object.__setattr__(self, "session", self.session or session)
 
@@ -58,23 +72,23 @@ class Case:
         return (*self.images.values(), *([self.reference] if self.reference else []))
 
     def anonymous(self, text: str) -> str:
-        """Return ``text`` with no more of the paths of the case's files than its id tells.
+        """Return ``text`` without the paths of the case's files, as far as they reveal more than its id.
 
-        A folder or file may be named after the patient: what is written down must not repeat it.
+        A folder or file may be named after the patient; nothing that is stored may repeat that name.
         """
         paths: dict[str, Path] = {modality.value: path for modality, path in self.images.items()}
         if self.reference:
             paths["reference"] = self.reference
-        for part, path in paths.items():
-            name = path.name if path.name.startswith(self.id) else f"the {part} image"
+        for role, path in paths.items():
+            name = path.name if path.name.startswith(self.id) else f"the {role} image"
             text = text.replace(str(path), name)
             text = text.replace(path.name, name) if path.suffix else text
         return text
 
     def require(self, modalities: Iterable[Modality]) -> Case:
-        """Return the case, proven to have all of ``modalities``; raises E-MODALITY or the case's error."""
+        """Return the case if it has all ``modalities``; raises its own error, or CaseError (E-MODALITY)."""
         missing = [m for m in modalities if m not in self.images]
-        if self.error and (missing or self.error.code != "E-UNKNOWN"):  # what is not wanted is not missed
+        if self.error and (missing or self.error.code != "E-UNKNOWN"):  # the missing one may not be wanted
             raise self.error
         if missing:
             raise CaseError(
@@ -94,17 +108,21 @@ class Case:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Return what is to be noted of the files that were found."""
+        """Return a note of the files that were left out, if any."""
         if not self.unknown:
             return ()
-        what = f"case {self.id}: {listed(self.unknown)}"
-        return (
-            Note("W-UNKNOWN", what, "it was left out" if len(self.unknown) == 1 else "they were left out"),
-        )
+        what = f"case {self.id}: {list_unknown(self.unknown)}"
+        return (Note("W-UNKNOWN", what, f"{'it was' if len(self.unknown) == 1 else 'they were'} left out"),)
+
+
+def list_unknown(paths: Sequence[Path]) -> str:
+    """Return a clause that counts and names the images whose names no layout knows."""
+    names = ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+    return f"{len(paths)} image{'s were' if len(paths) > 1 else ' was'} not understood by name: {names}"
 
 
 def by_modality(given: Mapping[str, Given]) -> dict[Modality, Given]:
-    """Return what is given by any names of sequences, in their order; raises CaseError (E-MODALITY)."""
+    """Return the values by modality, in the order t1n, t1c, t2w, t2f; raises CaseError (E-MODALITY)."""
     found = {_modality(name): image for name, image in given.items()}
     if len(found) < len(given):
         raise CaseError(
@@ -123,11 +141,35 @@ def _modality(name: str) -> Modality:
         "E-MODALITY",
         f"there is no modality {name!r}",
         expected="one of " + ", ".join(MODALITY_NAMES),
-        remedy="t1n is T1, t1c T1 with contrast, t2w T2, t2f FLAIR",
+        remedy="use t1n for T1, t1c for T1 with contrast, t2w for T2, t2f for FLAIR",
     )
 
 
-def listed(paths: Sequence[Path]) -> str:
-    """Return in words which images no layout knows."""
-    names = ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
-    return f"{len(paths)} image{'s were' if len(paths) > 1 else ' was'} not understood by name: {names}"
+def is_id(text: str) -> bool:
+    """Return whether a case can have this id: a folder name that is valid here and on Windows."""
+    return (
+        bool(text)
+        and len(text.encode(errors="surrogateescape")) <= _LONGEST_ID
+        and text[0] != "."
+        and text[-1] not in ". "
+        and not set("/\\\0") & set(text)
+        and not _RESERVED.fullmatch(text)
+    )
+
+
+def bad_id(text: str) -> CaseError:
+    """Return the error of an id that is no valid folder name."""
+    shown = text if len(text) < 60 else f"{text[:50]}..., {len(text)} characters"
+    return CaseError(
+        "E-ID",
+        f"{shown!r} can't be the id of a case",
+        expected=_ID_EXPECTED,
+        remedy="list the cases in a CSV file with other ids: no slash, no dot at the start, no dot or space "
+        "at the end, no name that Windows reserves (con, nul, ...)",
+    )
+
+
+def require_id(case_id: str) -> None:
+    """Raise UsageError (E-USAGE) for an id that is no valid folder name."""
+    if not is_id(case_id):
+        raise UsageError("E-USAGE", bad_id(case_id).what, expected=_ID_EXPECTED, remedy="give another --id")

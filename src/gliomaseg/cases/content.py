@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gliomaseg.cases.alignment import alignment, groups
 from gliomaseg.cases.appearance import likeness, pair_features, similarity
 from gliomaseg.cases.coverage import cover, edge_notes
-from gliomaseg.cases.wrapped import is_wrapped
+from gliomaseg.cases.intensities import is_wrapped
 from gliomaseg.errors import CaseError, GliomasegError, Note
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import Modality, Region

@@ -1,7 +1,7 @@
-"""dataset.json, of nnU-Net and of the Medical Segmentation Decathlon: what channels and labels mean.
+"""dataset.json of nnU-Net and the Medical Segmentation Decathlon: the meaning of channels and labels.
 
-nnU-Net 2 says ``channel_names`` and labels by name ({"edema": 1} or, nested, {"whole tumor": [1, 2, 3]}),
-nnU-Net 1 and the Decathlon say ``modality`` and labels by number ({"1": "edema"}).
+nnU-Net 2 has ``channel_names`` and labels by name ({"edema": 1} or, nested, {"whole tumor": [1, 2, 3]});
+nnU-Net 1 and the Decathlon have ``modality`` and labels by number ({"1": "edema"}).
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any
 from gliomaseg.errors import CaseError
 from gliomaseg.labels import MODALITY_NAMES, SCHEMES, UNSURE, LabelScheme, Modality, Tissue
 
-FILE_NAME = "dataset.json"
-#: No such file is larger; the Decathlon's has 43 kB.
+#: Larger files are not read completely; the Decathlon's has 43 kB.
 _MOST_BYTES = 1 << 24
 
-#: How the tissue of a label is told from its name: the first that fits.
+#: Patterns of the names of each tissue; the first that fits decides.
 _TISSUES = {
     Tissue.CAVITY: r"\brc\b|cavity",
     Tissue.CYST: r"\bcc\b|cyst",
@@ -28,20 +27,26 @@ _TISSUES = {
     Tissue.NECROSIS: r"necro|non[- _]?enhanc|\b(?:ncr[/_ ]?)?netc?\b|\bncr\b",
     Tissue.ENHANCING: r"enhanc|\bet\b",
 }
-#: The same of a nested region: whole tumour, core, enhancing tumour.
+#: The same for nested regions: whole tumour, core, enhancing tumour.
 _NESTED = (r"whole|\bwt\b", r"core|\btc\b", r"enhanc|\bet\b")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a dataset.json says: the sequence of each channel (None: none of ours), and the label scheme."""
+    """The sequence of each channel (None for another one), and the label scheme."""
 
     channels: Mapping[int, Modality | None]
     scheme: LabelScheme
 
 
-def read_dataset(path: Path) -> Dataset:
-    """Return what a dataset.json says; raises CaseError (E-MANIFEST) for one that can't be understood."""
+def find_dataset(folder: Path) -> Dataset | None:
+    """Return the dataset.json in a folder or above it, or None; raises CaseError (E-MANIFEST)."""
+    paths = [place / "dataset.json" for place in (folder, folder.resolve().parent)]
+    path = next((path for path in paths if path.is_file()), None)
+    return _read(path) if path else None
+
+
+def _read(path: Path) -> Dataset:
     try:
         with path.open("rb") as stream:
             content = json.loads(stream.read(_MOST_BYTES))
@@ -53,7 +58,7 @@ def read_dataset(path: Path) -> Dataset:
             "E-MANIFEST",
             f"{path} can't be understood: {type(error).__name__}",
             expected='JSON with "channel_names", such as {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}',
-            remedy="write it so, as nnU-Net's documentation says, or give a CSV list of the cases",
+            remedy="correct it (nnU-Net's dataset_format.md shows how), or give a CSV list of the cases",
         ) from error
 
 
@@ -62,7 +67,7 @@ def _modality(name: str) -> Modality | None:
 
 
 def _scheme(labels: Any) -> LabelScheme:
-    """Return the known scheme that these labels are of, else one that refuses every label."""
+    """Return the known scheme with these labels, else the one that refuses every label."""
     if not isinstance(labels, dict):
         return UNSURE
     is_nested = any(isinstance(values, list) for values in labels.values())
@@ -81,7 +86,7 @@ def _by_tissue(labels: Mapping[str, Any]) -> dict[Tissue, int]:
 
 
 def _unnest(regions: Mapping[str, Any]) -> dict[Tissue, int]:
-    """Return the tissue that each region holds beyond the next inner one."""
+    """Return the tissue of each region that is not in the next inner one."""
     sets = {name: set(v) if isinstance(v, list) else {v} for name, v in regions.items()}
     nested: list[set[Any]] = [
         next((v for name, v in sets.items() if re.search(words, name, re.IGNORECASE)), set())

@@ -1,8 +1,7 @@
-"""Folders on disk: each one once, with what lies in it. No file is opened.
+"""Walk folders at any depth: each folder once, with its files. No file is opened.
 
 Links are followed; hidden names, gliomaseg's own results and, in a BIDS data set, derivatives and sources are
-left out. What is neither a file nor a folder (a broken link, a pipe) counts as a file: reading it says what
-is wrong.
+skipped.
 """
 
 from __future__ import annotations
@@ -12,20 +11,21 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gliomaseg.cases.layouts import is_image_name, parse_name
+from gliomaseg.cases.layouts import parse_name
 from gliomaseg.errors import ImageError
+from gliomaseg.imaging.formats import is_image_name
 from gliomaseg.storage.result_folder import RECORD, ResultFolder
 
-#: What tells a BIDS data set, and which of its folders are not its own images.
+#: The file that marks a BIDS data set, and its folders that hold no raw images.
 _BIDS = "dataset_description.json"
 _NOT_RAW = ("derivatives", "sourcedata")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder and its files as (name, path), or why it can't be read.
+    """One folder and its files as (name, path), or the error of reading it.
 
-    ``depth`` counts from where the walk began; ``names`` are the last two of its path, each with a slash.
+    ``depth`` counts from the root of the walk; ``names`` are the last two of its path, each with a slash.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Folder:
 
 
 def walk(root: Path) -> Iterator[Folder]:
-    """Yield ``root`` and what lies below it in the order of names, each folder once."""
+    """Yield ``root`` and the folders below it in the order of names, each once."""
     seen: set[tuple[int, int]] = set()
     todo = [(root, 0, root.resolve().parts[-2:])]
     while todo:
@@ -61,43 +61,44 @@ def walk(root: Path) -> Iterator[Folder]:
 
 
 def dicom_folders(root: Path, known: Collection[Path]) -> dict[Path, int]:
-    """Return the folders below ``root`` with DICOM files by their names, and how many, but for ``known``."""
-    counts = {f.path: sum(_is_dicom(name) for name, path in f.files if path not in known) for f in walk(root)}
+    """Return the folders below ``root`` with files named like DICOM, and their number, without ``known``."""
+    counts = {
+        folder.path: sum(
+            name.lower().endswith((".dcm", ".ima")) or name.upper() == "DICOMDIR"
+            for name, path in folder.files
+            if path not in known
+        )
+        for folder in walk(root)
+    }
     return {path: count for path, count in counts.items() if count}
 
 
-def _is_dicom(name: str) -> bool:
-    return name.lower().endswith((".dcm", ".ima")) or name.upper() == "DICOMDIR"
-
-
 def _list(path: Path) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Return the files of a folder by name, and its folders; one in the place of a file counts as one."""
+    """Return the files of a folder by name, and its folders.
+
+    What is neither (a broken link, a pipe) counts as a file: reading it raises the error.
+    """
     files: list[tuple[str, Path]] = []
     folders: list[str] = []
     with os.scandir(path) as found:
         entries = sorted((entry for entry in found if entry.name[0] != "."), key=lambda entry: entry.name)
     for entry in entries:
-        if not _is_folder(entry):
-            files.append((entry.name, path / entry.name))
-        elif file := _file_in_place(path / entry.name):
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a circular link
+            is_folder = False
+        file = _file_in_folder(path / entry.name) if is_folder else (entry.name, path / entry.name)
+        if file:
             files.append(file)
         else:
             folders.append(entry.name)
     return files, folders
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False
+def _file_in_folder(folder: Path) -> tuple[str, Path] | None:
+    """Return the only file of a folder that is named like a sequence, as in Kaggle's copies of BraTS.
 
-
-def _file_in_place(folder: Path) -> tuple[str, Path] | None:
-    """Return the file that a folder named like a sequence stands for, as in Kaggle's copies of BraTS.
-
-    It is the only one in there. A folder that bears even the ending of an image, but holds no such file, is
-    returned itself.
+    A folder whose name even ends like an image's, but that holds no such file, is returned itself.
     """
     has_ending = is_image_name(folder.name)
     name = folder.name if has_ending else f"{folder.name}.nii"

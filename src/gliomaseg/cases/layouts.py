@@ -1,14 +1,13 @@
-"""How data sets name their files, as a table: a row is a way of naming. Ignorant of disks and of content.
+"""The layouts of data sets: a table with one row for each way of naming files. Add a new layout here.
 
-Patterns are matched to the end of a path, without the file's ending; those with a slash see its folders.
-What their groups mean:
+Patterns match the end of a path without the file's ending; those with a slash see its folders. Their groups:
 
-- ``id`` is the case; else ``patient`` and ``session`` are, from the folders' names;
+- ``id`` is the case; without it, ``patient`` and ``session`` from the folders' names are;
 - ``part`` is the sequence, by any name of ``labels.MODALITY_NAMES``;
-- ``contrast`` is there where a T1 is one with contrast;
+- ``contrast`` matches if a T1 is one with contrast;
 - ``channel`` is a number that dataset.json explains; a stack (all sequences in one file) has neither;
-- ``lesser`` is there where the file steps back behind another one of the same sequence;
-- ``set`` is there where images and label maps lie in folders apart: those of one set and id are joined.
+- ``lesser`` matches if another file of the same sequence takes precedence;
+- ``set`` matches if images and label maps are in separate folders: those of one set and id are joined.
 
 Sources: the organisers' distributions of BraTS 2018 to 2024; Kaggle's copies of BraTS 2020 (the reference
 of case 355 is called W39_1998.09.19_Segm.nii) and of 2021 and 2023 (each file in a folder of its own); BIDS
@@ -22,17 +21,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from gliomaseg.imaging.formats import ENDING, is_image_name
 from gliomaseg.labels import BRATS2021, BRATS2023, MODALITY_NAMES, UNSURE, LabelScheme, Modality
-
-#: How files end that are read.
-ENDING = r"\.(?:nii(?:\.gz)?|nrrd|mha|mg[hz]|hdr)"
-#: How files end that are images, whether they are read or not.
-_IMAGE = re.compile(r".+\.(?:nii(?:\.gz)?|nrrd|nhdr|mha|mhd|mg[hz]|hdr|dcm|ima)", re.IGNORECASE | re.DOTALL)
 
 _ID = r"(?P<id>[^/]+)"
 _SUBJECT = r"(?P<id>sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?)"
 _ENTITIES = r"(?:_[a-z]+-[a-z0-9+.]+)*"
-#: There where an entity says that a contrast agent was given: the standard's ce-, or what acq- is used for.
+#: Matches an entity for a contrast agent: the standard's ce-, or what is written after acq-.
 _CONTRAST = (
     r"(?:(?=[^/]*_(?:ce-(?!none)[a-z0-9]+|"
     r"acq-(?:t1)?(?:c|ce|gd|gad|gadolinium|post|postgd|postcontrast|contrast))_)(?P<contrast>))?"
@@ -44,7 +39,7 @@ _ANY_PART = r"(?P<part>t1|t1w|t1n|t1c|t1ce|t1gd|ct1|t2|t2w|t2f|flair|t2flair)"
 
 
 class Layout(NamedTuple):
-    """One way of naming: patterns of images and of label maps, what these mean, and an example."""
+    """One way of naming: patterns of images and of label maps, the scheme of the labels, and an example."""
 
     name: str
     images: str
@@ -54,7 +49,7 @@ class Layout(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one file's name says: whose it is, and which of the case's files."""
+    """The meaning of one file name: the case, and the role of the file in it."""
 
     case_id: str
     layout: Layout
@@ -70,12 +65,12 @@ class Part(NamedTuple):
         return self.layout.scheme
 
 
-#: The layout whose files are named after the sequence alone: the folder is the case.
+#: The layout whose files are named after the sequence only: the folder is the case.
 PLAIN = "plain"
 
 LAYOUTS = (
     Layout(
-        "BraTS-PED",  # in 2023 the integers were those of the others, in 2024 they were not
+        "BraTS-PED",  # labels as in the other challenges in 2023, different ones in 2024
         r"(?P<id>BraTS-PED-[^/]+)-(?P<part>t1n|t1c|t2w|t2f)",
         r"(?P<id>BraTS-PED-[^/]+)-seg",
         UNSURE,
@@ -160,24 +155,24 @@ LAYOUTS = (
     ),
 )
 
-#: What errors show: the layout that most people know.
+#: The layout that errors show, because most people know it.
 EXAMPLE = next(layout.example for layout in LAYOUTS if layout.name == "BraTS 2018 to 2021")
 
-#: A reference that doesn't bear its case's name: it belongs to the only case of its folder.
+#: A reference without the name of its case: it belongs to the only case of its folder.
 STRAY_REFERENCE = re.compile(r".*_segm" + ENDING, re.IGNORECASE | re.DOTALL)
 
-#: What lies beside the sequences in public data sets and is none of them, by the end of its name.
+#: Other files beside the sequences in public data sets, by the end of their names.
 _OTHERS = re.compile(
     r"(?:.*[_-])?(?:\w*mask|\w*seg(?:mentation)?|dseg|probseg|adc|asl|dti\w*|dwi|swi|bold|magnitude\d?|"
     r"phase\w*|t2star|pdw?|bias)(?:_bias)?" + ENDING,
     re.IGNORECASE | re.DOTALL,
 )
-#: What a name holds that is likely to be a sequence's.
+#: A part of a name that is likely to be a sequence's.
 _SEQUENCE = re.compile(r"(?<![a-z])(?:c?t1|t2|fl|mpr|mp2?rage|spgr)", re.IGNORECASE)
 
 
 def _compile(pattern: str) -> tuple[re.Pattern[str], bool]:
-    """Return a pattern for the end of paths, and whether it sees folders."""
+    """Return a pattern for the end of paths, and whether it includes folders."""
     sees_folders = "/" in pattern.replace("[^/]", "")
     start = "(?:.*?/)??" if sees_folders else ""
     return re.compile(start + pattern + ENDING, re.IGNORECASE | re.DOTALL), sees_folders
@@ -192,9 +187,9 @@ _PATTERNS = [
 
 
 def parse_name(name: str, folders: str = "") -> Part | None:
-    """Return what a file's name says under the first layout that it fits, or None.
+    """Return the meaning of a file name under the first layout that fits, or None.
 
-    ``folders`` are the names of those that it lies in, such as "Patient-001/week-000-1/".
+    ``folders`` are the names of its last two folders, such as "Patient-001/week-000-1/".
     """
     for layout, is_label, pattern, sees_folders in _PATTERNS:
         match = pattern.fullmatch(folders + name if sees_folders else name)
@@ -208,7 +203,7 @@ def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -
     modality = MODALITY_NAMES.get((groups.get("part") or "").lower())
     is_lesser = groups.get("lesser") is not None
     if groups.get("contrast") is not None:
-        is_lesser |= modality != Modality.T1N  # FLAIR is FLAIR with an agent, too: the other one is preferred
+        is_lesser |= modality != Modality.T1N  # T2 and FLAIR without contrast are preferred
         modality = Modality.T1C if modality == Modality.T1N else modality
     number = groups.get("channel")
     channel = None if number is None else int(number)
@@ -216,16 +211,11 @@ def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -
     return Part(case_id, layout, is_label, modality, channel, is_lesser, joined and joined.lower())
 
 
-def is_image_name(name: str) -> bool:
-    """Return whether a file is an image by its ending, be it one that is read or not."""
-    return _IMAGE.fullmatch(name) is not None
-
-
 def is_other_name(name: str) -> bool:
-    """Return whether a name is that of something else than a sequence, such as a mask or a diffusion map."""
+    """Return whether a name is that of another image than a sequence, such as a mask or a diffusion map."""
     return _OTHERS.fullmatch(name) is not None
 
 
 def is_like_sequence(name: str) -> bool:
-    """Return whether a name that no layout knows is likely to be a sequence's all the same."""
+    """Return whether a name that no layout knows is likely to be a sequence's."""
     return is_image_name(name) and _SEQUENCE.search(name) is not None and not is_other_name(name)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_sequences
+from gliomaseg.cases.read import read_sequences
 from gliomaseg.imaging.resample import regrid, standard_grid
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import REGION_SHELL, Modality, Region

@@ -56,8 +56,8 @@ def train(
 
     Several GPUs or machines: accelerate launch -m gliomaseg train ...
     """
+    from gliomaseg.cases.check_cases import require_sound
     from gliomaseg.cases.find import find_cases
-    from gliomaseg.cases.survey import require_sound
     from gliomaseg.labels import find_scheme
     from gliomaseg.settings.loading import load_settings
 

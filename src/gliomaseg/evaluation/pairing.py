@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.find import find_cases
-from gliomaseg.cases.search import label_scheme
+from gliomaseg.cases.find import find_cases, label_scheme
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.inference.uncertainty import PROBABILITY_NAMES, UNCERTAINTY_NAMES

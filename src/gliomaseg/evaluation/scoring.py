@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.cases.background import zero_background
+from gliomaseg.cases.intensities import zero_background
 from gliomaseg.errors import GliomasegError, strip_folders
 from gliomaseg.evaluation import metrics
 from gliomaseg.evaluation.columns import ALL, MEAN_IOU, Column

@@ -1,7 +1,4 @@
-"""Where an image lies in space, by its NIfTI header: proven, or in words why not. Door: nibabel.
-
-Ignorant of voxels and of how they are stored.
-"""
+"""The geometry of an image from its NIfTI header: voxel size, orientation and position, all validated."""
 
 from __future__ import annotations
 
@@ -13,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import ImageError, Note
-from gliomaseg.imaging.volume import Affine, Grid
+from gliomaseg.imaging.volume import GRID_TOLERANCE_MM, Affine, Grid
 
-#: Farthest place of a voxel from the origin of space; float32 still tells 0.1 mm there.
+#: Farthest position of a voxel from the origin; float32 still resolves 0.1 mm there.
 _FARTHEST_MM = 1e6
-#: Largest cosine between two axes: what float32 rounding leaves, and what is no right angle any more (0.6
-#: degrees; ITK refuses such images too).
+#: Largest cosine between two axes: from float32 rounding, and before axes count as sheared (0.6 degrees; ITK
+#: refuses such images too).
 _ROUNDING, _SHEAR = 1e-4, 1e-2
-#: How far sform and qform may place a corner apart, in mm: unnoticed, and with a warning.
-_FORMS_AGREE_MM, _FORMS_APART_MM = 0.1, 1.0
-#: Units of length other than the mm (code 2) that a header may give, by code, in mm; 0 is none.
+#: Largest distance of a corner between sform and qform that gets a note; beyond it the image is refused.
+_FORMS_APART_MM = 1.0
+#: Units of length other than mm (code 2) by their code, in mm; 0 is none.
 _UNITS_MM = {1: 1000.0, 3: 0.001}
-#: The fields that say where an image lies; pixdim too, but only its first four numbers.
+#: The fields of the geometry, besides the first four numbers of pixdim.
 _GEOMETRY = (
     "xyzt_units",
     "qform_code",
@@ -42,12 +39,12 @@ _GEOMETRY = (
 
 
 def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int], notes: list[Note]) -> Grid:
-    """Return the grid that a header describes, proven to be one; raises ImageError naming ``path``.
+    """Return the validated grid of a header; oddities with only one reading are added to ``notes``.
 
-    What is odd but has one reading is added to ``notes``.
+    Raises ImageError (E-SPACING, E-AFFINE, E-HEADER) naming ``path``.
     """
     codes = int(header["qform_code"]), int(header["sform_code"])
-    if not all(0 <= code <= 5 for code in codes):  # readers disagree on what others mean
+    if not all(0 <= code <= 5 for code in codes):  # readers disagree about others
         raise bad_header(path, f"qform_code and sform_code are {codes}", "codes from 0 to 5")
     unit = _unit_mm(path, header, notes)
     if not header["sform_code"]:
@@ -62,8 +59,8 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
         notes.append(
             Note(
                 "W-ORIENT",
-                f"{path} does not say how it lies (qform_code and sform_code are 0)",
-                "x was taken to run to the left, y to the front, z upwards: left and right are not certain",
+                f"{path} has no orientation (qform_code and sform_code are 0)",
+                "x is assumed to run to the left, y to the front, z upwards; left and right may be swapped",
             )
         )
     elif all(codes):
@@ -83,7 +80,7 @@ def check_affine(path: Path, affine: Affine, notes: list[Note], remedy: str = _H
 
 
 def _unit_mm(path: Path, header: nib.Nifti1Header, notes: list[Note]) -> float:
-    """Return the header's unit of length in mm; 1 where it gives none, or one that can't be meant."""
+    """Return the header's unit of length in mm; 1 where it gives none, or an impossible one."""
     unit = _UNITS_MM.get(int(header["xyzt_units"]) & 7, 1.0)
     with np.errstate(all="ignore"):
         rows = np.array([header["srow_x"][:3], header["srow_y"][:3], header["srow_z"][:3]])
@@ -91,8 +88,8 @@ def _unit_mm(path: Path, header: nib.Nifti1Header, notes: list[Note]) -> float:
         if unit == 1 or _is_possible(spacing * unit) or not _is_possible(spacing):
             return unit
     name = "metres" if unit > 1 else "micrometres"
-    what = f"{path} gives its voxel size {spacing[0]:g} in {name}, which can't be meant"
-    notes.append(Note("W-SPACING", what, "it was taken as mm"))
+    what = f"{path} gives its voxel size {spacing[0]:g} in {name}, which is impossible"
+    notes.append(Note("W-SPACING", what, "mm are assumed"))
     return 1.0
 
 
@@ -106,36 +103,25 @@ def _check_axes(path: Path, directions: Affine, notes: list[Note]) -> None:
             Note(
                 "W-AFFINE",
                 f"{path} has axes {angle:.2g} degrees off right angles",
-                "they were taken as they are",
+                "they were used as they are",
             )
         )
 
 
 def _check_forms(path: Path, header: nib.Nifti1Header, unit: float, grid: Grid, notes: list[Note]) -> None:
-    """Compare where sform and qform place the corners; the sform is used, as by nibabel and ITK-SNAP."""
+    """Compare the corners under sform and qform; the sform is used, as in nibabel and ITK-SNAP."""
     try:
         with np.errstate(all="ignore"):
             other = _in_mm(header.get_qform(), unit)
     except (nib.spatialimages.HeaderDataError, ValueError):
         other = np.full((4, 4), np.inf)
-    apart = corner_distance(grid, other)
-    if apart <= _FORMS_AGREE_MM:
+    apart = grid.corner_distance(other)
+    if apart <= GRID_TOLERANCE_MM:
         return
-    what = f"{path} is placed {apart:.3g} mm apart by its sform {_origin(grid.affine)} and its qform "
-    what += _origin(other)
+    what = f"its sform {_origin(grid.affine)} and its qform {_origin(other)} are {apart:.3g} mm apart"
     if not apart <= _FORMS_APART_MM:
-        raise _bad_affine(
-            path, what.removeprefix(f"{path} "), "make both equal, or set the wrong one's code to 0"
-        )
-    notes.append(Note("W-AFFINE", what, "the sform was used"))
-
-
-def corner_distance(grid: Grid, affine: Affine) -> float:
-    """Return the largest distance in mm between the corners of ``grid`` and the same under ``affine``."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape], [1])).reshape(4, -1)
-    with np.errstate(all="ignore"):
-        apart = np.sqrt((((grid.affine - affine) @ corners)[:3] ** 2).sum(axis=0)).max()
-    return float(np.inf if np.isnan(apart) else apart)
+        raise _bad_affine(path, what, "make both equal, or set the wrong one's code to 0")
+    notes.append(Note("W-AFFINE", f"{path}: {what}", "the sform was used"))
 
 
 def _origin(affine: Affine) -> str:
@@ -152,14 +138,14 @@ def _in_mm(affine: npt.ArrayLike, unit: float) -> Affine:
 
 
 def _affine(path: Path, header: nib.Nifti1Header, unit: float) -> Affine:
-    if abs(header["pixdim"][0]) != 1:  # as the standard's own reader does: 0 and any other number are a sign
+    if abs(header["pixdim"][0]) != 1:  # as in the standard's own reader: any number is a sign
         header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     try:
         affine = _in_mm(header.get_best_affine(), unit)
     except (nib.spatialimages.HeaderDataError, ValueError) as error:
         raise _bad_affine(path, "its orientation fields contradict each other") from error
     if not np.all(np.abs(affine) < _FARTHEST_MM):
-        raise _bad_affine(path, "its orientation fields are not numbers, or place it a kilometre away")
+        raise _bad_affine(path, "its orientation fields are not finite, or place it over a kilometre away")
     return affine
 
 
@@ -178,7 +164,7 @@ def _is_possible(spacing: npt.NDArray[np.floating[Any]]) -> bool:
 
 
 def make_header(array: npt.NDArray[np.generic], grid: Grid) -> bytes:
-    """Return a NIfTI-1 header for ``array`` (x, y, z) with the geometry of ``grid``, and no other text."""
+    """Return a NIfTI-1 header for ``array`` (x, y, z) with the geometry of ``grid`` and no description."""
     header = nib.Nifti1Header()
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape)
@@ -196,7 +182,7 @@ def make_header(array: npt.NDArray[np.generic], grid: Grid) -> bytes:
 
 
 def bad_header(path: Path, what: str, expected: str) -> ImageError:
-    """Return the E-HEADER error that ``what`` describes."""
+    """Return an E-HEADER error."""
     return ImageError(
         "E-HEADER", f"{path}: {what}", expected=expected, remedy="copy or export the file again"
     )
@@ -207,5 +193,5 @@ def _bad_affine(path: Path, what: str, remedy: str = "") -> ImageError:
         "E-AFFINE",
         f"{path}: {what}",
         expected="an sform or qform that places the image in space, at right angles; both the same",
-        remedy=remedy or "export it again from the scanner's DICOM, or copy the geometry of a sound sequence",
+        remedy=remedy or "export it again from the scanner's DICOM, or copy the header of an intact sequence",
     )

@@ -1,7 +1,7 @@
-"""Images in other formats, converted in memory to NIfTI, so that the same reader proves and reads them.
+"""Convert other formats to NIfTI in memory, so that one reader validates and reads them all.
 
-MGH and MGZ (FreeSurfer) are read by nibabel; NRRD and MetaImage by SimpleITK where it is installed: an extra.
-Both readers pass over some damage without a word, which is looked for here.
+nibabel reads MGH and MGZ (FreeSurfer); SimpleITK, an extra, reads NRRD and MetaImage. Both ignore some
+damage, which is detected here.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _MGH = (".mgh", ".mgz")
 _ITK = (".nrrd", ".mha")
 #: The length of an MGH header (FreeSurfer's wiki, MghFormat).
 _MGH_HEADER = 284
-#: The most that follows the voxels: scanning parameters, and the history of commands.
+#: The most bytes after the voxels: scan parameters and the history of commands.
 _MGH_END = 1 << 20
-#: What of a file tells whether its header says how the image lies.
+#: How many bytes are searched for an orientation.
 _START = 1 << 12
 
 
 def is_foreign(path: Path) -> bool:
-    """Return whether a file is of another format than NIfTI, by its ending."""
+    """Return whether a file's ending is that of a format other than NIfTI."""
     return path.suffix.lower() in (*_MGH, *_ITK)
 
 
 class Converted:
-    """A file of another format, read as the NIfTI file that it becomes; ``sha256`` is of its own bytes."""
+    """A file of another format, read as if it were NIfTI; ``sha256`` is the hash of the original bytes."""
 
     def __init__(self, path: Path) -> None:
         """Open and convert a file; raises ImageError."""
@@ -107,7 +107,7 @@ def _read_itk(path: Path) -> nib.Nifti1Image:
         reason = str(error).strip().splitlines()[-1]
         raise _damaged(path, "an image that SimpleITK reads", reason) from error
     start = path.read_bytes()[:_START]
-    _prove_metaimage(path, array.nbytes)
+    _check_metaimage(path, array.nbytes)
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
@@ -118,8 +118,8 @@ def _read_itk(path: Path) -> nib.Nifti1Image:
     return converted
 
 
-def _prove_metaimage(path: Path, size: int) -> None:
-    """Raise ImageError (E-CORRUPT) for compressed data that fail their checksum: SimpleITK reads on."""
+def _check_metaimage(path: Path, size: int) -> None:
+    """Raise ImageError (E-CORRUPT) for compressed data that fail their checksum, which SimpleITK ignores."""
     content = path.read_bytes()
     header, mark, data = content.partition(b"ElementDataFile = LOCAL")
     if not mark or b"CompressedData = True" not in header:
@@ -145,14 +145,14 @@ def _simpleitk(path: Path) -> Any:
             expected="the extra [formats], or NIfTI",
             remedy="pip install simpleitk, or convert the image to .nii.gz",
         ) from error
-    SimpleITK.ProcessObject.GlobalWarningDisplayOff()  # what matters is an error, or looked for here
+    SimpleITK.ProcessObject.GlobalWarningDisplayOff()  # relevant damage raises an error, or is detected here
     return SimpleITK
 
 
 def _damaged(path: Path, expected: str, reason: str) -> ImageError:
     return ImageError(
         "E-CORRUPT",
-        f"{path} is damaged, or is not what its name says: {reason}",
+        f"{path} is damaged, or of another format than its name: {reason}",
         expected=expected,
         remedy="copy it again from its source, or save it there as .nii.gz",
     )

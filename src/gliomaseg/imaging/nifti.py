@@ -1,8 +1,7 @@
-"""NIfTI files: read whole and proven, written whole or not at all.
+"""Read NIfTI files completely and validated; write them completely or not at all.
 
-The usual readers open a file cut in half, or one with a flipped byte, without a word. Here the whole
-gzip stream is inflated, its checksum compared, and its size bounded by what the header announces.
-Ignorant of cases and of what the voxels mean.
+The usual readers open a truncated file, or one with a flipped byte, without an error. Here the whole gzip
+stream is decompressed, its checksum compared, and its size bounded by the header.
 """
 
 from __future__ import annotations
@@ -20,30 +19,29 @@ from gliomaseg.errors import ImageError, Note
 from gliomaseg.imaging.affine import make_header
 from gliomaseg.imaging.foreign import Converted, is_foreign
 from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
-from gliomaseg.imaging.header import Layout, header_length, no_volume, parse_header, truncated
+from gliomaseg.imaging.header import Header, header_length, no_volume, parse_header, truncated
 from gliomaseg.imaging.raw_file import RawFile, open_file
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 from gliomaseg.storage import files
 
-#: Intensities beyond this can't be held as float32.
+#: The largest intensity that float32 holds.
 LARGEST = float(np.finfo(np.float32).max)
-
-#: What may follow the data without being called a bomb, in bytes.
+#: How many bytes after the data are read before the file counts as a gzip bomb.
 _SLACK = 1 << 16
 
 
-def read_layout(path: Path, *, channel: int | None = None) -> Layout:
-    """Return what the header of a NIfTI file says, no voxel read; raises ImageError.
+def read_header(path: Path, *, channel: int | None = None) -> Header:
+    """Return the header of a NIfTI file without reading a voxel; raises ImageError.
 
-    ``channel`` is the wanted volume of a file that holds several, here and in the other functions.
+    ``channel`` is the volume to read from a file with several, here and in the other functions.
     """
     with _Source(path, [], channel=channel) as source:
-        return source.layout
+        return source.header
 
 
 def inflate(path: Path) -> int:
-    """Inflate and prove a whole file, and return the bytes of its data: the least that reading it takes."""
+    """Decompress and validate a whole file; return the size of its data in bytes."""
     with _Source(path, []) as source:
         return len(source.read_data())
 
@@ -51,20 +49,20 @@ def inflate(path: Path) -> int:
 def read_grid(path: Path, notes: list[Note] | None = None, *, channel: int | None = None) -> Grid:
     """Return the grid of a NIfTI file from its header alone; raises ImageError.
 
-    A compressed file whose last four bytes don't tell the length that the header announces is read whole:
-    so a file that was cut is found without inflating the others. Warnings are added to ``notes``.
+    A compressed file is read completely if its last four bytes differ from the length in the header: this
+    finds truncated files without decompressing the others. Adds to ``notes``.
     """
     with _Source(path, [] if notes is None else notes, channel=channel) as source:
         if not _ends_well(path, source):
             source.read_data()
-        return source.layout.grid
+        return source.header.grid
 
 
 def read_image(path: Path, *, channel: int | None = None) -> tuple[npt.NDArray[np.generic], Grid]:
-    """Return the voxels (x, y, z) and the grid of a .nii or .nii.gz file, every voxel a finite number.
+    """Return the voxels (x, y, z), all finite, and the grid of an image file.
 
-    Voxels keep their type on disk unless the header scales them (then float32). Four-dimensional
-    files with one volume are taken as three-dimensional. Raises ImageError, see ``errors.CODES``.
+    Voxels keep their type on disk unless the header scales them (then float32). A four-dimensional file with
+    one volume counts as three-dimensional. Raises ImageError.
     """
     ((array, grid, _),) = read_channels(path, [], [channel])
     count = 0 if is_finite(array) else int(np.count_nonzero(~(np.abs(array) <= LARGEST)))
@@ -72,14 +70,14 @@ def read_image(path: Path, *, channel: int | None = None) -> tuple[npt.NDArray[n
         raise ImageError(
             "E-VALUES",
             f"{path} has {count} voxels that are NaN, infinite or beyond {LARGEST:.1g}",
-            expected="an ordinary number in every voxel",
+            expected="a finite number in every voxel",
             remedy="replace them by 0 and save the image again",
         )
     return array, grid
 
 
 class Voxels(NamedTuple):
-    """An image (x, y, z), its grid, and the SHA-256 of the very bytes that it was read from."""
+    """An image (x, y, z), its grid, and the SHA-256 of the file's bytes as they were read."""
 
     array: npt.NDArray[np.generic]
     grid: Grid
@@ -87,39 +85,39 @@ class Voxels(NamedTuple):
 
 
 def read_voxels(path: Path, notes: list[Note]) -> Voxels:
-    """Do what ``read_image`` does, but leave voxels in that are no numbers, and add warnings to ``notes``."""
+    """Return an image as ``read_image`` does, with any voxels that are not finite; adds to ``notes``."""
     return read_channels(path, notes, [None])[0]
 
 
 def read_channels(path: Path, notes: list[Note], channels: Sequence[int | None]) -> list[Voxels]:
-    """Do what ``read_voxels`` does for several volumes of one file, which is inflated once."""
+    """Return several volumes of one file as ``read_voxels`` does; the file is decompressed once."""
     with _Source(path, notes, channel=max((c for c in channels if c is not None), default=None)) as source:
         body = source.read_data()
-    grid, sha256 = source.layout.grid, source.sha256
+    grid, sha256 = source.header.grid, source.sha256
     return [Voxels(_volume(source, body, channel or 0), grid, sha256) for channel in channels]
 
 
 def _volume(source: _Source, body: memoryview | bytes, channel: int) -> npt.NDArray[np.generic]:
-    """Return one volume of an inflated file as an array (x, y, z), scaled as its header says."""
-    layout = source.layout
-    count = math.prod(layout.grid.shape)
-    start = layout.offset - source.start + channel * count * layout.dtype.itemsize
-    array = np.frombuffer(body, layout.dtype, count, start).reshape(layout.grid.shape, order="F")
-    if not layout.dtype.isnative:
-        array = array.astype(layout.dtype.newbyteorder("="))
-    if (layout.slope, layout.intercept) != (1.0, 0.0):
-        with np.errstate(over="ignore", invalid="ignore"):  # who reads is told in words
-            array = (array * np.float64(layout.slope) + layout.intercept).astype(np.float32)
+    """Return one volume of a decompressed file as an array (x, y, z), scaled by its header."""
+    header = source.header
+    count = math.prod(header.grid.shape)
+    start = header.offset - source.start + channel * count * header.dtype.itemsize
+    array = np.frombuffer(body, header.dtype, count, start).reshape(header.grid.shape, order="F")
+    if not header.dtype.isnative:
+        array = array.astype(header.dtype.newbyteorder("="))
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        with np.errstate(over="ignore", invalid="ignore"):  # E-VALUES reports what overflows
+            array = (array * np.float64(header.slope) + header.intercept).astype(np.float32)
     return array
 
 
 def is_finite(array: npt.NDArray[np.generic]) -> bool:
-    """Return whether every voxel is a number that float32 holds."""
+    """Return whether float32 holds every voxel as a finite number."""
     return array.dtype.kind != "f" or bool(-LARGEST <= array.min() <= array.max() <= LARGEST)
 
 
 def read_labels(path: Path, scheme: LabelScheme) -> Segmentation:
-    """Return a label map whose values are proven to be of ``scheme``.
+    """Return a label map that holds only values of ``scheme``.
 
     Raises ImageError for the file, LabelError (E-LABEL, E-LABELS) for its values.
     """
@@ -127,16 +125,11 @@ def read_labels(path: Path, scheme: LabelScheme) -> Segmentation:
     return Segmentation(scheme.check(array, str(path)), grid, scheme)
 
 
-def names_image(path: Path) -> bool:
-    """Return whether a path is called like a NIfTI file, there or not."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
-
-
 def write_image(path: Path, array: npt.NDArray[np.generic], grid: Grid) -> None:
     """Write ``array`` (x, y, z) on ``grid`` as NIfTI-1, compressed when the name ends in .gz.
 
-    The geometry fields are those of the file that the grid came from; no other header text is
-    written. The same input gives the same bytes. Raises OutputError.
+    The geometry fields are those of the grid's own file; no description is written. The same input gives
+    the same bytes. Raises OutputError.
     """
     content = make_header(array, grid) + array.tobytes(order="F")
     files.write_bytes(path, gzip_bytes(content) if path.suffix == ".gz" else content)
@@ -148,7 +141,7 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
 
 
 class _Source:
-    """One file, opened: its header parsed, its data still to be inflated."""
+    """An open file with its header parsed and its data still to be decompressed."""
 
     def __init__(self, path: Path, notes: list[Note], *, channel: int | None = None) -> None:
         self._path = path
@@ -172,17 +165,16 @@ class _Source:
         block += self._read(348 - len(block))
         block += self._read(header_length(block) - 348)
         self.start = len(block)
-        self.layout = parse_header(self._path, block, self._notes)
+        self.header = parse_header(self._path, block, self._notes)
         if is_gzip != (self._path.suffix.lower() == ".gz"):
-            how = "compressed" if is_gzip else "not compressed"
-            what = f"{self._path} is {how}, unlike its name"
-            self._notes.append(Note("W-EXT", what, "it was read by its content"))
+            what = f"{self._path} is {'' if is_gzip else 'not '}compressed, unlike its name"
+            self._notes.append(Note("W-EXT", what, "its content decided how it was read"))
 
     def _require(self, channel: int | None) -> None:
-        """Raise ImageError (E-NDIM) unless there is the wanted volume, or only one."""
-        volumes = self.layout.volumes
+        """Raise ImageError (E-NDIM) unless the file has volume ``channel``, or only one volume."""
+        volumes = self.header.volumes
         if volumes > 1 if channel is None else channel >= volumes:
-            raise no_volume(self._path, (*self.layout.grid.shape, volumes), channel)
+            raise no_volume(self._path, (*self.header.grid.shape, volumes), channel)
 
     def __enter__(self) -> Self:
         """Keep the file open for ``read_data``."""
@@ -202,41 +194,41 @@ class _Source:
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the whole file once its data were read."""
+        """Return the hash of the whole file; valid after ``read_data``."""
         return self._raw.sha256
 
     def read_data(self) -> memoryview | bytes:
-        """Return everything behind the header, proven to be whole; what follows it is read and left out."""
-        expected = self.layout.size - self.start
+        """Return all bytes from the header to the end of the voxels, validated; what follows is left out."""
+        expected = self.header.size - self.start
         data = self._read(expected + (_SLACK if self._gzip else 0))
         if self._gzip and len(data) == expected + _SLACK:
-            raise _bomb(self._path, self.layout.size)
+            raise _bomb(self._path, self.header.size)
         if len(data) < expected or (self._gzip and not self._gzip.ended):
-            raise truncated(self._path, len(data) + self.start, self.layout.size)
-        follows = self._gzip.finish() if self._gzip else self._raw.size > self.layout.size
+            raise truncated(self._path, len(data) + self.start, self.header.size)
+        follows = self._gzip.finish() if self._gzip else self._raw.size > self.header.size
         self._raw.finish()
         if follows or len(data) > expected:
-            what = f"{self._path} goes on behind its data"
-            self._notes.append(Note("W-TRAILING", what, "what follows was left out"))
+            what = f"{self._path} has bytes after its data"
+            self._notes.append(Note("W-TRAILING", what, "they were left out"))
         return data
 
 
 def _ends_well(path: Path, source: _Source) -> bool:
-    """Return whether a file is as long as its header says, by its size or by what gzip wrote last."""
-    if is_foreign(path):  # it was read whole
+    """Return whether a file's size, or the length at the end of its gzip stream, agrees with its header."""
+    if is_foreign(path):  # it was read completely
         return True
     with path.open("rb") as stream:
         size = stream.seek(0, io.SEEK_END)
         if not source.is_compressed:
-            return size >= source.layout.size
+            return size >= source.header.size
         stream.seek(max(0, size - 4))
-        return int.from_bytes(stream.read(4), "little") == source.layout.size % (1 << 32)
+        return int.from_bytes(stream.read(4), "little") == source.header.size % (1 << 32)
 
 
 def _bomb(path: Path, size: int) -> ImageError:
     return ImageError(
         "E-BOMB",
-        f"{path} inflates to far more than the {size:,} bytes that its header announces",
-        expected="as many bytes as the header says",
+        f"{path} decompresses to far more than the {size:,} bytes in its header",
+        expected="as many bytes as in the header",
         remedy="don't trust this file: get it again from its source",
     )

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 def blur(image: Image, sigmas: Sequence[float]) -> Image:
@@ -30,20 +29,6 @@ def box_mean(image: Image, width: int) -> Image:
     for axis in range(3):
         image = _convolve(image, np.full(width, 1 / width), axis)
     return image
-
-
-def grown(mask: Mask, reach: int) -> Mask:
-    """Return ``mask`` and what lies at most ``reach`` voxels from it along each axis: in a cube around."""
-    found = mask.copy()
-    for axis in range(mask.ndim):
-        ahead = found.swapaxes(0, axis)
-        for along in (ahead, ahead[::-1]):
-            left, step = reach, 1
-            while left > 0:
-                step = min(step, left)  # what was reached so far is reached again, a step on
-                along[step:] |= along[:-step].copy()
-                left, step = left - step, 2 * step
-    return found
 
 
 def _convolve(image: Image, weights: npt.NDArray[np.float64], axis: int) -> Image:

@@ -1,7 +1,7 @@
-"""Images in memory: an array, the grid it lies on, and what its numbers mean.
+"""Images in memory: an array, its grid, and the meaning of its values.
 
 Spatial axes are always (x, y, z) as stored on disk; the affine maps voxel indices to RAS+ millimetres.
-Ignorant of files: ``nifti`` reads and writes these.
+``nifti`` reads and writes these.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from gliomaseg.labels import LabelScheme, Region, Tissue
 Affine = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
-#: Grids whose corners lie within this many mm of each other are one, everywhere.
+#: Grids of one shape are the same if no corner is farther apart than this.
 GRID_TOLERANCE_MM = 0.1
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where voxels lie: shape (x, y, z) and affine (4, 4) to RAS+ mm.
+    """The places of voxels: shape (x, y, z) and affine (4, 4) to RAS+ mm.
 
-    ``header`` keeps the NIfTI geometry fields of the file that the grid came from, so that a result
-    can carry the very same ones; empty for grids made in memory.
+    ``header`` keeps the NIfTI geometry fields of the file that the grid came from, so that a result gets
+    identical ones; empty for grids made in memory.
     """
 
     shape: tuple[int, int, int]
@@ -42,7 +42,7 @@ class Grid:
 
     @property
     def is_oriented(self) -> bool:
-        """Return whether it is known how the voxels lie: False where a file's two orientation codes are 0."""
+        """Return whether the orientation is known: not if both orientation codes of the file are 0."""
         codes = [self.header[name] for name in ("qform_code", "sform_code") if name in self.header]
         return not codes or any(bool(code) for code in codes)
 
@@ -56,19 +56,23 @@ class Grid:
         return int(np.argmax(np.abs(self.affine[:3, axis])))
 
     def matches(self, other: Grid, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
-        """Return whether shapes are equal and every corner lies within ``tolerance_mm``."""
-        if self.shape != other.shape:
-            return False
+        """Return whether shapes are equal and every corner is within ``tolerance_mm``."""
+        return self.shape == other.shape and self.corner_distance(other.affine) <= tolerance_mm
+
+    def corner_distance(self, affine: Affine) -> float:
+        """Return the largest distance in mm of a corner under this grid's affine and ``affine``."""
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], [1])).reshape(4, -1)
-        return bool(np.all(np.abs((self.affine - other.affine) @ corners) <= tolerance_mm))
+        with np.errstate(all="ignore"):
+            apart = np.sqrt((((self.affine - affine) @ corners)[:3] ** 2).sum(axis=0)).max()
+        return float(np.inf if np.isnan(apart) else apart)
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` what was odd about it.
+    """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` are its oddities.
 
-    ``sha256`` is that of the bytes each channel was read from; empty for images made in memory. ``wrapped``
-    are the channels that were seen to be so before they were interpolated, which would hide it.
+    ``sha256`` is the hash of each channel's file; empty for images made in memory. ``wrapped`` are channels
+    with wrapped integers, found before interpolation, which would hide them.
     """
 
     array: npt.NDArray[np.generic]
@@ -93,7 +97,7 @@ class Segmentation:
 
 
 def filled_box(*images: npt.NDArray[np.generic]) -> Box | None:
-    """Return the smallest box (x, y, z) around the voxels that are not 0 in any image; None without such."""
+    """Return the smallest box (x, y, z) around all nonzero voxels of the images; None if there are none."""
     filled = images[0] != 0
     for image in images[1:]:
         filled |= image != 0
@@ -112,3 +116,17 @@ def widened(box: Box, shape: tuple[int, ...], margin: int) -> Box:
         for side, size in zip(box, shape, strict=True)
     )
     return x, y, z
+
+
+def grown(mask: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+    """Return ``mask`` (x, y, z) dilated by a cube that extends ``reach`` voxels to each side."""
+    found = mask.copy()
+    for axis in range(mask.ndim):
+        ahead = found.swapaxes(0, axis)
+        for along in (ahead, ahead[::-1]):
+            left, step = reach, 1
+            while left > 0:
+                step = min(step, left)  # each round doubles the reach
+                along[step:] |= along[:-step].copy()
+                left, step = left - step, 2 * step
+    return found

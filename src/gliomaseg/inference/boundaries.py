@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.smooth import grown
-from gliomaseg.imaging.volume import filled_box, widened
+from gliomaseg.imaging.volume import filled_box, grown, widened
 from gliomaseg.inference.postprocess import outermost_first, tumour_mask
 from gliomaseg.settings.schema import Settings
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case
 from gliomaseg.cases.find import find_case, find_cases
 from gliomaseg.cases.layouts import parse_name
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import Note, UsageError
 from gliomaseg.evaluation.pairing import find_predictions
 from gliomaseg.imaging.nifti import read_labels

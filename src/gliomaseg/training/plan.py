@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_grid_of
+from gliomaseg.cases.read import read_grid_of
 from gliomaseg.errors import TrainingError
 from gliomaseg.inference import hardware
 from gliomaseg.settings.schema import Settings

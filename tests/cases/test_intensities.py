@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gliomaseg.cases.background import zero_background
+from gliomaseg.cases.intensities import zero_background
 from gliomaseg.errors import Note
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.prepare import prepare

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check import read_case, read_headers
 from gliomaseg.cases.find import find_cases
+from gliomaseg.cases.read import read_case, read_headers
 from gliomaseg.errors import CaseError, GliomasegError, ImageError, LabelError
 from gliomaseg.imaging.nifti import read_labels, write_image
 from gliomaseg.imaging.phantom import Phantom
@@ -146,8 +146,8 @@ def test_a_header_without_orientation_is_named_and_its_remedy_helps(
     case = make_case()
     strip_orientation(case.images[lost])
     error = refused(case, "E-GRID")
-    assert error.what.startswith(f"{case.images[lost]} does not say how it lies")
-    with pytest.raises(CaseError, match="does not say how it lies"):
+    assert error.what.startswith(f"{case.images[lost]} has no orientation")
+    with pytest.raises(CaseError, match="has no orientation"):
         read_headers(case, tuple(Modality))
     command = error.remedy[error.remedy.index("python -c") :].split("; otherwise")[0]
     monkeypatch.chdir(tmp_path)
@@ -168,7 +168,7 @@ def test_a_reference_without_orientation_is_named(make_case: MakeCase, tmp_path:
     path = tmp_path / "x-seg.nii.gz"
     write_image(path, noise("u1"), Grid(SHAPE, AFFINE))
     strip_orientation(path)
-    with pytest.raises(CaseError, match=r"x-seg\.nii\.gz does not say how it lies") as caught:
+    with pytest.raises(CaseError, match=r"x-seg\.nii\.gz has no orientation") as caught:
         read_headers(dataclasses.replace(make_case(), reference=path), tuple(Modality))
     assert "python -c" in caught.value.remedy
 
@@ -226,7 +226,7 @@ def test_a_background_of_nan_is_one_of_0(make_case: MakeCase) -> None:
 def test_too_many_voxels_that_are_no_numbers_are_refused(make_case: MakeCase) -> None:
     image = noise("f4")
     image[:, :, 0] = np.nan
-    assert "42 voxels of the brain" in refused(make_case(t1c=(image, AFFINE)), "E-VALUES").what
+    assert "42 brain voxels" in refused(make_case(t1c=(image, AFFINE)), "E-VALUES").what
     refused(make_case(t1c=(np.full(SHAPE, np.nan, np.float32), AFFINE)), "E-VALUES")
 
 

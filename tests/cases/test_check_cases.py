@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gliomaseg.cases.check_cases import check_cases, require_sound
 from gliomaseg.cases.find import find_cases
-from gliomaseg.cases.survey import require_sound, survey
 from gliomaseg.errors import ImageError
 from gliomaseg.imaging.raw_file import RawFile
 from gliomaseg.labels import Modality
@@ -38,7 +38,7 @@ def cases(copy_case: CopyCase, tmp_path: Path) -> Path:
 
 
 def states(data: Path, *, deep: bool) -> list[str]:
-    return [f"{f.state} {f.error.code if f.error else ''}" for f in survey(find_cases(data), deep=deep)]
+    return [f"{f.state} {f.error.code if f.error else ''}" for f in check_cases(find_cases(data), deep=deep)]
 
 
 def test_headers_tell_what_they_can_and_deep_the_rest(cases: Path) -> None:
@@ -48,8 +48,8 @@ def test_headers_tell_what_they_can_and_deep_the_rest(cases: Path) -> None:
 
 def test_what_a_model_does_not_need_is_not_missed(cases: Path) -> None:
     whole = find_cases(cases)[-1]
-    assert [note.code for found in survey([whole]) for note in found.notes][:1] == ["W-MISSING"]
-    (needed,) = survey([whole], modalities=(Modality.T1C, Modality.T2F))
+    assert [note.code for found in check_cases([whole]) for note in found.notes][:1] == ["W-MISSING"]
+    (needed,) = check_cases([whole], modalities=(Modality.T1C, Modality.T2F))
     assert needed.error is None
     assert "W-MISSING" not in [note.code for note in needed.notes]
 
@@ -65,14 +65,14 @@ def test_headers_are_all_that_is_read(cases: Path, monkeypatch: pytest.MonkeyPat
 
     files: list[RawFile] = []
     monkeypatch.setattr(RawFile, "read", count)
-    (finding,) = survey(find_cases(cases)[:1])
+    (finding,) = check_cases(find_cases(cases)[:1])
     assert finding.state == "warn"  # voxels of 3 mm
     assert len(sizes) == 5
     assert 0 < max(sizes.values()) <= 4096 + 2
 
 
 def test_the_first_bad_case_is_told_with_the_number_of_others(cases: Path) -> None:
-    with pytest.raises(ImageError, match=r"b-cut_t1.*\(1 other cases are bad too") as caught:
+    with pytest.raises(ImageError, match=r"b-cut_t1.*\(1 more with errors") as caught:
         require_sound(find_cases(cases), tuple(Modality))
     assert caught.value.code == "E-TRUNCATED"
     require_sound(find_cases(cases)[:1], tuple(Modality))

@@ -1,14 +1,8 @@
-"""What can be wrong with what a user gives, and what each gets: one table for tests, docs and ``explain``.
-
-The tests build every covered row from the small phantom and prove its answer (tests/bad_inputs).
-"""
+"""Kinds of bad input and the answer to each: the table of test_bad_inputs.py and of docs/bad-inputs.md."""
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
-
-from gliomaseg.errors import CODES, NOTES, UsageError
 
 
 class Row(NamedTuple):
@@ -223,25 +217,3 @@ ROWS: tuple[Row, ...] = (
         "--force goes on",
     ),
 )
-
-
-def explain(code: str) -> list[str]:
-    """Return lines about a code, such as E-TRUNCATED; raises UsageError (E-USAGE) for an unknown one."""
-    name, known = code.upper(), {**CODES, **NOTES}
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=3)
-        raise UsageError(
-            "E-USAGE",
-            f"there is no code {code}",
-            expected="a code such as E-TRUNCATED or W-SPACING",
-            remedy=f"did you mean {' or '.join(close)}?" if close else "docs/errors.md lists all of them",
-        )
-    kind = "warning: the work goes on" if name in NOTES else "error: the case, or the command, is refused"
-    rows = [row for row in ROWS if name in row.codes.split()]
-    cause = [f"  {row.given}" + (f" ({row.why})" if row.why else "") for row in rows]
-    return [
-        f"{name}: {known[name]}",
-        f"A {kind}.".replace("A error", "An error"),
-        *(["Comes from:"] if cause else []),
-        *cause,
-    ]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.case_table import mapping, write_list
+from gliomaseg.cases.check_cases import name_table
+from gliomaseg.cases.csv_list import write_list
 from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import GliomasegError
 from gliomaseg.labels import BRATS2023, MSD, UNSURE, Modality
@@ -90,7 +91,7 @@ def test_a_wrong_path_names_its_row_and_the_others_go_on(tmp_path: Path) -> None
         ("cases.ods", b"PK\x03\x04", "save the sheet as CSV"),
         ("exam.zip", b"PK\x03\x04", "unpack it"),
         ("IM0001", bytes(128) + b"DICM" + bytes(400), "dcm2niix"),
-        ("cases.csv", bytes(range(256)) * 4, "separators"),
+        ("cases.csv", bytes(range(256)) * 4, "comma, semicolon or tab"),
     ],
 )
 def test_what_is_no_text_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -236,8 +237,8 @@ def test_cases_that_are_named_alike_are_shown_once() -> None:
     stacked = Case(
         "b", {T1N: stack, T2F: stack}, Path("l/b.nii"), channels={T1N: 1, T2F: 0}, unknown=(stack,)
     )
-    assert mapping([*cases, stacked]) == [
-        ["cases", "layout", "part", "file"],
+    assert name_table([*cases, stacked]) == [
+        ["cases", "layout", "role", "file"],
         ["12 of 1 patient", "BIDS", "t1c", "CASE_ce-x_T1w.nii"],
         *(["", "", name, "(missing)"] for name in ("t1n", "t2w", "t2f")),
         ["b", "", "t1n", "CASE.nii#1"],
@@ -247,5 +248,5 @@ def test_cases_that_are_named_alike_are_shown_once() -> None:
         ["", "", "reference", "l/CASE.nii"],
         ["", "", "not understood", "CASE.nii"],
     ]
-    many = mapping([Case(f"c{n}", {T1N: Path(f"d/{n}.nii")}) for n in range(15)])
+    many = name_table([Case(f"c{n}", {T1N: Path(f"d/{n}.nii")}) for n in range(15)])
     assert many[-1] == ["3 others", "", "", "see --json or --draft"]
