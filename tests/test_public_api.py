@@ -21,8 +21,9 @@ def test_names() -> None:
         "find_case",
         "find_cases",
         "load_settings",
+        "write_scores",
     }
-    assert len(gliomaseg.__all__) <= 16
+    assert len(gliomaseg.__all__) <= 17
 
 
 def test_every_name_loads_and_has_a_docstring() -> None:

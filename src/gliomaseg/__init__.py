@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
+    from gliomaseg.report.scores_page import write_scores
     from gliomaseg.result import Result
     from gliomaseg.segmenter import Segmenter
     from gliomaseg.settings.loading import load_settings
@@ -50,6 +51,7 @@ _HOME = {
     "find_case": "cases.find",
     "find_cases": "cases.find",
     "load_settings": "settings.loading",
+    "write_scores": "report.scores_page",
 }
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "find_case",
     "find_cases",
     "load_settings",
+    "write_scores",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import json
 import math
 import re
 import time
@@ -26,10 +27,10 @@ from gliomaseg.imaging.planes import centre_on, find_view, sample_of, zoom_on
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021
-from gliomaseg.report.charts import Strip, reliability_chart, strip_chart
+from gliomaseg.report import pages
+from gliomaseg.report.charts import Strip, reliability_dots, strip_chart
 from gliomaseg.report.disagreement import draw_disagreement, worst_region
-from gliomaseg.report.score_folder import write_scores
-from gliomaseg.report.scores_page import PICTURES, scores_page
+from gliomaseg.report.scores_page import PICTURES, scores_page, write_scores
 
 Make = Callable[..., Evaluation]
 Write = Callable[..., None]
@@ -147,6 +148,29 @@ def test_the_other_files_are_written_beside(real: Evaluation, tmp_path: Path) ->
     ]
 
 
+def test_several_are_compared_without_being_asked(evaluation_of: Make, tmp_path: Path) -> None:
+    both = [evaluation_of("ours", A=0.9, B=0.8), evaluation_of("theirs", A=0.8, B=0.6)]
+    page = Page(write_scores(both, tmp_path).read_text(encoding="utf-8"))
+    assert "theirs against ours" in page.text("h3")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["comparison"]["methods"] == ["ours", "theirs"]
+
+
+def test_the_example_of_the_docs_runs(
+    tmp_path: Path, write_pair: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shift in (("near", 1), ("far", 5)):
+        write_pair(tmp_path, name, shift=shift)
+    (tmp_path / "data").rename(tmp_path / "references")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    example = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(example) == 1
+    exec(example[0], {})  # noqa: S102
+    assert float(capsys.readouterr().out.split()[0]) > 0
+    assert (tmp_path / "scores" / "scores.html").is_file()
+
+
 # --- pictures -------------------------------------------------------------------------------------
 
 
@@ -198,10 +222,15 @@ def test_pictures_are_small(real: Evaluation) -> None:
 # --- charts ---------------------------------------------------------------------------------------
 
 
+def _drawn(macro: str, *values: object) -> Page:
+    """Return a chart as the page draws it."""
+    return Page(getattr(pages._environment().get_template("charts.html").module, macro)(*values))
+
+
 def _chart(values: list[float], *, is_error: bool = False, named: tuple[str, ...] = ()) -> Page:
     (summary,) = summarise(np.array(values, dtype=float)[:, None])
     strip = Strip("WT", [(f"c{i}", v) for i, v in enumerate(values)], summary, "{:.2f}".format)
-    return Page(strip_chart([strip], title="Dice", is_error=is_error, named=named))
+    return _drawn("strips", strip_chart([strip], title="Dice", is_error=is_error, named=named))
 
 
 def test_dots_lie_on_their_axis() -> None:
@@ -227,9 +256,12 @@ def test_a_reliability_chart_has_a_dot_per_bin() -> None:
     counts = count_reliability(
         np.array([0.1, 0.9, 0.9]), np.array([False, True, False]), inside=np.ones(3, dtype=bool)
     )
-    page = Page(reliability_chart(counts.curve(), title="WT"))
-    assert page.text("title") == ["given 0.10, true 0.00, 1 voxels", "given 0.90, true 0.50, 2 voxels"]
-    assert Page(reliability_chart([], title="WT")).text("title") == []
+    page = _drawn("reliability", "WT", reliability_dots(counts.curve()))
+    assert page.text("title") == [
+        "probability 0.10, tumour 0.00, 1 voxels",
+        "probability 0.90, tumour 0.50, 2 voxels",
+    ]
+    assert _drawn("reliability", "WT", reliability_dots([])).text("title") == []
 
 
 # --- close up -------------------------------------------------------------------------------------

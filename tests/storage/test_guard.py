@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gliomaseg.errors import OutputError
-from gliomaseg.report.score_folder import refuse_foreign_scores
+from gliomaseg.report.scores_page import refuse_foreign_scores
 from gliomaseg.storage.guard import PAGE, refuse_foreign, refuse_inputs
 
 

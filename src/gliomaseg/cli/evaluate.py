@@ -54,7 +54,7 @@ def evaluate(
     """Score label maps against references by the rules of a BraTS year; compare several."""
     from gliomaseg.evaluation.evaluation import evaluate_methods
     from gliomaseg.evaluation.pairing import Options
-    from gliomaseg.report.score_folder import refuse_foreign_scores
+    from gliomaseg.report.scores_page import refuse_foreign_scores
 
     if output:
         refuse_foreign_scores(output, overwrite=overwrite)
@@ -81,13 +81,12 @@ def _scheme(name: str | None) -> LabelScheme | None:
 
 def _report_scores(evaluations: Sequence[Evaluation], output: Path | None, *, as_json: bool) -> None:
     """Write scores and show them, compared if there are several; raises SystemExit when cases failed."""
-    from gliomaseg.evaluation import comparison, tables
-    from gliomaseg.report import score_folder
+    from gliomaseg.evaluation import tables
+    from gliomaseg.evaluation.comparison import compare
+    from gliomaseg.report.scores_page import write_scores
 
-    compared = comparison.compare(evaluations) if len(evaluations) > 1 else None
-    page = None
-    if output:
-        page = score_folder.write_scores(evaluations, output, comparison=compared)
+    compared = compare(evaluations) if len(evaluations) > 1 else None
+    page = write_scores(evaluations, output, comparison=compared) if output else None
     if as_json:
         console.show_json(tables.summary_dict(evaluations[0], compared))
     else:
