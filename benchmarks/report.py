@@ -24,10 +24,8 @@ from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 from gliomaseg.measurement.measure import measure
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.cohort import entry_of
-from gliomaseg.report.cohort_page import cohort_page
-from gliomaseg.report.content import Exam, make_report
+from gliomaseg.report.cohort import Entry, cohort_page
+from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.report.picture import draw_overview, png
 
 FLAGS = (
@@ -87,18 +85,18 @@ def main() -> None:
     seg, images = read_labels(case.reference, case.scheme), read_case(case, tuple(Modality))
     sizes = measure(seg, images=images)
     overview = draw_overview(images, seg, title=case.id, sizes=sizes)
-    exam = Exam(case.id, seg, images, measurements=sizes, overview=overview)
+    exam = ReportInputs(case.id, seg, images, measurements=sizes, overview=overview)
     report = make_report(exam)
 
     def drawn() -> bytes:
         return png(draw_overview(images, seg, title=case.id, sizes=sizes))
 
-    entries = [replace(entry_of(report, f"case-{n}.html"), case_id=f"case-{n}") for n in range(CASES)]
+    entries = [replace(Entry.of(report, f"case-{n}.html"), case_id=f"case-{n}") for n in range(CASES)]
     rows = [
         f"| measuring | {timed(lambda: measure(seg, images=images), options.runs)} | |",
         f"| overview.png | {timed(drawn, options.runs)} | {len(png(overview)) / 1e6:.1f} MB |",
-        f"| report.html | {timed(lambda: case_page(make_report(exam)), options.runs)} "
-        f"| {len(case_page(report)) / 1e6:.1f} MB |",
+        f"| report.html | {timed(lambda: make_report(exam).page(), options.runs)} "
+        f"| {len(report.page()) / 1e6:.1f} MB |",
         f"| page of {CASES} cases | {timed(lambda: cohort_page(entries), options.runs)} "
         f"| {len(cohort_page(entries)) / 1e6:.1f} MB |",
     ]
@@ -107,7 +105,7 @@ def main() -> None:
             "report in Chromium": Path(folder) / "a.html",
             f"{CASES} cases in Chromium": Path(folder) / "b.html",
         }
-        for path, text in zip(pages.values(), (case_page(report), cohort_page(entries)), strict=True):
+        for path, text in zip(pages.values(), (report.page(), cohort_page(entries)), strict=True):
             path.write_text(text, encoding="utf-8")
         rows += opened(pages, options.runs)
     lines = [

@@ -18,7 +18,6 @@ from gliomaseg.cases.read import read_case
 from gliomaseg.errors import CaseError
 from gliomaseg.inference.bundle import Bundle, seal, shipped_folder
 from gliomaseg.labels import Modality
-from gliomaseg.report.case_page import case_page
 
 T1N, T1C, T2W, T2F = Modality
 EXPECTED = {"wt": 0.81, "tc": 0.62, "et": 0.33}
@@ -56,9 +55,9 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
     assert {region: sure.dice for region, sure in result.uncertainty.items()} == EXPECTED
     assert not any(sure.range_ml for sure in result.uncertainty.values())
-    assert result.report.about["quality"] == "unreliable"
+    assert result.report.about.quality.name == "unreliable"
     said = "With these sequences the model is often wrong about ET: its mean Dice on unseen cases was 0.33."
-    assert said in result.report.about["reasons"]
+    assert said in result.report.about.quality.reasons
     folder = result.save(tmp_path)
     record = json.loads((folder / "run.json").read_text())
     assert record["missing"] == ["t1n", "t2w"]
@@ -87,7 +86,7 @@ def test_nothing_is_missing_nothing_is_said(model: Make, phantom_case: Case) -> 
     result = segmenter.segment(phantom_case)
     assert not [n for n in result.notes if n.code == "W-MISSING"]
     assert all(sure.range_ml for sure in result.uncertainty.values())
-    assert "90 % interval nine of ten" in case_page(result.report)
+    assert "90 % interval is expected to hold nine of ten" in result.report.page()
     assert segmenter.describe(phantom_case, phantom_case.scheme)["missing"] == []
 
 

@@ -26,8 +26,8 @@ from gliomaseg.labels import Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.measurement.quality import Quality, judge
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.report.packing import Packed, pack
 from gliomaseg.report.picture import Picture, draw_overview, png
 from gliomaseg.storage import files
@@ -37,6 +37,7 @@ from gliomaseg.storage.result_folder import (
     MEASUREMENTS,
     OVERVIEW,
     REPORT,
+    REPORT_DATA,
     TABLE,
     THUMBNAIL,
     ResultFolder,
@@ -90,8 +91,8 @@ class Result:
 
     @cached_property
     def report(self) -> Report:
-        """Return what report.html says and shows; ``gliomaseg.report.case_page`` makes the page of it."""
-        exam = Exam(
+        """Return what report.html shows; its ``page`` is the HTML."""
+        inputs = ReportInputs(
             self.case.id,
             self.standardised,
             self.images,
@@ -100,7 +101,7 @@ class Result:
             overview=self._picture,
             packed=self._packed,
         )
-        return make_report(exam)
+        return make_report(inputs)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -125,8 +126,8 @@ class Result:
     ) -> Path:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
-        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html, measurements.json and .csv,
-        maps of uncertainty if wanted and, written last, run.json. With ``only`` "seg" the report and the
+        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html and .json, measurements.json and
+        .csv, uncertainty maps if wanted and, written last, run.json. With ``only`` "seg" the report and the
         pictures are left out. Where ``output`` is called like an image (``x.nii.gz``, ``x.nii``) the label
         map alone is written to that file, and its path returned.
         Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false, or when it holds
@@ -166,8 +167,10 @@ class Result:
         saving = beside.submit(lambda: files.write_bytes(folder / OVERVIEW, self.overview))
         with timed(self.seconds, "report"):
             packing.result()
-            files.write_text(folder / REPORT, case_page(self.report))
-            files.write_bytes(folder / THUMBNAIL, self.report.pictures["thumbnail"])
+            page = self.report.page().encode("utf-8", errors="backslashreplace")
+            files.write_bytes(folder / REPORT, page)
+            files.write_json(folder / REPORT_DATA, self.report.stored(page))
+            files.write_bytes(folder / THUMBNAIL, self.report.thumbnail)
             saving.result()
 
     @cached_property

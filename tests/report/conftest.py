@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,19 @@ from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Modality
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.storage import files
-from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, REPORT, TABLE, THUMBNAIL, ResultFolder, seal
+from gliomaseg.storage.result_folder import (
+    LABELS,
+    MEASUREMENTS,
+    REPORT,
+    REPORT_DATA,
+    TABLE,
+    THUMBNAIL,
+    ResultFolder,
+    seal,
+)
 from gliomaseg.storage.tables import to_csv
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,42 +49,43 @@ RUN: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def exam(phantom_case: Case) -> Exam:
+def exam(phantom_case: Case) -> ReportInputs:
     """Return the small exam with its reference as the segmentation."""
     assert phantom_case.reference is not None
     seg = read_labels(phantom_case.reference, phantom_case.scheme)
-    return Exam("case-1", seg, read_case(phantom_case, tuple(Modality)), run=RUN)
+    return ReportInputs("case-1", seg, read_case(phantom_case, tuple(Modality)), run=RUN)
 
 
 @pytest.fixture(scope="session")
-def report(exam: Exam) -> Report:
+def report(exam: ReportInputs) -> Report:
     """Return the report of the small exam."""
     return make_report(exam)
 
 
 @pytest.fixture(scope="session")
-def compared(exam: Exam) -> Report:
+def compared(exam: ReportInputs) -> Report:
     """Return a report that compares the small exam's reference with itself moved by one voxel."""
     labels = exam.segmentation.labels.copy()
     labels[1:] = exam.segmentation.labels[:-1]
     moved = Segmentation(labels, exam.segmentation.grid, exam.segmentation.scheme)
-    return make_report(Exam("case-2", moved, exam.images, exam.segmentation, RUN))
+    return make_report(ReportInputs("case-2", moved, exam.images, exam.segmentation, RUN))
 
 
 @pytest.fixture(scope="session")
-def results(report: Report, exam: Exam, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(report: Report, exam: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of three cases as segment writes them, one with an odd name, and a failed one."""
     folder = tmp_path_factory.mktemp("results")
     for name in ("case-1", "b & <b>c<b>", "dup 'quoted'"):
         case = ResultFolder(folder / name)
-        named = Report({**report.about, "case": name}, report.volumes, report.pictures)
-        about = report.about["measurements"] | {key: report.about[key] for key in ("quality", "reasons")}
+        named = replace(report, about=report.about.model_copy(update={"case": name}))
+        sizes, page = report.about.measurements, named.page().encode()
         with case.write() as draft:
             write_segmentation(draft / LABELS, exam.segmentation)
-            files.write_text(draft / REPORT, case_page(named))
-            files.write_bytes(draft / THUMBNAIL, report.pictures["thumbnail"])
-            files.write_json(draft / MEASUREMENTS, about)
-            files.write_text(draft / TABLE, to_csv([report.about["row"]]))
+            files.write_bytes(draft / REPORT, page)
+            files.write_json(draft / REPORT_DATA, named.stored(page))
+            files.write_bytes(draft / THUMBNAIL, report.thumbnail)
+            files.write_json(draft / MEASUREMENTS, sizes.as_dict() | report.about.quality.as_dict())
+            files.write_text(draft / TABLE, to_csv([sizes.as_row()]))
             seal(draft, RUN | {"scheme": "brats2021"})
     summary = "case,state,error,message\nlost,failed,E-TRUNCATED,t1 ends too early\ncase-1,done,,\n"
     files.write_text(folder / "summary.csv", summary)

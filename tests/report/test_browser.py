@@ -22,10 +22,9 @@ from gliomaseg.cases.case import Case
 from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.cohort import entry_of
-from gliomaseg.report.cohort_page import cohort_page
-from gliomaseg.report.content import Exam, Report, make_report
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.cohort import Entry, cohort_page
+from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import find_sources
 
@@ -76,7 +75,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 def array(report: Report, name: str) -> np.ndarray:  # type: ignore[type-arg]
     data = np.frombuffer(gzip.decompress(report.volumes[name]), np.uint8)
-    return data.reshape(report.about["grid"]["shape"], order="F")
+    return data.reshape(report.about.slices.crop.shape, order="F")
 
 
 def state(page: Page, expression: str) -> Any:
@@ -123,10 +122,10 @@ def axe(page: Page) -> list[str]:
 def check_voxels(page: Page, report: Report) -> None:
     """Compare pixels of all three planes, in every sequence, with the array at those voxels."""
     plain(page)
-    random, shape = np.random.default_rng(0), report.about["grid"]["shape"]
-    for channel in report.about["channels"]:
-        page.check(f"input[name=channel][value={channel['name']}]")
-        values, (low, high) = array(report, channel["name"]), channel["window"]
+    random, shape = np.random.default_rng(0), report.about.slices.crop.shape
+    for channel in report.about.slices.channels:
+        page.check(f"input[name=channel][value={channel.name}]")
+        values, (low, high) = array(report, channel.name), channel.window
         for plane, axis in enumerate((2, 1, 0)):
             voxel = [int(random.integers(n // 4, 3 * n // 4)) for n in shape]
             page.locator("input[type=range][id^=slice-]").nth(plane).fill(str(voxel[axis]))
@@ -134,26 +133,26 @@ def check_voxels(page: Page, report: Report) -> None:
             wanted = round(min(max((value - low) / (high - low), 0), 1) * 255) if value else 0
             found = pixel(page, plane, voxel)
             assert found[0] == found[1] == found[2]
-            assert abs(found[0] - wanted) <= 1, (channel["name"], plane, voxel)
+            assert abs(found[0] - wanted) <= 1, (channel.name, plane, voxel)
 
 
 def test_pixels_are_the_voxels(open_page: Open, report: Report) -> None:
-    check_voxels(open_page(case_page(report)), report)
+    check_voxels(open_page(report.page()), report)
 
 
 def test_the_report_of_a_real_case(open_page: Open, real_cases: list[Case]) -> None:
     case = real_cases[0]
     assert case.reference is not None
     seg = read_labels(case.reference, case.scheme)
-    report = make_report(Exam(case.id, seg, read_case(case, tuple(Modality))))
-    text = case_page(report)
+    report = make_report(ReportInputs(case.id, seg, read_case(case, tuple(Modality))))
+    text = report.page()
     assert len(text) < 12_000_000
     check_voxels(open_page(text), report)
 
 
 def test_mouse_and_keyboard(open_page: Open, report: Report) -> None:
-    page = open_page(case_page(report))
-    axial, start = page.locator("#canvas-axial"), report.about["start"]
+    page = open_page(report.page())
+    axial, start = page.locator("#canvas-axial"), list(report.about.slices.start)
     assert state(page, "state.cursor") == start
     axial.hover()
     page.mouse.wheel(0, -120)
@@ -177,7 +176,7 @@ def test_mouse_and_keyboard(open_page: Open, report: Report) -> None:
     moved = state(page, "state.cursor")
     assert moved[2] == start[2]
     assert moved != start
-    assert f"{report.about['grid']['first'][0] + moved[0] + 1} of" in page.inner_text("#label-sagittal")
+    assert f"{report.about.slices.crop.first[0] + moved[0] + 1} of" in page.inner_text("#label-sagittal")
     before = state(page, "state.windows.t2w")
     page.mouse.move(x, y)
     page.mouse.down(button="right")
@@ -187,12 +186,12 @@ def test_mouse_and_keyboard(open_page: Open, report: Report) -> None:
     assert after[1] - after[0] == pytest.approx(before[1] - before[0] + 40)
     assert state(page, "state.cursor") == moved, "windowing moves no crosshair"
     page.mouse.dblclick(x, y)
-    assert state(page, "state.windows.t2w") == report.about["channels"][2]["window"]
+    assert state(page, "state.windows.t2w") == list(report.about.slices.channels[2].window)
 
 
 def test_the_left_of_the_page_is_the_patients_right(open_page: Open, report: Report) -> None:
-    page = open_page(case_page(report))
-    shape = report.about["grid"]["shape"]
+    page = open_page(report.page())
+    shape = report.about.slices.crop.shape
     right, left = [shape[0] - 1, 5, 5], [0, 5, 5]
     place = "([p, v]) => gliomaseg.toCanvas(gliomaseg.views[p], v)"
     for plane in (0, 1):
@@ -206,9 +205,9 @@ def test_the_left_of_the_page_is_the_patients_right(open_page: Open, report: Rep
 
 
 def test_a_region_can_be_hidden_and_filled(open_page: Open, report: Report) -> None:
-    page = open_page(case_page(report))
+    page = open_page(report.page())
     labels = array(report, "seg")
-    z = report.about["start"][2]
+    z = report.about.slices.start[2]
     oedema = np.argwhere(labels[:, :, z] == 2)
     voxel = [*map(int, oedema[len(oedema) // 2]), z]
     plain(page)
@@ -221,7 +220,7 @@ def test_a_region_can_be_hidden_and_filled(open_page: Open, report: Report) -> N
 
 
 def test_agreement_is_coloured_and_the_worst_slice_found(open_page: Open, compared: Report) -> None:
-    page = open_page(case_page(compared))
+    page = open_page(compared.page())
     assert "Against the reference" in page.inner_text("main")
     one, other = array(compared, "seg"), array(compared, "reference")
     differ = (one > 0) != (other > 0)
@@ -230,7 +229,7 @@ def test_agreement_is_coloured_and_the_worst_slice_found(open_page: Open, compar
     assert state(page, "state.cursor") == worst
     plain(page)
     page.fill("#opacity", "100")
-    kinds = {k["name"]: k["colour"] for k in compared.about["agreement"]["kinds"]}
+    kinds = {kind.name: kind.colour for kind in compared.about.slices.kinds}
     for name, mask in (("tp", (one > 0) & (other > 0)), ("fp", (one > 0) & ~(other > 0))):
         x, y = np.argwhere(mask[:, :, worst[2]])[0]
         colour = [int(kinds[name][i : i + 2], 16) for i in (1, 3, 5)]
@@ -242,7 +241,7 @@ def test_agreement_is_coloured_and_the_worst_slice_found(open_page: Open, compar
 
 
 def test_3d_or_its_absence_in_words(open_page: Open, report: Report) -> None:
-    page = open_page(case_page(report))
+    page = open_page(report.page())
     has_webgl = page.evaluate("() => Boolean(document.createElement('canvas').getContext('webgl2'))")
     assert page.is_visible("#three-show") is has_webgl
     if not has_webgl:
@@ -253,7 +252,7 @@ def test_3d_is_drawn_where_webgl_is(browser: Browser, report: Report, tmp_path: 
     """A browser with WebGL in software: NiiVue loads under the page's strict policy and draws."""
     flags = [*(flag for flag in FLAGS if flag != "--disable-gpu"), "--use-angle=swiftshader"]
     path = tmp_path / "page.html"
-    path.write_text(case_page(report), encoding="utf-8")
+    path.write_text(report.page(), encoding="utf-8")
     software = browser.browser_type.launch(
         executable_path=shutil.which("chromium"), args=[*flags, "--enable-unsafe-swiftshader"]
     )
@@ -281,8 +280,8 @@ def test_3d_is_drawn_where_webgl_is(browser: Browser, report: Report, tmp_path: 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page: Open, compared: Report, report: Report, scheme: str) -> None:
-    assert axe(open_page(case_page(compared), scheme=scheme)) == []
-    entries = [entry_of(report, "a.html"), entry_of(compared, "b.html")]
+    assert axe(open_page(compared.page(), scheme=scheme)) == []
+    entries = [Entry.of(report, "a.html"), Entry.of(compared, "b.html")]
     assert axe(open_page(cohort_page(entries), scheme=scheme, name="cohort.html")) == []
 
 
@@ -291,21 +290,21 @@ def test_axe_finds_nothing_serious(open_page: Open, compared: Report, report: Re
 def test_it_fits_and_is_kept_as_a_picture(
     open_page: Open, compared: Report, width: int, scheme: str, tmp_path: Path
 ) -> None:
-    entries = [entry_of(compared, "b.html")] * 3
-    for name, text in (("case", case_page(compared)), ("cohort", cohort_page(entries))):
+    entries = [Entry.of(compared, "b.html")] * 3
+    for name, text in (("case", compared.page()), ("cohort", cohort_page(entries))):
         page = open_page(text, width=width, scheme=scheme, name=f"{name}.html")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         page.screenshot(path=tmp_path / f"{name}-{width}-{scheme}.png", full_page=True)
 
 
 def test_it_prints(open_page: Open, report: Report, tmp_path: Path) -> None:
-    data = open_page(case_page(report)).pdf(path=tmp_path / "report.pdf", format="A4")
+    data = open_page(report.page()).pdf(path=tmp_path / "report.pdf", format="A4")
     assert data.startswith(b"%PDF")
     assert len(data) > 50_000
 
 
 def test_the_cohort_sorts_and_filters(open_page: Open, report: Report, compared: Report) -> None:
-    page = open_page(cohort_page([entry_of(report, "a.html"), entry_of(compared, "b.html")]))
+    page = open_page(cohort_page([Entry.of(report, "a.html"), Entry.of(compared, "b.html")]))
     first = "() => document.querySelector('#cases tbody tr:not([hidden]) th').textContent"
     page.click("#cases thead button:text-is('case')")
     assert page.evaluate(first) == "case-1"

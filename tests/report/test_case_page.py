@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pages import ODD, Page
 
-from gliomaseg.errors import CaseError
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.measurement.symmetry import Side
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.content import Exam, Report, make_report
-from gliomaseg.report.stored import read_report
-from gliomaseg.storage.result_folder import REPORT, ResultFolder, seal
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.make import ReportInputs, make_report
 
 MOST_BYTES = 12_000_000
 
 
 def test_it_says_what_a_reader_needs(report: Report) -> None:
-    text = " ".join(Page(case_page(report)).words)
+    text = " ".join(Page(report.page()).words)
     for words in (
         "case-1",
         "Research use only: not a medical device.",
@@ -35,10 +34,10 @@ def test_it_says_what_a_reader_needs(report: Report) -> None:
         "read 0.50, infer 1.00",
     ):
         assert words in text
-    sizes = report.about["measurements"]
-    assert f"{sizes['regions'][0]['volume_ml']:.1f} ml" in text
-    lesion = sizes["rano"]["lesions"][0]
-    assert f"{lesion['longest_mm']:.1f} × {lesion['perpendicular_mm']:.1f} mm" in text
+    sizes = report.about.measurements
+    assert f"{sizes.regions[0].volume_ml:.1f} ml" in text
+    lines = sizes.lesions[0].diameters
+    assert f"{lines.longest.length_mm:.1f} × {lines.perpendicular.length_mm:.1f} mm" in text
 
 
 @pytest.mark.parametrize(
@@ -51,14 +50,15 @@ def test_it_says_what_a_reader_needs(report: Report) -> None:
 def test_the_side_is_that_of_the_mask_and_no_midline_is_named(
     report: Report, right: float, words: str
 ) -> None:
-    sizes = report.about["measurements"] | {"side": Side(right, 100 - right, True).as_dict()}
-    text = " ".join(Page(case_page(replace(report, about={**report.about, "measurements": sizes}))).words)
+    sizes = replace(report.about.measurements, side=Side(right, 100 - right, True))
+    about = report.about.model_copy(update={"measurements": sizes})
+    text = " ".join(Page(replace(report, about=about).page()).words)
     assert words in " ".join(text.split())
     assert "midline" not in text
 
 
-def test_nothing_is_asked_of_the_network_and_nothing_from_outside_is_markup(exam: Exam) -> None:
-    page = Page(case_page(make_report(replace(exam, case_id=ODD))))
+def test_nothing_is_asked_of_the_network_and_nothing_from_outside_is_markup(exam: ReportInputs) -> None:
+    page = Page(make_report(replace(exam, case_id=ODD)).page())
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
         assert attributes.get("src", "data:") is not None
@@ -72,70 +72,73 @@ def test_nothing_is_asked_of_the_network_and_nothing_from_outside_is_markup(exam
     assert "unsafe" not in policy
 
 
-def test_it_holds_no_path_and_stays_small(report: Report, exam: Exam, tmp_path: Path) -> None:
-    text = case_page(report)
+def test_it_holds_no_path_and_stays_small(report: Report, exam: ReportInputs, tmp_path: Path) -> None:
+    text = report.page()
     assert len(text) < MOST_BYTES
     for private in (str(Path.home()), str(tmp_path.parent), str(Path.cwd())):
         assert private not in re.sub(r"[A-Za-z0-9+/=]{200,}", "", text)
 
 
-def folder_with(page: str, folder: Path) -> ResultFolder:
-    (folder / REPORT).write_text(page, encoding="utf-8")
-    seal(folder, {})
-    return ResultFolder(folder)
+def test_a_stored_report_is_read_back(report: Report, compared: Report) -> None:
+    """From report.json, and by its offsets from the page: the same model, volumes and pictures."""
+    for made in (report, compared):
+        page = made.page().encode()
+        back = Report.read(json.loads(json.dumps(made.stored(page))), page)
+        assert back.about == made.about
+        assert dict(back.volumes) == dict(made.volumes)
+        assert dict(back.pictures) == dict(made.pictures)
+        assert back.page(served=True) == made.page(served=True)
 
 
-def test_a_stored_report_is_read_back(report: Report, tmp_path: Path) -> None:
-    back = read_report(folder_with(case_page(report), tmp_path))
-    assert back.about == json.loads(json.dumps(report.about))
-    assert dict(back.volumes) == dict(report.volumes)
-    assert set(back.pictures) == set(report.pictures) - {"thumbnail"}
-    assert all(back.pictures[name] == report.pictures[name] for name in back.pictures)
+def test_the_page_holds_what_the_viewer_reads(report: Report) -> None:
+    text = (
+        report.page().partition('<script type="application/json" id="report">')[2].partition("</script>")[0]
+    )
+    assert json.loads(text) == report.about.as_dict()
 
 
 @pytest.mark.parametrize(
-    "text",
+    "change",
     [
-        "",
-        "<html>",
-        '<script type="application/json" id="report">{}</script>',
-        '<script type="application/json" id="report">[]</script>',
-        '<script type="application/json" id="report">' + '{"a":' * 200_000 + "</script>",
-        "\x00",
+        lambda _: [],
+        lambda _: {},
+        lambda content: {**content, "schema_version": 3},
+        lambda content: {**content, "quality": "pass"},
+        lambda content: {**content, "embedded": {}},
+        lambda content: {**content, "embedded": {**content["embedded"], "volume-seg": [0, 0]}},
     ],
 )
-def test_another_file_is_no_report(text: str, tmp_path: Path) -> None:
-    folder = folder_with(text, tmp_path)
-    for change in (lambda: None, (tmp_path / REPORT).unlink, (tmp_path / "run.json").unlink):
-        change()
-        with pytest.raises(CaseError, match="E-REPORT"):
-            read_report(folder)
+def test_another_file_is_no_report(report: Report, change: Callable[[Any], object]) -> None:
+    page = report.page().encode()
+    content = report.stored(page)
+    with pytest.raises(ValueError, match=r"validation error|is missing"):
+        Report.read(change(content), page)
 
 
-def test_agreement_by_pencil(compared: Report, exam: Exam) -> None:
-    found = {r["region"]: r for r in compared.about["agreement"]["regions"]}
+def test_agreement_by_pencil(compared: Report, exam: ReportInputs) -> None:
+    found = {agreement.region.value: agreement for agreement in compared.about.agreement}
     one = np.zeros_like(exam.segmentation.labels)
     one[1:] = exam.segmentation.labels[:-1]
     a, b = one > 0, exam.segmentation.labels > 0
-    assert found["wt"]["dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
+    assert found["wt"].dice == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
     ml = exam.segmentation.grid.voxel_ml
-    assert found["wt"]["only_prediction_ml"] == pytest.approx((a & ~b).sum() * ml)
-    assert found["wt"]["only_reference_ml"] == pytest.approx((b & ~a).sum() * ml)
+    assert found["wt"].only_prediction_ml == pytest.approx((a & ~b).sum() * ml)
+    assert found["wt"].only_reference_ml == pytest.approx((b & ~a).sum() * ml)
 
 
-def test_two_empty_maps_have_no_dice(exam: Exam) -> None:
+def test_two_empty_maps_have_no_dice(exam: ReportInputs) -> None:
     grid = exam.segmentation.grid
     empty = Segmentation(np.zeros(grid.shape, np.uint8), grid, exam.segmentation.scheme)
-    report = make_report(Exam("empty", empty, exam.images, empty))
-    assert {r["dice"] for r in report.about["agreement"]["regions"]} == {None}
-    assert report.about["quality"] == "unreliable"
-    assert "No lesion to measure" in case_page(report)
+    report = make_report(ReportInputs("empty", empty, exam.images, empty))
+    assert {agreement.dice for agreement in report.about.agreement} == {None}
+    assert report.about.quality.name == "unreliable"
+    assert "No lesion to measure" in report.page()
 
 
-def test_a_map_alone_makes_a_report(exam: Exam) -> None:
-    report = make_report(Exam("alone", exam.segmentation))
-    text = case_page(report)
+def test_a_map_alone_makes_a_report(exam: ReportInputs) -> None:
+    report = make_report(ReportInputs("alone", exam.segmentation))
+    text = report.page()
     assert "No images were given" in text
-    assert "90 % interval nine" not in text
+    assert "nine of ten" not in text
     assert "came without a run.json" in text
     assert report.pictures == {}

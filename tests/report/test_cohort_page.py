@@ -11,12 +11,10 @@ from urllib.parse import unquote
 import pytest
 from pages import Page
 
-from gliomaseg.cli import report_verbs as verbs
 from gliomaseg.cli.app import app
 from gliomaseg.errors import OutputError, UsageError
-from gliomaseg.report.cohort import Entry, ordered
-from gliomaseg.report.cohort_page import cohort_page
-from gliomaseg.report.sources import case_source, find_sources
+from gliomaseg.report.cohort import Entry, cohort_page, ordered
+from gliomaseg.report.sources import find_sources, sources_of
 from gliomaseg.report.write import write_reports
 
 
@@ -115,12 +113,12 @@ def test_static_pages_of_one_case(copy_case, tmp_path: Path) -> None:  # type: i
         app(["view", str(case), "--seg", str(seg), "--reference", str(seg), "--static", str(tmp_path / "s")])
     assert caught.value.code == 0
     assert "Against the reference" in (tmp_path / "s" / "one.html").read_text(encoding="utf-8")
-    assert case_source(case, seg=None).seg == seg
-    shown = verbs.sources_of(case, seg=None, reference=None, data=None, scheme=None)
+    assert sources_of(case, seg=seg)[0].seg == seg
+    shown = sources_of(case)
     assert [source.seg for source in shown] == [seg], "a case alone shows its own reference"
     seg.unlink()
     with pytest.raises(UsageError, match="no label map"):
-        verbs.sources_of(case, seg=None, reference=None, data=None, scheme=None)
+        sources_of(case)
 
 
 @pytest.mark.parametrize("name", ["cohort.html", "cohort.csv"])

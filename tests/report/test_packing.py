@@ -10,13 +10,13 @@ import pytest
 
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, BRATS2023, Tissue
-from gliomaseg.report.content import Exam
+from gliomaseg.report.make import ReportInputs
 from gliomaseg.report.packing import TISSUE_NUMBERS, Packed, pack
 
 
 def voxels(packed: Packed, name: str) -> np.ndarray:  # type: ignore[type-arg]
     data = np.frombuffer(gzip.decompress(packed.volumes[name]), np.uint8)
-    return data.reshape(packed.shape, order="F")
+    return data.reshape(packed.crop.shape, order="F")
 
 
 def small(codes: str = "RAS") -> tuple[Volume, Segmentation]:
@@ -38,9 +38,9 @@ def small(codes: str = "RAS") -> tuple[Volume, Segmentation]:
 def test_every_storage_gives_the_same_bytes(codes: str) -> None:
     expected, found = (pack(images, {"seg": seg}) for images, seg in (small(), small(codes)))
     assert dict(found.volumes) == dict(expected.volumes)
-    assert found.affine == pytest.approx(expected.affine)
-    assert found.first == expected.first == (2, 1, 0)
-    assert (found.shape, found.whole) == ((16, 14, 12), (20, 16, 12))
+    assert np.array(found.crop.affine) == pytest.approx(np.array(expected.crop.affine))
+    assert found.crop.first == expected.crop.first == (2, 1, 0)
+    assert (found.crop.shape, found.crop.whole) == ((16, 14, 12), (20, 16, 12))
 
 
 def test_levels_are_the_intensities_and_labels_are_tissues() -> None:
@@ -49,9 +49,9 @@ def test_levels_are_the_intensities_and_labels_are_tissues() -> None:
     channel, grey = packed.channels[0], voxels(packed, "t1c")
     original = images.array[0][2:18, 1:15, 0:12].astype(float)
     assert np.array_equal(grey == 0, original == 0)
-    back = channel["low"] + (grey - 1.0) / 254 * (channel["high"] - channel["low"])
+    back = channel.low + (grey - 1.0) / 254 * (channel.high - channel.low)
     inside = grey > 0
-    assert np.abs(back - original)[inside].max() < 1.1 * (channel["high"] - channel["low"]) / 254
+    assert np.abs(back - original)[inside].max() < 1.1 * (channel.high - channel.low) / 254
     enhancing = voxels(packed, "seg") == TISSUE_NUMBERS[Tissue.ENHANCING]
     assert np.array_equal(enhancing, seg.labels[2:18, 1:15, 0:12] > 0)
 
@@ -63,15 +63,15 @@ def test_two_schemes_get_the_same_numbers() -> None:
     assert np.array_equal(voxels(packed, "seg"), voxels(packed, "reference"))
 
 
-def test_too_many_bytes_are_thinned_out_and_said(exam: Exam) -> None:
+def test_too_many_bytes_are_thinned_out_and_said(exam: ReportInputs) -> None:
     whole = pack(exam.images, {"seg": exam.segmentation}, limit=None)
     thin = pack(exam.images, {"seg": exam.segmentation}, limit=sum(map(len, whole.volumes.values())) // 3)
-    assert whole.step == 1
-    assert thin.step == 2
+    assert whole.crop.step == 1
+    assert thin.crop.step == 2
     assert np.array_equal(voxels(thin, "seg"), voxels(whole, "seg")[::2, ::2, ::2])
     grey = voxels(thin, "t1c").astype(int) - voxels(whole, "t1c")[::2, ::2, ::2]
     assert np.abs(grey).max() <= 20, "the same but for the range, taken from fewer voxels"
-    assert thin.affine[:3, :3] == pytest.approx(2 * whole.affine[:3, :3])
+    assert thin.crop.grid.affine[:3, :3] == pytest.approx(2 * whole.crop.grid.affine[:3, :3])
 
 
 def test_without_images_the_labels_are_enough() -> None:

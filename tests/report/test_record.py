@@ -22,7 +22,6 @@ from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.measurement.stored import read_measurements
-from gliomaseg.report.case_page import case_page
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import Source, case_source, find_sources
 from gliomaseg.report.write import write_reports
@@ -53,8 +52,14 @@ def edit(labels: Path) -> Segmentation:
 
 
 def shown(source: Source) -> dict[str, object]:
-    about = json.loads(json.dumps(source.report(limit=None).about))
-    return {key: about[key] for key in ("quality", "reasons", "measurements", "row", "missing", "edited")}
+    about = source.report(limit=None).about
+    return {
+        **about.quality.as_dict(),
+        "measurements": json.loads(json.dumps(about.measurements.as_dict())),
+        "row": about.measurements.as_row(),
+        "missing": about.missing,
+        "edited": about.edited,
+    }
 
 
 def test_the_record_counts_whoever_draws(out: Path, phantom_folder: Path, result: Result) -> None:
@@ -62,14 +67,14 @@ def test_the_record_counts_whoever_draws(out: Path, phantom_folder: Path, result
     (stored,) = find_sources(out)
     told = shown(stored)
     regions = told["measurements"]["regions"]  # type: ignore[index]
-    assert told["quality"] == result.report.about["quality"]
+    assert told["quality"] == result.report.about.quality.name
     assert all(region["volume_high_ml"] is not None for region in regions), (
         "the shipped model knows intervals"
     )
     (drawn,) = find_sources(out, data=phantom_folder)
-    assert drawn.stored is None
+    assert drawn.linked is None
     assert shown(drawn) == told
-    assert "Against the reference" in case_page(drawn.report(limit=None))
+    assert "Against the reference" in drawn.report(limit=None).page()
     case = next(iter(result.case.images.values())).parent
     alone = case_source(phantom_folder_case(case, out.parent), seg=out / result.case.id / LABELS)
     assert shown(alone) == told
@@ -114,14 +119,12 @@ def test_an_edited_label_map_is_measured_anew_and_marked(
     (source,) = find_sources(out, data=phantom_folder if with_data else None)
     assert source.edited
     report = source.report(limit=None)
-    regions = {region["region"]: region for region in report.about["measurements"]["regions"]}
+    regions = {region.region.value: region for region in report.about.measurements.regions}
     assert (
-        regions["wt"]["voxels"]
-        == np.count_nonzero(edited.labels)
-        < np.count_nonzero(result.segmentation.labels)
+        regions["wt"].voxels == np.count_nonzero(edited.labels) < np.count_nonzero(result.segmentation.labels)
     )
-    assert all(r["volume_low_ml"] is r["predicted_dice"] is None for r in regions.values())
-    page = case_page(report)
+    assert all(r.range_ml is r.predicted_dice is None for r in regions.values())
+    page = report.page()
     assert ">edited<" in page
     model = result.provenance["model"]
     assert model["sha256"] not in page
@@ -140,7 +143,7 @@ def test_an_edited_label_map_is_measured_anew_and_marked(
 def test_an_untouched_result_is_not_marked(out: Path, phantom_folder: Path) -> None:
     (source,) = find_sources(out)
     assert not source.edited
-    assert ">edited<" not in case_page(source.report(limit=None))
+    assert ">edited<" not in source.report(limit=None).page()
     assert evaluate(out, phantom_folder, predicted_only=True).edited == ()
 
 

@@ -19,7 +19,7 @@ from gliomaseg.cli.checks import check, explain
 from gliomaseg.cli.doctor import doctor
 from gliomaseg.cli.evaluate import evaluate
 from gliomaseg.cli.export import export
-from gliomaseg.cli.results import report, view
+from gliomaseg.cli.report import report, view
 from gliomaseg.cli.segment import demo, segment
 from gliomaseg.cli.train import train
 from gliomaseg.errors import as_coded, strip_folders

@@ -1,25 +1,29 @@
-"""How two label maps of a case agree: Dice and millilitres of each region. Ignorant of pages."""
+"""How two label maps of a case agree: Dice and millilitres of each region."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.volume import Segmentation
-from gliomaseg.labels import REGION_TITLES, Region
-
-#: Colours of the evaluation's page: in both, only in the prediction, only in the reference (hatched).
-KINDS = (
-    {"name": "tp", "title": "in both", "colour": "#3ca0e6", "dash": [], "hatched": False},
-    {"name": "fp", "title": "only in the prediction", "colour": "#ff7a1a", "dash": [], "hatched": False},
-    {"name": "fn", "title": "only in the reference", "colour": "#f0e442", "dash": [4, 3], "hatched": True},
-)
+from gliomaseg.labels import Region
 
 
-def agree(prediction: Segmentation, reference: Segmentation) -> dict[str, Any]:
-    """Return the agreement of each region as plain values; Dice is None where both maps are empty.
+@dataclass(frozen=True)
+class Agreement:
+    """How far a prediction and a reference agree on a region; Dice is None where both are empty."""
+
+    region: Region
+    dice: float | None
+    both_ml: float
+    only_prediction_ml: float
+    only_reference_ml: float
+
+
+def agree(prediction: Segmentation, reference: Segmentation) -> tuple[Agreement, ...]:
+    """Return the agreement of each region.
 
     Raises CaseError (E-GRID) when the two grids differ.
     """
@@ -31,18 +35,11 @@ def agree(prediction: Segmentation, reference: Segmentation) -> dict[str, Any]:
             expected="two label maps on one grid",
             remedy="resample one to the grid of the other with nearest neighbour",
         )
-    return {"kinds": list(KINDS), "regions": [_region(prediction, reference, region) for region in Region]}
+    return tuple(_agreement(prediction, reference, region) for region in Region)
 
 
-def _region(prediction: Segmentation, reference: Segmentation, region: Region) -> dict[str, Any]:
+def _agreement(prediction: Segmentation, reference: Segmentation, region: Region) -> Agreement:
     one, other = prediction.mask(region), reference.mask(region)
     found, true, both = (int(np.count_nonzero(mask)) for mask in (one, other, one & other))
-    ml = prediction.grid.voxel_ml
-    return {
-        "region": region.value,
-        "title": REGION_TITLES[region],
-        "dice": 2 * both / (found + true) if found + true else None,
-        "both_ml": both * ml,
-        "only_prediction_ml": (found - both) * ml,
-        "only_reference_ml": (true - both) * ml,
-    }
+    dice, ml = 2 * both / (found + true) if found + true else None, prediction.grid.voxel_ml
+    return Agreement(region, dice, both * ml, (found - both) * ml, (true - both) * ml)

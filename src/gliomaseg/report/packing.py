@@ -1,7 +1,7 @@
-"""Volumes as a page holds them: turned to RAS, cropped to the brain, 8 bits, gzip. Ignorant of pages.
+"""Volumes as a page holds them: turned to RAS, cropped to the brain, 8 bits, gzip.
 
-Voxels follow each other with x fastest. In an image 0 is background and 1 to 255 spread over its robust
-range; in a label map a voxel is the number of its tissue, the same for every label scheme.
+Voxels are stored with x fastest. In an image 0 is background, and 1 to 255 span its robust range; in a label
+map a voxel is the number of its tissue, the same for every label scheme.
 """
 
 from __future__ import annotations
@@ -16,35 +16,61 @@ import numpy.typing as npt
 
 from gliomaseg.imaging.gzipped import gzip_bytes
 from gliomaseg.imaging.planes import turned_to_ras
-from gliomaseg.imaging.volume import Affine, Box, Segmentation, Volume, filled_box
-from gliomaseg.labels import LabelScheme, Tissue
+from gliomaseg.imaging.volume import Affine, Box, Grid, Segmentation, Volume, filled_box, widened
+from gliomaseg.labels import MODALITY_TITLES, LabelScheme, Modality, Tissue
 
 Bytes3 = npt.NDArray[np.uint8]
 
 #: The number of each tissue in a packed label map.
 TISSUE_NUMBERS: Mapping[Tissue, int] = {tissue: number for number, tissue in enumerate(Tissue, start=1)}
-#: The volumes of one page take at most so many bytes, before they become text; else every n-th voxel is kept.
+#: Most bytes of the volumes of one page, before base64; above it only every n-th voxel is kept.
 MOST_BYTES = 7_000_000
 _MARGIN = 2  # voxels
-_RANGE = (0.1, 99.9)  # percentiles of the brain that become 1 and 255: hardly a voxel is cut off
-_WINDOW = (1.0, 99.0)  # shown as black and white at first, as in overview.png
+_RANGE = (0.1, 99.9)  # percentiles of the brain that become 1 and 255
+_WINDOW = (1.0, 99.0)  # percentiles that are black and white at first, as in overview.png
+
+Row = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One sequence: the intensities of levels 1 and 255, and the levels that are black and white at first."""
+
+    name: str
+    title: str
+    low: float
+    high: float
+    window: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The grid of the packed volumes.
+
+    ``affine`` maps voxels of the crop to RAS+ mm, ``spacing`` is in mm; ``step`` is 1, or n where every n-th
+    voxel is kept. ``first`` is the first voxel of the crop in the whole image, whose shape is ``whole``.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    affine: tuple[Row, Row, Row, Row]
+    step: int
+    first: tuple[int, int, int]
+    whole: tuple[int, int, int]
+
+    @property
+    def grid(self) -> Grid:
+        """Return shape and affine as a grid."""
+        return Grid(self.shape, np.array(self.affine))
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The volumes of one case: gzip bytes by name, and what a page must know of them.
-
-    ``affine`` leads from voxels of the crop to RAS+ mm; ``step`` is 1, or n where every n-th voxel is kept.
-    ``first`` is the crop's first voxel in the whole image, whose shape is ``whole``.
-    """
+    """The volumes of one case: gzip bytes by name, and what a page must know about them."""
 
     volumes: Mapping[str, bytes]
-    channels: tuple[Mapping[str, Any], ...]
-    shape: tuple[int, int, int]
-    affine: Affine
-    step: int
-    first: tuple[int, int, int]
-    whole: tuple[int, int, int]
+    channels: tuple[Channel, ...]
+    crop: Crop
 
 
 def pack(
@@ -52,56 +78,55 @@ def pack(
 ) -> Packed:
     """Return the images and label maps of one case, which share a grid, as a page holds them.
 
-    ``maps`` has at least one label map by its name, such as ``seg``. Without ``limit`` every voxel is kept.
+    ``maps`` holds at least one label map by name, such as ``seg``. Without ``limit`` every voxel is kept.
     """
     some = next(iter(maps.values()))
     turned, affine = turned_to_ras(some.labels, some.grid)
     labels = {name: (turned_to_ras(m.labels, m.grid)[0], _numbers(m.scheme)) for name, m in maps.items()}
     stack = [turned_to_ras(channel, images.grid)[0] for channel in images.array] if images else []
-    names = [str(name) for name in images.channels] if images else []
-    box = _with_margin(filled_box(*stack, *(array for array, _ in labels.values())), turned.shape)
+    x, y, z = turned.shape
+    filled = filled_box(*stack, *(array for array, _ in labels.values()))
+    box = widened(filled or (slice(x), slice(y), slice(z)), turned.shape, _MARGIN)
     for step in (1, 2, 3, 4):
-        cut = tuple(slice(part.start, part.stop, step) for part in box)
-        channels = _pack_images([channel[cut] for channel in stack], names)
-        numbers = {name: table[array[cut]] for name, (array, table) in labels.items()}
-        volumes = {name: data for name, (data, _) in channels.items()}
-        volumes |= {name: gzip_bytes(array.tobytes(order="F")) for name, array in numbers.items()}
+        cut = tuple(slice(side.start, side.stop, step) for side in box)
+        channels = _pack_images([channel[cut] for channel in stack], images.channels if images else ())
+        volumes = {channel.name: data for channel, data in channels}
+        volumes |= {
+            name: gzip_bytes(table[array[cut]].tobytes(order="F")) for name, (array, table) in labels.items()
+        }
         if limit is None or sum(map(len, volumes.values())) <= limit:
             break
-    crop = affine.copy()
-    crop[:3, 3] += affine[:3, :3] @ np.array([part.start for part in box])
-    crop[:3, :3] *= step
-    x, y, z = turned[cut].shape
-    first = (box[0].start, box[1].start, box[2].start)
-    known = tuple({"name": name, **about} for name, (_, about) in channels.items())
-    return Packed(volumes, known, (x, y, z), crop, step, first, turned.shape)
+    crop = _crop(turned[cut].shape, affine, box, step, turned.shape)
+    return Packed(volumes, tuple(channel for channel, _ in channels), crop)
 
 
-def _pack_images(
-    crops: Sequence[npt.NDArray[Any]], names: Sequence[str]
-) -> dict[str, tuple[bytes, dict[str, Any]]]:
-    def image(crop: npt.NDArray[Any]) -> tuple[bytes, dict[str, Any]]:
-        grey, about = _grey(crop)
-        return gzip_bytes(grey.tobytes(order="F")), about
+def _crop(
+    shape: tuple[int, int, int], affine: Affine, box: Box, step: int, whole: tuple[int, int, int]
+) -> Crop:
+    first, own = tuple(side.start for side in box), affine.copy()
+    own[:3, 3] += affine[:3, :3] @ np.array(first)
+    own[:3, :3] *= step
+    spacing = np.linalg.norm(own[:3, :3], axis=0).tolist()
+    return Crop(shape, tuple(spacing), tuple(map(tuple, own.tolist())), step, first, whole)  # type: ignore[arg-type]
 
-    with ThreadPoolExecutor(2) as pool:  # each takes memory
-        return dict(zip(names, pool.map(image, crops), strict=True))
+
+def _pack_images(crops: Sequence[npt.NDArray[Any]], names: Sequence[str]) -> list[tuple[Channel, bytes]]:
+    with ThreadPoolExecutor(2) as pool:  # two at once, as each takes memory
+        return list(pool.map(_pack_image, crops, names))
 
 
-def _grey(image: npt.NDArray[Any]) -> tuple[Bytes3, dict[str, Any]]:
-    """Return an image (x, y, z) in 8 bits, and which intensities 1 and 255 stand for, and the window."""
+def _pack_image(image: npt.NDArray[Any], name: str) -> tuple[Channel, bytes]:
+    """Return an image (x, y, z) as gzip bytes of 8-bit levels."""
     inside = image != 0
-    values = image.T[inside.T][::7]  # in the order of the files, x fastest: voxels are picked sooner so
+    values = image.T[inside.T][::7]  # transposed to the order of the files, x fastest: selecting is faster
     low, high = np.percentile(values, _RANGE).tolist() if values.size else (0.0, 1.0)
     if not high > low:
         low, high = low - 1.0, low + 1.0
     grey = _levels(image, low, high) * inside
-    window = np.percentile(_levels(values, low, high), _WINDOW).tolist() if values.size else [0, 255]
-    return grey, {
-        "low": low,
-        "high": high,
-        "window": [round(window[0]), max(round(window[1]), round(window[0]) + 1)],
-    }
+    black, white = np.percentile(_levels(values, low, high), _WINDOW).tolist() if values.size else (0, 255)
+    window = (round(black), max(round(white), round(black) + 1))
+    title = MODALITY_TITLES[Modality(name)] if name in set(Modality) else name
+    return Channel(str(name), title, low, high, window), gzip_bytes(grey.tobytes(order="F"))
 
 
 def _levels(values: npt.NDArray[Any], low: float, high: float) -> Bytes3:
@@ -119,13 +144,3 @@ def _numbers(scheme: LabelScheme) -> Bytes3:
     for tissue, value in scheme.values.items():
         table[value] = TISSUE_NUMBERS[tissue]
     return table
-
-
-def _with_margin(box: Box | None, shape: tuple[int, ...]) -> Box:
-    """Return a box with a margin, within an image of that shape; all of it for none."""
-    filled = box or tuple(slice(0, length) for length in shape)
-    x, y, z = (
-        slice(max(part.start - _MARGIN, 0), min(part.stop + _MARGIN, length))
-        for part, length in zip(filled, shape, strict=True)
-    )
-    return x, y, z

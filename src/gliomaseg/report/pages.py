@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from gliomaseg import RESEARCH_USE, __version__
+from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+#: The name of each tissue and region in words.
+TITLES: Mapping[str, str] = dict([*TISSUE_TITLES.items(), *REGION_TITLES.items()])
 
 ASSETS = resources.files("gliomaseg") / "assets" / "report"
 
@@ -85,15 +90,20 @@ def millilitres(volume: float) -> str:
     return f"{volume:.2g}" if 0 < volume < 1 else f"{volume:.1f}"
 
 
-def base64_text(data: bytes) -> str:
-    """Return bytes as base64 text."""
-    return base64.b64encode(data).decode("ascii")
+def data_url(data: bytes) -> str:
+    """Return a PNG, JPEG or gzip file as a URL that holds it: an image, or a volume, within the page."""
+    kinds = {b"\x89P": "image/png", b"\xff\xd8": "image/jpeg", b"\x1f\x8b": "application/gzip"}
+    return f"data:{kinds[data[:2]]};base64,{_base64(data)}"
 
 
-def data_url(image: bytes) -> str:
-    """Return a PNG or JPEG as the URL of an image within the page."""
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64_text(image)}"
+def fixed(value: float | None, digits: int) -> str:
+    """Return a number with so many decimals; nothing for None."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def pretty(content: object) -> str:
+    """Return plain values as JSON for a reader."""
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 @cache
@@ -109,8 +119,13 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters |= {"ml": millilitres, "base64": base64_text, "data_url": data_url}
-    environment.globals |= {"notice": RESEARCH_USE, "version": __version__}
+    environment.filters |= {"ml": millilitres, "fixed": fixed, "data_url": data_url, "pretty": pretty}
+    environment.globals |= {
+        "notice": RESEARCH_USE,
+        "version": __version__,
+        "titles": TITLES,
+        "niivue": library,
+    }
     return environment
 
 
@@ -119,4 +134,8 @@ def _joined(scripts: Sequence[str]) -> str:
 
 
 def _digest(text: str) -> str:
-    return base64_text(hashlib.sha256(text.encode("utf-8", errors="backslashreplace")).digest())
+    return _base64(hashlib.sha256(text.encode("utf-8", errors="backslashreplace")).digest())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

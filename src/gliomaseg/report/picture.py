@@ -35,9 +35,10 @@ from gliomaseg.imaging.planes import (
 )
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation, Volume
-from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, TISSUE_TITLES, Modality, Region, Tissue
+from gliomaseg.labels import MODALITY_TITLES, Modality, Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.report.pages import TITLES, millilitres
 
 Colour = tuple[int, int, int]
 Picture = Image.Image
@@ -225,9 +226,7 @@ def legend(sizes: Measurements, width: int) -> Image.Image:
             continue
         sample = contour(np.ones((20, 45), dtype=bool), STROKES[part])
         strip.paste(STROKES[part].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
-        title = REGION_TITLES[part] if isinstance(part, Region) else TISSUE_TITLES[part]
-        digits = ".2g" if 0 < volume < 1 else ".1f"
-        words = f"{title} ({part.upper()})  {volume:{digits}} ml"
+        words = f"{TITLES[part]} ({part.upper()})  {millilitres(volume)} ml"
         draw.text((x + 54, 20), words, TEXT, font(18), anchor="lm")
         x += round(font(18).getlength(words)) + 88
     return strip

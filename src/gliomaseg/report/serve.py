@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from gliomaseg.errors import UsageError, as_coded
-from gliomaseg.report import case_page, cohort_page
-from gliomaseg.report.cohort import NOT_OPENED, Entry, entry_of, read_entry
-from gliomaseg.report.content import Report
+from gliomaseg.report import case_report, cohort
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.cohort import NOT_OPENED, Entry, cohort_page, ordered
 from gliomaseg.report.pages import content_policy, library, render
 from gliomaseg.report.sources import Source
 
@@ -77,7 +77,7 @@ class Viewer(ThreadingHTTPServer):
                 while len(self._reports) >= _KEPT:
                     self._reports.pop(next(iter(self._reports)))
                 self._reports[case_id] = self.sources[case_id].report(limit=None)
-                self._entries[case_id] = entry_of(self._reports[case_id], _case_link(case_id))
+                self._entries[case_id] = Entry.of(self._reports[case_id], _case_link(case_id))
             return self._reports[case_id]
 
     def entries(self) -> list[Entry]:
@@ -91,7 +91,7 @@ class Viewer(ThreadingHTTPServer):
         link = _case_link(source.case_id)
         try:
             if source.folder and not source.edited:
-                self._entries[source.case_id] = read_entry(source.folder, link)
+                self._entries[source.case_id] = Entry.read(source.folder, link)
                 return self._entries[source.case_id]
             return Entry(source.case_id, NOT_OPENED, ("Measured once its page is opened.",), page=link)
         except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
@@ -162,12 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
                     only = quote(next(iter(self.server.sources)), safe="", errors="surrogateescape")
                     self._send(HTTPStatus.SEE_OTHER, b"", _HTML, {"Location": f"/case/{only}/"})
                 case [""]:
-                    text = cohort_page.cohort_page(self.server.entries(), served=True)
-                    self._page(text, cohort_page.SCRIPTS)
+                    text = cohort_page(ordered(self.server.entries()), served=True)
+                    self._page(text, cohort.SCRIPTS)
                 case ["case", name] if name in self.server.sources:
                     home = "/" if len(self.server.sources) > 1 else ""
-                    text = case_page.case_page(self.server.report(name), served=True, home=home)
-                    self._page(text, case_page.SCRIPTS)
+                    text = self.server.report(name).page(served=True, home=home)
+                    self._page(text, case_report.SCRIPTS)
                 case ["case", name, "volume", volume] if name in self.server.sources:
                     self._volume(self.server.report(name), volume)
                 case ["assets", "niivue.js"]:

@@ -1,10 +1,11 @@
 """What can be reported on: results of segment, label maps made elsewhere, and one case by its files.
 
-Files are read when a report is asked for, not before. Ignorant of HTML and of serving.
+Files are read when a report is requested, not before.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,19 +23,23 @@ from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
 from gliomaseg.measurement.quality import Quality
 from gliomaseg.measurement.stored import read_measurements
-from gliomaseg.report.content import Exam, Report, make_report
-from gliomaseg.report.stored import read_report
-from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, ResultFolder
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.make import ReportInputs, make_report
+from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, REPORT_DATA, ResultFolder
 
-#: What is left of the record of an edited label map: nothing of the model, which did not draw it.
+#: What still holds of the record of an edited label map: nothing about the model, which did not draw it.
 _KEPT_OF_EDITED = ("note", "scheme", "inputs", "missing")
-#: Notes on what the model made of the images: they say nothing of an edited label map.
+#: Notes on the output of the model, which do not apply to an edited label map.
 _OF_MODEL = frozenset({"W-MISSING", "W-NOTUMOUR"})
+_NO_IMAGES = (
+    "This result was written by an earlier version of gliomaseg: only outlines are shown. Its images are in "
+    "its own report.html; --data shows them here."
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One label map with what belongs to it; ``folder`` is that of the result it is, if it is one."""
+    """One label map with what belongs to it; ``folder`` is that of the result, if it is one."""
 
     case_id: str
     seg: Path
@@ -50,19 +55,25 @@ class Source:
         return self.folder is not None and self.folder.edited()
 
     @property
-    def stored(self) -> ResultFolder | None:
-        """Return the folder whose own report shows all there is; None where one must be drawn."""
+    def linked(self) -> ResultFolder | None:
+        """Return the folder whose own report.html shows everything; None where a page must be made."""
         if self.folder is None or self.case or self.reference or self.edited:
             return None
         return self.folder if self.folder.has(REPORT) else None
 
     def report(self, *, limit: int | None) -> Report:
-        """Return the report: the stored one, or a new one with at most ``limit`` bytes of volumes.
+        """Return the stored report, or a new one with at most ``limit`` bytes of volumes.
 
         Raises GliomasegError for files that can't be read or don't belong together.
         """
-        stored = self.stored
-        return read_report(stored) if stored else make_report(self._exam(), limit=limit)
+        folder = self.linked
+        if folder is None or not folder.has(REPORT_DATA):
+            return make_report(self._inputs(), limit=limit)
+        data, page = folder.bytes_of(REPORT_DATA), folder.bytes_of(REPORT)
+        try:
+            return Report.read(json.loads(data), page)
+        except (ValueError, LookupError) as error:
+            raise folder.damaged(REPORT_DATA, "it is not a report of this version of gliomaseg") from error
 
     def anonymous(self, text: str) -> str:
         """Return ``text`` without the folders of this source's files."""
@@ -70,30 +81,32 @@ class Source:
             text = text.replace(f"{path.parent}{os.sep}", "")
         return self.case.anonymous(text) if self.case else text
 
-    def _exam(self) -> Exam:
-        run = self.folder.read() if self.folder else {}
+    def _inputs(self) -> ReportInputs:
+        run = self.folder.read() if self.folder else None
         images = read_case(self.case, tuple(self.case.images)) if self.case and self.case.images else None
         reference = read_labels(self.reference, self.reference_scheme) if self.reference else None
-        found = read_labels(self.seg, self._scheme(run))
-        exam = Exam(self.case_id, found, images, reference, run)
-        return self._with_record(exam, self.folder) if self.folder else exam
+        found = read_labels(self.seg, self._scheme(run or {}))
+        inputs = ReportInputs(self.case_id, found, images, reference, run)
+        return self._with_record(inputs, self.folder) if self.folder else inputs
 
-    def _with_record(self, exam: Exam, folder: ResultFolder) -> Exam:
-        """Return an exam with the numbers of its record; of an edited label map, only with its notes."""
+    def _with_record(self, inputs: ReportInputs, folder: ResultFolder) -> ReportInputs:
+        """Return inputs with the numbers of the record; of an edited label map, only with its notes."""
+        run = inputs.run or {}
         if self.edited:
-            kept = {key: exam.run[key] for key in _KEPT_OF_EDITED if key in exam.run}
-            notes = [Note(**note) for note in exam.run.get("notes", ())]
-            noted = [note for note in notes if note.code not in _OF_MODEL]
-            return replace(exam, run=kept, notes=noted, edited=True)
+            kept = {key: run[key] for key in _KEPT_OF_EDITED if key in run}
+            notes = [Note(**note) for note in run.get("notes", ()) if note["code"] not in _OF_MODEL]
+            return replace(inputs, run=kept, notes=notes, edited=True)
         if not folder.has(MEASUREMENTS):
-            return exam
+            return inputs
         content = folder.measurements()
         try:
-            sizes = read_measurements(content, exam.segmentation.grid)
+            sizes = read_measurements(content, inputs.segmentation.grid)
             quality = Quality(tuple(content["reasons"]), content["quality"] == "unreliable")
         except (LookupError, TypeError, ValueError) as error:
             raise folder.damaged(MEASUREMENTS, f"{type(error).__name__}: {error}") from error
-        return replace(exam, measurements=sizes, quality=quality)
+        is_older = folder.has(REPORT) and not folder.has(REPORT_DATA)
+        no_images = _NO_IMAGES if is_older else inputs.no_images
+        return replace(inputs, measurements=sizes, quality=quality, no_images=no_images)
 
     def _scheme(self, run: Mapping[str, Any]) -> LabelScheme:
         if self.scheme:
@@ -128,6 +141,20 @@ def _source(case_id: str, seg: Path, case: Case | None, scheme: LabelScheme | No
         case.scheme if case else BRATS2021,
         ResultFolder.of(seg),
     )
+
+
+def sources_of(
+    path: Path,
+    *,
+    seg: Path | None = None,
+    reference: Path | None = None,
+    data: Path | None = None,
+    scheme: LabelScheme | None = None,
+) -> list[Source]:
+    """Return what to view: one case with a label map, or a folder of results; raises as both."""
+    if seg or reference or is_case(path):
+        return [case_source(path, seg=seg, reference=reference, scheme=scheme)]
+    return find_sources(path, data=data, scheme=scheme)
 
 
 def is_case(path: Path) -> bool:

@@ -10,14 +10,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 
-from gliomaseg.errors import GliomasegError, OutputError, as_coded
-from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.errors import OutputError, as_coded
+from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.labels import LabelScheme
-from gliomaseg.report.case_page import case_page
-from gliomaseg.report.cohort import Entry, entry_of, failed_cases, ordered, read_entry
-from gliomaseg.report.cohort_page import cohort_page
-from gliomaseg.report.content import Report
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.cohort import Entry, cohort_page, cohort_table, failed_cases, ordered
 from gliomaseg.report.mosaic import TITLE as MOSAIC_TITLE
 from gliomaseg.report.mosaic import mosaic_png
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS
@@ -25,7 +24,6 @@ from gliomaseg.report.sources import Source
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import PAGE, refuse_foreign
 from gliomaseg.storage.result_folder import REPORT, ResultFolder
-from gliomaseg.storage.tables import to_csv
 
 Progress = Callable[[float, str], None]
 
@@ -54,13 +52,38 @@ def write_reports(
         try:
             entries.append(_write_case(source, page, pages, limit=limit, mosaic=mosaic, overwrite=overwrite))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
-            entries.append(_failed(source, as_coded(error)))
+            coded = as_coded(error)
+            reason = source.anonymous(f"{coded.code}: {coded.what}")
+            entries.append(Entry(source.case_id, "failed", (reason,)))
     known = {entry.case_id for entry in entries}
     folders = {source.seg.parent.parent for source in sources}
     entries += [entry for folder in folders for entry in failed_cases(folder) if entry.case_id not in known]
+    entries = ordered(entries)
     files.write_text(page, cohort_page(entries, title=_title(sources)))
-    files.write_text(page.with_suffix(".csv"), to_csv([_row(entry) for entry in ordered(entries)]))
+    files.write_text(page.with_suffix(".csv"), cohort_table(entries))
     return entries
+
+
+def write_static(
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda _fraction, _text: None,
+) -> Path:
+    """Write the pages of the viewer into a folder, with every voxel in them, and return the first page.
+
+    Raises as ``write_reports``.
+    """
+    files.make_folder(folder)
+    if len(sources) > 1:
+        page = folder / "index.html"
+        write_reports(sources, page, limit=None, overwrite=overwrite, progress=progress)
+        return page
+    page = folder / f"{sources[0].case_id}.html"
+    refuse_foreign_page(page, overwrite=overwrite)
+    files.write_text(page, sources[0].report(limit=None).page())
+    return page
 
 
 def _title(sources: Sequence[Source]) -> str:
@@ -89,8 +112,8 @@ def _write_case(
     source: Source, page: Path, pages: Path, *, limit: int | None, mosaic: int, overwrite: bool
 ) -> Entry:
     entry, home = None, page.parent
-    if limit is not None and (folder := source.stored):
-        entry = read_entry(folder, _link(folder.path / REPORT, home))
+    if limit is not None and (folder := source.linked):
+        entry = Entry.read(folder, _link(folder.path / REPORT, home))
     if entry and not mosaic:
         return entry
     report = source.report(limit=limit)
@@ -98,8 +121,8 @@ def _write_case(
     target = pages / f"{source.case_id}.html"
     if entry is None:
         refuse_foreign(target, [PAGE], overwrite=overwrite)
-        files.write_text(target, case_page(report, home=_link(page, pages)))
-    entry = entry or entry_of(report, _link(target, home))
+        files.write_text(target, report.page(home=_link(page, pages)))
+    entry = entry or Entry.of(report, _link(target, home))
     if mosaic:
         sheet = pages / f"{source.case_id}-mosaic.png"
         refuse_foreign(sheet, [MOSAIC_TITLE.encode()], overwrite=overwrite)
@@ -108,49 +131,22 @@ def _write_case(
     return entry
 
 
-def _failed(source: Source, error: GliomasegError) -> Entry:
-    return Entry(source.case_id, "failed", (source.anonymous(f"{error.code}: {error.what}"),))
-
-
 def _link(target: Path, start: Path) -> str:
     """Return a relative link, as a page in the folder ``start`` needs it."""
     relative = Path(os.path.relpath(target.resolve(), start.resolve())).as_posix()
     return quote(relative, errors="surrogateescape")  # a name of any bytes
 
 
-#: Columns of a case's own table that are written from its entry; ``verdict`` is that of older versions.
-_OWN_COLUMNS = ("case", "quality", "verdict", "reasons")
-
-
-def _row(entry: Entry) -> dict[str, object]:
-    return {
-        "case": entry.case_id,
-        "quality": entry.quality,
-        "edited": entry.edited,
-        "reasons": " ".join(entry.reasons),
-        "missing": " ".join(entry.missing),
-        "seconds": entry.seconds,
-        **{name: value for name, value in entry.row.items() if name not in _OWN_COLUMNS},
-    }
-
-
 def mosaic_of(report: Report, every: int) -> bytes:
-    """Return a PNG of every n-th axial slice of a report's volumes."""
-    images, segmentation = unpack(report)
-    return mosaic_png(images, segmentation, title=report.case_id, every=every)
+    """Return a PNG of every n-th axial slice of a report's 8-bit volumes, on the grid of their crop."""
+    slices = report.about.slices
 
-
-def unpack(report: Report) -> tuple[Volume, Segmentation]:
-    """Return a report's 8-bit images and its map of tissue numbers, on the grid of its crop."""
-    about = report.about["grid"]
-    x, y, z = about["shape"]
-    grid = Grid((x, y, z), np.array(about["affine"], dtype=np.float64))
-
-    def array(name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def array(name: str) -> npt.NDArray[np.uint8]:
         data = np.frombuffer(gzip.decompress(report.volumes[name]), dtype=np.uint8)
-        return data.reshape((x, y, z), order="F")
+        return data.reshape(slices.crop.shape, order="F")
 
-    names = tuple(channel["name"] for channel in report.about["channels"])
-    seg = Segmentation(array("seg"), grid, LabelScheme("report", TISSUE_NUMBERS))
+    names = tuple(channel.name for channel in slices.channels)
+    seg = Segmentation(array("seg"), slices.crop.grid, LabelScheme("report", TISSUE_NUMBERS))
     stack = [array(name) for name in names] or [(seg.labels > 0).astype(np.uint8)]
-    return Volume(np.stack(stack), grid, names or ("outlines",)), seg
+    images = Volume(np.stack(stack), slices.crop.grid, names or ("outlines",))
+    return mosaic_png(images, seg, title=report.about.case, every=every)

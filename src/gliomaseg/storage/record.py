@@ -37,7 +37,7 @@ class _Input(BaseModel):
     file: str = ""
 
 
-class _Record(BaseModel):
+class RunRecord(BaseModel):
     """The keys that readers use; there may be others."""
 
     schema_version: int = 0
@@ -64,7 +64,7 @@ def parse_record(content: object) -> dict[str, Any]:
     if isinstance(content, dict) and "warnings" in content:  # before 0.2
         content = {("notes" if key == "warnings" else key): value for key, value in content.items()}
     try:
-        _Record.model_validate(content)
+        RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"

@@ -24,6 +24,7 @@ from gliomaseg.storage.record import IDENTITY, parse_record, renamed
 RECORD = "run.json"
 LABELS = "seg.nii.gz"
 REPORT = "report.html"
+REPORT_DATA = "report.json"
 MEASUREMENTS = "measurements.json"
 TABLE = "measurements.csv"
 OVERVIEW = "overview.png"

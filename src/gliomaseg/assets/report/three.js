@@ -3,7 +3,7 @@ const OEDEMA = 2; // its number among the tissues; in 3D it would hide the core
 const three = {box: element("three"), words: element("three-words"), button: element("three-show")};
 
 function nifti(data, isLabel) {
-  const header = new ArrayBuffer(352), view = new DataView(header), {shape, spacing, affine} = report.grid;
+  const header = new ArrayBuffer(352), view = new DataView(header), {shape, spacing, affine} = report.crop;
   view.setInt32(0, 348, true);
   [3, ...shape, 1, 1, 1, 1].forEach((n, i) => view.setInt16(40 + 2 * i, n, true));
   view.setInt16(70, 2, true); view.setInt16(72, 8, true);
@@ -20,7 +20,7 @@ function nifti(data, isLabel) {
 async function library() {
   const block = element("niivue"), script = document.createElement("script");
   if (block) {
-    const text = atob(block.textContent.trim()), bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+    const text = unpacked(block), bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
     script.src = URL.createObjectURL(new Blob([await inflate(bytes)], {type: "text/javascript"}));
   } else script.src = "/assets/niivue.js";
   await new Promise((resolve, reject) => { script.onload = resolve; script.onerror = () => reject(new Error("NiiVue did not load")); document.head.append(script); });
@@ -44,11 +44,11 @@ async function showThree() {
   await add(report.maps[0], true);
   for (const image of images) nv.addVolume(image);
   const tumour = images[images.length - 1], rows = [null, ...Object.keys(report.tissues).map(Number)];
-  const colour = (n) => n ? rgb(report.tissueColours[n]) : [0, 0, 0];
+  const colour = (n) => n ? rgb(report.tissues[n].colour) : [0, 0, 0];
   tumour.setColormapLabel({R: rows.map((n) => colour(n)[0]), G: rows.map((n) => colour(n)[1]), B: rows.map((n) => colour(n)[2]),
-    A: rows.map((n) => n ? (n === OEDEMA && rows.length > 2 ? 0 : 255) : 0), I: rows.map((n) => n || 0), labels: rows.map((n) => n ? report.tissues[n] : "")});
+    A: rows.map((n) => n ? (n === OEDEMA && rows.length > 2 ? 0 : 255) : 0), I: rows.map((n) => n || 0), labels: rows.map((n) => n ? report.tissues[n].title : "")});
   nv.updateGLVolume();
-  const isLeft = report.start[0] < report.grid.shape[0] / 2; // cut the brain open from the tumour's side
+  const isLeft = report.start[0] < report.crop.shape[0] / 2; // cut the brain open from the tumour's side
   if (channel) nv.setClipPlane([0.08, isLeft ? 270 : 90, 0]);
   nv.setRenderAzimuthElevation(isLeft ? 120 : 240, 15);
   globalThis.gliomaseg.nv = nv;

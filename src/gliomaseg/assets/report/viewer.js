@@ -2,7 +2,7 @@
 // The slice viewer of a report: three planes on 2D canvases, no library, no network.
 // Voxels are 8-bit, x fastest, axes towards right, anterior, superior; planes are drawn by radiological
 // convention: the patient's right on the viewer's left, the face to the left on sagittal planes.
-const report = JSON.parse(document.getElementById("report").textContent);
+const report = JSON.parse(document.getElementById("report").textContent).slices;
 const PLANES = [
   {name: "axial", axis: 2, across: 0, up: 1, letters: "APRL"},
   {name: "coronal", axis: 1, across: 0, up: 2, letters: "SIRL"},
@@ -10,23 +10,24 @@ const PLANES = [
 ];
 const RIM = 18, CSS = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const element = (id) => document.getElementById(id);
-const [NX, NY, NZ] = report.grid.shape;
+const [NX, NY, NZ] = report.crop.shape;
 const volumes = {};
 const state = {
   cursor: report.start.slice(), channel: (report.channels.find((c) => c.name === "t1c") || report.channels[0] || {name: null}).name,
   windows: Object.fromEntries(report.channels.map((c) => [c.name, c.window.slice()])),
   opacity: 0.15, outlines: true, crosshair: true, smooth: true, lines: true, drag: "crosshair",
-  shown: new Set(report.parts.map((part) => part.name)), maps: report.maps[0], region: report.regions[0].name,
+  shown: new Set(report.outlines.map((part) => part.name)), maps: report.maps[0], region: "wt",
 };
 
 async function inflate(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
+const unpacked = (block) => atob(block.textContent.slice(block.textContent.indexOf(",") + 1).trim());
 async function load(name) {
   const block = element("volume-" + name);
   if (block) {
-    const text = atob(block.textContent.trim()), bytes = new Uint8Array(text.length);
+    const text = unpacked(block), bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     block.remove();
     return inflate(bytes);
@@ -41,8 +42,8 @@ const at = (name, x, y, z) => volumes[name][x + NX * (y + NY * z)];
 // A plane's picture has columns that run against its first axis and rows that run down its second.
 const views = PLANES.map((plane) => ({
   ...plane, canvas: element("canvas-" + plane.name), slider: element("slice-" + plane.name),
-  label: element("label-" + plane.name), width: report.grid.shape[plane.across], height: report.grid.shape[plane.up],
-  sx: report.grid.spacing[plane.across], sy: report.grid.spacing[plane.up],
+  label: element("label-" + plane.name), width: report.crop.shape[plane.across], height: report.crop.shape[plane.up],
+  sx: report.crop.spacing[plane.across], sy: report.crop.spacing[plane.up],
 }));
 const widest = Math.max(...views.map((v) => Math.max(v.width * v.sx, v.height * v.sy)));
 
@@ -96,15 +97,15 @@ function greyPicture(view) {
 function layers(view) {
   if (state.maps !== "compare") {
     const labels = slice(view, state.maps);
-    return report.parts.filter((part) => state.shown.has(part.name)).map((part) =>
-      ({...part, edge: true, mask: Uint8Array.from(labels, (v) => part.numbers.includes(v) ? 1 : 0)}));
+    return report.outlines.filter((part) => state.shown.has(part.name)).map((part) =>
+      ({...part, edge: true, fill: true, mask: Uint8Array.from(labels, (v) => part.numbers.includes(v) ? 1 : 0)}));
   }
-  const region = report.regions.find((r) => r.name === state.region);
+  const region = report.outlines.find((r) => r.name === state.region);
   const one = slice(view, "seg"), other = slice(view, "reference"), has = (v) => region.numbers.includes(v);
   const kinds = {tp: (a, b) => a && b, fp: (a, b) => a && !b, fn: (a, b) => !a && b};
-  const fills = report.agreement.kinds.map((kind) =>
+  const fills = report.kinds.map((kind) =>
     ({...kind, fill: true, mask: Uint8Array.from(one, (v, k) => kinds[kind.name](has(v), has(other[k])) ? 1 : 0)}));
-  const edge = (labels, name, dash) => ({...report.agreement.kinds.find((k) => k.name === name), dash, edge: true,
+  const edge = (labels, name, dash) => ({...report.kinds.find((k) => k.name === name), dash, edge: true,
     mask: Uint8Array.from(labels, (v) => has(v) ? 1 : 0)});
   return [...fills, edge(one, "fp", []), edge(other, "fn", [4, 3])];
 }
@@ -173,7 +174,7 @@ function draw(view) {
   if (state.lines && view.axis === 2 && state.maps === "seg") rano(context, view);
   if (state.crosshair) crosshair(context, view, l);
   annotate(context, view, l, size);
-  const index = state.cursor[view.axis], {first, step, whole} = report.grid;
+  const index = state.cursor[view.axis], {first, step, whole} = report.crop;
   const number = `${first[view.axis] + step * index + 1} of ${whole[view.axis]}`; // as in the whole image, turned to RAS
   view.slider.value = index;
   view.label.textContent = `${view.name} ${number}`;
@@ -219,7 +220,7 @@ function annotate(context, view, l, size) {
 }
 
 // ---- words beside the pictures ------------------------------------------------------------------------
-const place = (voxel) => [0, 1, 2].map((row) => report.grid.affine[row].reduce((sum, v, i) => sum + v * (i < 3 ? voxel[i] : 1), 0));
+const place = (voxel) => [0, 1, 2].map((row) => report.crop.affine[row].reduce((sum, v, i) => sum + v * (i < 3 ? voxel[i] : 1), 0));
 function readout() {
   const [x, y, z] = state.cursor, parts = [];
   const mm = place(state.cursor).map((v, i) => `${"xyz"[i]} ${v >= 0 ? "+" : "−"}${Math.abs(v).toFixed(0)}`).join(", ");
@@ -230,7 +231,7 @@ function readout() {
     parts.push(value ? `${channel.title} ≈ ${Number((channel.low + (value - 1) / 254 * (channel.high - channel.low)).toPrecision(3))}` : "background");
   }
   for (const map of report.maps.filter((m) => volumes[m])) {
-    const tissue = report.tissues[at(map, x, y, z)];
+    const tissue = report.tissues[at(map, x, y, z)]?.title;
     parts.push((report.maps.length > 1 ? `${map === "seg" ? "prediction" : "reference"}: ` : "") + (tissue || "no tumour"));
   }
   element("readout").textContent = parts.join(" · ");
@@ -256,7 +257,7 @@ function controls() {
   element("window").textContent = channel ? `window ${state.windows[channel.name].map(intensity).join(" to ")}` : "";
 }
 function move(axis, step) {
-  state.cursor[axis] = Math.min(Math.max(state.cursor[axis] + step, 0), report.grid.shape[axis] - 1);
+  state.cursor[axis] = Math.min(Math.max(state.cursor[axis] + step, 0), report.crop.shape[axis] - 1);
   redraw();
 }
 function rewindow(width, level) {
@@ -271,9 +272,9 @@ function resetWindow() {
   if (channel) state.windows[channel.name] = channel.window.slice();
   redraw();
 }
-function go(voxel) { state.cursor = voxel.map((v, i) => Math.min(Math.max(Math.round(v), 0), report.grid.shape[i] - 1)); redraw(); }
+function go(voxel) { state.cursor = voxel.map((v, i) => Math.min(Math.max(Math.round(v), 0), report.crop.shape[i] - 1)); redraw(); }
 function mostDisagreement() {
-  const numbers = report.regions.find((r) => r.name === state.region).numbers, counts = report.grid.shape.map((n) => new Int32Array(n));
+  const numbers = report.outlines.find((r) => r.name === state.region).numbers, counts = report.crop.shape.map((n) => new Int32Array(n));
   const one = volumes.seg, other = volumes.reference, table = new Uint8Array(256);
   numbers.forEach((n) => { table[n] = 1; });
   for (let z = 0, i = 0; z < NZ; z++) for (let y = 0; y < NY; y++) for (let x = 0; x < NX; x++, i++)
