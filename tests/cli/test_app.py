@@ -56,6 +56,7 @@ def test_segment_writes_its_files(run: Run, exam: Path, tmp_path: Path) -> None:
         "overview.png",
         "thumbnail.jpg",
         "report.html",
+        "report.json",
         "measurements.json",
         "measurements.csv",
         "run.json",
