@@ -59,6 +59,12 @@ class RunRecord(BaseModel):
     outputs: dict[str, str] = {}
 
 
+def is_newer(content: object) -> bool:
+    """Return whether a newer version of gliomaseg wrote a record."""
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    return isinstance(version, int) and version > RUN_SCHEMA
+
+
 def parse_record(content: object) -> dict[str, Any]:
     """Return the content of run.json with today's keys; raises ValueError if its shape is wrong."""
     if isinstance(content, dict) and "warnings" in content:  # before 0.2

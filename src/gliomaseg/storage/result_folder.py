@@ -19,7 +19,7 @@ from typing import Any
 from gliomaseg.errors import CaseError, OutputError
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import BROWSERS_OWN, refuse_inputs
-from gliomaseg.storage.record import IDENTITY, parse_record, renamed
+from gliomaseg.storage.record import IDENTITY, RUN_SCHEMA, is_newer, parse_record, renamed
 
 RECORD = "run.json"
 LABELS = "seg.nii.gz"
@@ -61,13 +61,21 @@ class ResultFolder:
         return not _OURS.isdisjoint(content) if isinstance(content, dict) else damaged
 
     def read(self) -> dict[str, Any]:
-        """Return run.json, its shape proven; raises CaseError (E-REPORT) for a missing or damaged one."""
+        """Return run.json, checked; raises CaseError (E-REPORT) if it is missing, damaged or too new."""
         try:
-            return parse_record(files.read_json(self.path / RECORD))
+            content = files.read_json(self.path / RECORD)
+            if not is_newer(content):
+                return parse_record(content)
         except OSError as error:
             raise self.damaged(RECORD, error.strerror or str(error)) from error
         except ValueError as error:
             raise self.damaged(RECORD, str(error)) from error
+        raise CaseError(
+            "E-REPORT",
+            f"{self.path / RECORD} was written by a newer gliomaseg: schema {content['schema_version']}",
+            expected=f"schema {RUN_SCHEMA} or older",
+            remedy="upgrade gliomaseg, or segment the case again into another folder",
+        )
 
     def measurements(self) -> dict[str, Any]:
         """Return measurements.json as it was written, in today's words; raises CaseError (E-REPORT)."""
