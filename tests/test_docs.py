@@ -85,3 +85,18 @@ def test_the_tests_that_hold_a_fault_exist() -> None:
         for file, test in re.findall(r"((?:tests|tools)/[\w/]+\.py)?(?:::(?:\w+::)?(\w+))?", named):
             text = (ROOT / file).read_text("utf-8") if file else text
             assert not test or f"def {test}(" in text, (row, test)
+
+
+def test_the_answers_of_the_architecture_quiz_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    answers = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert len(answers) == 15
+    assert all((ROOT / "src" / "gliomaseg" / answer).is_file() for answer in answers)
+
+
+def test_the_architecture_page_has_every_package() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    source = ROOT / "src" / "gliomaseg"
+    packages = {f"{folder.parent.name}/" for folder in source.glob("*/__init__.py")}
+    modules = {file.name for file in source.glob("*.py") if not file.name.startswith("__")}
+    assert all(f"`{name}`" in text for name in packages | modules)
