@@ -9,15 +9,15 @@ import sys
 
 from gliomaseg.cli.app import main
 
-#: glibc's name for its number of pools (malloc.h), and how many are enough here.
+#: glibc's option for the number of arenas (malloc.h), and how many are enough here.
 _M_ARENA_MAX, _POOLS = -8, 2
 
 
 def run() -> None:
-    """Run the command line, and end at once when all went well.
+    """Run the command line, and exit at once on success.
 
-    All files are closed by then, and unloading OpenVINO takes more than a tenth of a second. Where PyTorch
-    was loaded the interpreter ends as usual: its readers and logs have ends of their own.
+    All files are closed by then, and unloading OpenVINO would take more than a tenth of a second. With PyTorch
+    loaded the interpreter exits as usual, because its workers and trackers clean up.
     """
     open_streams()
     share_memory()
@@ -30,28 +30,28 @@ def run() -> None:
         try:
             for stream in filter(None, (sys.stdout, sys.stderr)):
                 stream.flush()
-        except BrokenPipeError:  # who read it has ended, as head does: nothing to tell, and nobody to tell it
+        except BrokenPipeError:  # the reader has ended, as head does
             os._exit(1)
-        except OSError:  # then the interpreter ends as usual, and tells of it
+        except OSError:  # the interpreter exits as usual and reports it
             return
         os._exit(0)
 
 
 def open_streams() -> None:
-    """Lead streams that were closed (``>&-``) to nowhere: else a file opened later would get their number."""
+    """Open closed streams (``>&-``) on the null device: a file opened later would get their descriptor."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one
             setattr(sys, name, os.fdopen(descriptor, "w" if number else "r", encoding="utf-8"))
 
 
 def share_memory() -> None:
-    """Let all threads take memory from the same few pools.
+    """Limit glibc's memory arenas.
 
-    glibc has one for nearly every thread, and each keeps what was freed in it: a cohort took 0.17 GB more.
+    It makes one per thread, and each keeps freed memory: a cohort took 0.17 GB more.
     """
     if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
+        with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _POOLS)
 
 

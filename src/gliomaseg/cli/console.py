@@ -1,6 +1,6 @@
-"""What a person sees: words to stderr, data to stdout. Door: rich.
+"""Output: messages and progress to stderr, data to stdout.
 
-On a terminal a progress bar with the time left; elsewhere one plain line now and then.
+A terminal gets a progress bar with the time left, anything else a plain line every half minute.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gliomaseg.errors import GliomasegError, exit_code, strip_folders
 from gliomaseg.storage import files
 from gliomaseg.storage.tables import json_text, printable
 
-#: Seconds between plain progress lines where there is no terminal.
+#: Seconds between progress lines without a terminal.
 _QUIET_SECONDS = 30.0
 
 
 def say(text: str) -> None:
-    """Write a line for a person to stderr; where nobody can read it any more the work goes on."""
+    """Write a line to stderr; if stderr is gone, the work goes on."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(printable(text, lines=True) + "\n")
         sys.stderr.flush()
@@ -36,7 +36,7 @@ class _Say(logging.Handler):
 
 
 def show_log() -> None:
-    """Write what the package logs to stderr, once however often this is called."""
+    """Show what the package logs on stderr. Calling it again changes nothing."""
     logger = logging.getLogger("gliomaseg")
     if not any(isinstance(handler, _Say) for handler in logger.handlers):
         logger.addHandler(_Say())
@@ -44,9 +44,9 @@ def show_log() -> None:
 
 
 def show_error(error: GliomasegError) -> None:
-    """Write an error in three lines: what, expected, remedy; with --debug the traceback before them.
+    """Write an error in three lines (what, expected, remedy), with --debug after its traceback.
 
-    With --log FILE the traceback is added to that file, without the folders of what was given.
+    With --log FILE the traceback is appended to that file, without folder names.
     """
     if "--debug" in sys.argv:
         traceback.print_exception(error)
@@ -64,7 +64,7 @@ _log: list[Path] = []
 
 
 def keep_log(path: Path) -> None:
-    """Add the tracebacks of errors to a file from now on; raises OutputError if it can't be written."""
+    """Append the tracebacks of errors to a file from now on; raises OutputError if it can't be written."""
     try:
         path.open("a", encoding="utf-8").close()
     except OSError as error:
@@ -79,12 +79,12 @@ def end(failed: int, cases: int) -> None:
 
 
 def show_json(content: object) -> None:
-    """Write data for a machine to stdout."""
+    """Write JSON to stdout."""
     sys.stdout.write(json_text(content) + "\n")
 
 
 def show_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """Write a table, first row the header, to stdout; numbers to the right."""
+    """Write a table to stdout, first row the header, numbers aligned right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -105,9 +105,9 @@ def _is_number(cell: str) -> bool:
 
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
-    """Say, when the user interrupts or the system ends the process, that nothing is lost.
+    """On Ctrl-C or SIGTERM, report that finished work is kept and how to resume.
 
-    SIGTERM ends the block as Ctrl-C does, so that it cleans up behind itself; then the exit code is 143.
+    SIGTERM ends the block as Ctrl-C does, so that it cleans up; the exit code is then 143.
     """
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _terminate) if is_main else None
@@ -122,7 +122,7 @@ def resumable() -> Iterator[None]:
 
 
 class Terminated(SystemExit):
-    """The system asked the process to end."""
+    """SIGTERM."""
 
 
 def _terminate(*_: object) -> None:
@@ -131,7 +131,7 @@ def _terminate(*_: object) -> None:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[float, str], None]]:
-    """Give a function of (fraction done, text) that shows progress on stderr."""
+    """Yield a function of (fraction done, text) that shows progress on stderr."""
     if sys.stderr.isatty():
         with _bar() as update:
             yield update
@@ -159,7 +159,7 @@ def _bar() -> Iterator[Callable[[float, str], None]]:
 
 def _lines() -> Callable[[float, str], None]:
     last = -_QUIET_SECONDS
-    begun: tuple[float, float] | None = None  # when the fraction first was above 0, and what it was
+    begun: tuple[float, float] | None = None  # time and fraction of the first progress
 
     def update(fraction: float, text: str) -> None:
         nonlocal last, begun
