@@ -38,7 +38,7 @@ def run() -> None:
 
 
 def open_streams() -> None:
-    """Open closed streams (``>&-``) on the null device: a file opened later would get their descriptor."""
+    """Open closed streams (``>&-``) on the null device: else a file would get their descriptor."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one
