@@ -16,8 +16,8 @@ _M_ARENA_MAX, _POOLS = -8, 2
 def run() -> None:
     """Run the command line, and exit at once on success.
 
-    All files are closed by then, and unloading OpenVINO would take more than a tenth of a second. With PyTorch
-    loaded the interpreter exits as usual, because its workers and trackers clean up.
+    All files are closed by then, and unloading OpenVINO would take more than a tenth of a second. With
+    PyTorch loaded the interpreter exits as usual, because its workers and trackers clean up.
     """
     open_streams()
     share_memory()
