@@ -16,8 +16,7 @@ import pytest
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_case, find_cases
 from gliomaseg.cli.app import main
-from gliomaseg.evaluation.columns import ALL, MEAN_IOU, Column
-from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
 from gliomaseg.imaging.phantom_tumour import TumourSpec
 from gliomaseg.labels import Modality, Region

@@ -11,9 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from gliomaseg.errors import CaseError
-from gliomaseg.evaluation.columns import Column
 from gliomaseg.evaluation.comparison import compare, name_methods
-from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.scores import Column, Evaluation
 from gliomaseg.evaluation.tables import (
     case_table,
     comparison_notes,
@@ -96,7 +95,7 @@ def test_p_values_are_written_as_usual() -> None:
 
 def test_csv_is_tidy_exact_and_bears_units_and_rules(ours: Evaluation, evaluation_of: Make) -> None:
     third = evaluation_of("third", A=1 / 3, B=NAN)
-    rows = list(csv.DictReader(io.StringIO(scores_csv([ours, third], ["ours", "third"]))))
+    rows = list(csv.DictReader(io.StringIO(scores_csv([ours, third]))))
     assert list(rows[0]) == ["predictions", "case", "rules", "region", "metric", "value"]
     assert len(rows) == (3 + 2) * len(ours.columns)
     assert {row["rules"] for row in rows} == {"brats2020"}

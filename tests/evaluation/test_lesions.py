@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gliomaseg.evaluation.lesions import (
-    LesionRule,
     LesionScores,
     match_lesions,
     merge_by_partner,
@@ -19,6 +18,7 @@ from gliomaseg.evaluation.lesions import (
     score_lesions,
 )
 from gliomaseg.evaluation.mask_pair import MaskPair
+from gliomaseg.evaluation.rules import LesionRule
 
 SPACING = (1.0, 1.0, 1.0)
 SHAPE = (40, 12, 12)

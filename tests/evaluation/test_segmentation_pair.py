@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gliomaseg.errors import CaseError, SettingsError
-from gliomaseg.evaluation.columns import Column
 from gliomaseg.evaluation.rules import PROFILES, Profile, find_profile
+from gliomaseg.evaluation.scores import Column
 from gliomaseg.evaluation.segmentation_pair import SegmentationPair
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024_PED, MSD, LabelScheme, Tissue

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliomaseg.errors import CaseError
-from gliomaseg.evaluation.columns import Column
-from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.scores import Column, Evaluation
 from gliomaseg.evaluation.statistics import Array, Ranking, Wilcoxon, rank_methods, summarise, wilcoxon
 
 

@@ -16,25 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.evaluation.mask_pair import Components, Counts, MaskPair, joint
+from gliomaseg.evaluation.rules import LesionRule
 from gliomaseg.evaluation.surface import Ids
 
 Grouping = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class LesionRule:
-    """What forms one lesion, and which lesions count; the defaults are those of glioma in 2023.
-
-    Components of the reference are one lesion if they connect after ``dilation`` steps (18 neighbours).
-    Lesions up to ``threshold_mm3`` are left out. Missed and false lesions have the HD95 ``penalty_mm``.
-    With ``merge_prediction`` (2024) the predicted components are merged in the same way, and those of up to
-    ``threshold_mm3`` voxels (voxels!) are deleted before anything is scored.
-    """
-
-    dilation: int = 3
-    threshold_mm3: float = 50.0
-    penalty_mm: float = 374.0
-    merge_prediction: bool = False
 
 
 @dataclass(frozen=True)

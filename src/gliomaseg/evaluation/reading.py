@@ -49,7 +49,7 @@ def read_case(pair: Pair) -> CaseMaps:
     if pair.prediction is None:
         return CaseMaps(replace(reference, labels=np.zeros_like(reference.labels)), reference, notes)
     folder = ResultFolder.of(pair.prediction)
-    record = folder.read() if folder else {}
+    record, is_edited = (folder.read(), folder.edited()) if folder else ({}, False)
     named = record.get("scheme")
     scheme = pair.prediction_scheme or (find_scheme(named) if named else reference.scheme)
     found, more = _read_labels(pair.prediction, scheme, option="--prediction-scheme")
@@ -57,7 +57,6 @@ def read_case(pair: Pair) -> CaseMaps:
         found, reference.grid, name="the prediction", ignore_affine=pair.ignore_affine
     )
     notes = (*notes, *more, *turns, *_binary_note(prediction, reference, pair.prediction.name))
-    is_edited = folder is not None and folder.edited()
     return CaseMaps(prediction, reference, notes, record.get("seen_in_training") is True, is_edited)
 
 

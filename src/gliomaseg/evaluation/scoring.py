@@ -12,10 +12,10 @@ import numpy.typing as npt
 from gliomaseg.cases.intensities import zero_background
 from gliomaseg.errors import GliomasegError, strip_folders
 from gliomaseg.evaluation import metrics
-from gliomaseg.evaluation.columns import ALL, MEAN_IOU, Column
 from gliomaseg.evaluation.pairing import Pair
 from gliomaseg.evaluation.reading import CaseMaps, on_grid, place_on, read_case
 from gliomaseg.evaluation.rules import find_profile
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column
 from gliomaseg.evaluation.segmentation_pair import SegmentationPair
 from gliomaseg.evaluation.uncertainty import Reliability, count_reliability, score_uncertainty
 from gliomaseg.imaging.nifti import read_image

@@ -12,10 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from gliomaseg.evaluation.columns import Column
 from gliomaseg.evaluation.lesions import (
     Grouping,
-    LesionRule,
     LesionScores,
     match_lesions,
     merge_by_partner,
@@ -24,7 +22,8 @@ from gliomaseg.evaluation.lesions import (
 )
 from gliomaseg.evaluation.mask_pair import EMPTY_BOX, Counts, MaskPair, touching
 from gliomaseg.evaluation.metrics import check_shapes
-from gliomaseg.evaluation.rules import Profile
+from gliomaseg.evaluation.rules import LesionRule, Profile
+from gliomaseg.evaluation.scores import Column
 from gliomaseg.evaluation.surface import VOXEL_UNITS, Kind, Mask, SurfaceDistances
 from gliomaseg.imaging.volume import Segmentation, filled_box
 from gliomaseg.labels import Tissue

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from gliomaseg import __version__
-from gliomaseg.evaluation.columns import ALL, MEAN_IOU, Column
-from gliomaseg.evaluation.comparison import Comparison
-from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.comparison import Comparison, name_methods
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
 from gliomaseg.evaluation.statistics import Summary
 from gliomaseg.storage.tables import cell
 
@@ -26,15 +25,15 @@ _FEW = 20
 _LISTED = 5
 
 
-def scores_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
+def scores_csv(evaluations: Sequence[Evaluation]) -> str:
     """Return one row per case, region and metric, at full precision; an empty value is undefined.
 
-    ``names`` are those of the methods. The metric's name has its unit: ``hd95_mm``.
+    Methods have the names of ``name_methods``, metrics their unit: ``hd95_mm``.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["predictions", "case", "rules", "region", "metric", "value"])
-    for evaluation, name in zip(evaluations, names, strict=True):
+    for evaluation, name in zip(evaluations, name_methods(evaluations), strict=True):
         for case, scores in evaluation.cases.items():
             for key, column in evaluation.columns.items():
                 value = scores.get(key, math.nan)
@@ -45,7 +44,7 @@ def scores_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
 
 def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -> dict[str, object]:
     """Return everything as plain values, for JSON; NaN becomes None."""
-    summaries = evaluation.summaries
+    summaries, interval = evaluation.summaries, evaluation.interval()
     return {
         "schema_version": SCHEMA_VERSION,
         "gliomaseg": __version__,
@@ -54,7 +53,7 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "n": len(evaluation.cases),
         "mean": {name: _plain(s.mean) for name, s in summaries.items()},
         "median": {name: _plain(s.median) for name, s in summaries.items()},
-        "interval_95": {n: [_plain(low), _plain(high)] for n, (low, high) in evaluation.interval().items()},
+        "interval_95": {n: [_plain(low), _plain(high)] for n, (low, high) in interval.items()},
         "statistics": [
             {"region": column.region, "metric": column.metric_name}
             | {key: _plain(value) for key, value in asdict(summaries[name]).items()}
@@ -84,13 +83,6 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def mean_with_interval(column: Column, summary: Summary) -> tuple[str, str]:
-    """Return the mean as text, and its 95 % interval in brackets; that is empty below two cases."""
-    if math.isnan(summary.low):
-        return column.text(summary.mean), ""
-    return column.text(summary.mean), f"[{column.text(summary.low)}, {column.text(summary.high)}]"
-
-
 def summary_table(evaluation: Evaluation) -> Table:
     """Return regions as rows and the shown metrics as columns, mean [95 % interval] in each cell."""
     shown = [(metric, evaluation.columns_of(metric, evaluation.regions)) for metric in evaluation.shown]
@@ -101,9 +93,15 @@ def summary_table(evaluation: Evaluation) -> Table:
         for metric in evaluation.shown:
             column = evaluation.column(region, metric)
             summary = evaluation.summaries.get(column.name) if column else None
-            row.append(" ".join(mean_with_interval(column, summary)).strip() if column and summary else "")
+            row.append(_mean(column, summary) if column and summary else "")
         rows.append(row)
     return [header, *rows]
+
+
+def _mean(column: Column, summary: Summary) -> str:
+    """Return the mean with its 95 % interval in brackets; without the interval below two cases."""
+    mean, low, high = (column.text(value) for value in (summary.mean, summary.low, summary.high))
+    return mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]"
 
 
 def case_table(evaluation: Evaluation, cases: Sequence[str]) -> Table:
@@ -192,11 +190,11 @@ def _failure(name: str, error: Mapping[str, str]) -> str:
 
 
 def _notebook_line(evaluation: Evaluation) -> str:
-    classes = [c for c in evaluation.columns.values() if c.metric == "class_dice"]
-    mean = evaluation.mean()
-    dices = ", ".join(f"{c.region.upper()} {mean[c.name]:.3f}" for c in classes)
+    means = {name: f"{summary.mean:.3f}" for name, summary in evaluation.summaries.items()}
+    classes = [column for column in evaluation.columns.values() if column.metric == "class_dice"]
+    dices = ", ".join(f"{column.region.upper()} {means[column.name]}" for column in classes)
     return (
-        f"as notebooks count: mean IoU over four classes with background {mean[MEAN_IOU]:.3f}; "
+        f"as in BraTS notebooks: mean IoU over four classes with background {means[MEAN_IOU]}; "
         f"Dice of single classes {dices}"
     )
 

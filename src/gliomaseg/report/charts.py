@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.statistics import Summary
 
 WIDTH, LEFT, RIGHT, ROW, AXIS = 340, 46, 12, 46, 26
@@ -63,18 +64,29 @@ class StripChart:
     is_error: bool
     ticks: Sequence[Dot]
     rows: Sequence[Row]
+    bottom: int
+    width, left, axis = WIDTH, LEFT, AXIS
 
-    width, left = WIDTH, LEFT
 
-    @property
-    def bottom(self) -> int:
-        """Return the height of the axis."""
-        return ROW * len(self.rows)
-
-    @property
-    def height(self) -> int:
-        """Return the height of the chart."""
-        return self.bottom + AXIS
+def evaluation_charts(evaluation: Evaluation, *, named: Sequence[str]) -> list[StripChart]:
+    """Return a chart of each shown metric, with one row per region; cases in ``named`` as in strip_chart."""
+    charts = []
+    for metric in evaluation.shown:
+        columns = evaluation.columns_of(metric, evaluation.regions)
+        strips = [
+            Strip(
+                column.region.upper(),
+                [(case, scores.get(column.name, math.nan)) for case, scores in evaluation.cases.items()],
+                evaluation.summaries[column.name],
+                column.text,
+            )
+            for column in columns
+            if column.name in evaluation.summaries
+        ]
+        if strips:
+            is_error = columns[0].lower_is_better
+            charts.append(strip_chart(strips, title=columns[0].title, is_error=is_error, named=named))
+    return charts
 
 
 def strip_chart(strips: Sequence[Strip], *, title: str, is_error: bool, named: Sequence[str]) -> StripChart:
@@ -86,7 +98,8 @@ def strip_chart(strips: Sequence[Strip], *, title: str, is_error: bool, named: S
     place, ticks = _scale(values, is_error=is_error)
     kinds = {name: "worst" if number < 3 else "named" for number, name in enumerate(named)}
     rows = [_row(strip, ROW * (number + 0.5), place, kinds) for number, strip in enumerate(strips)]
-    return StripChart(title, is_error, [Dot(place(tick), 0, f"{tick:g}") for tick in ticks], rows)
+    marks = [Dot(place(tick), 0, f"{tick:g}") for tick in ticks]
+    return StripChart(title, is_error, marks, rows, bottom=ROW * len(rows))
 
 
 def _scale(values: Sequence[float], *, is_error: bool) -> tuple[Place, Sequence[float]]:

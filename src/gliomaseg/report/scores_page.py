@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ from urllib.parse import quote
 
 from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation import tables
-from gliomaseg.evaluation.comparison import Comparison, compare, name_methods
+from gliomaseg.evaluation.comparison import Comparison, compare
 from gliomaseg.evaluation.pairing import Pair
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
-from gliomaseg.report.charts import Strip, StripChart, reliability_dots, strip_chart
+from gliomaseg.report.charts import evaluation_charts, reliability_dots
 from gliomaseg.report.disagreement import draw_disagreement, worst_region
 from gliomaseg.report.pages import render
 from gliomaseg.storage import files
@@ -52,34 +51,40 @@ def write_scores(
     """
     if comparison is None and len(evaluations) > 1:
         comparison = compare(evaluations)
+    summary, table = tables.summary_dict(evaluations[0], comparison), tables.scores_csv(evaluations)
+    page = scores_page(evaluations[0], Path(folder), comparison=comparison)
     target = files.make_folder(Path(folder))
-    page = target / "scores.html"
-    files.write_text(target / "scores.csv", tables.scores_csv(evaluations, name_methods(evaluations)))
-    files.write_json(target / "summary.json", tables.summary_dict(evaluations[0], comparison))
-    files.write_text(page, scores_page(evaluations[0], target, comparison=comparison))
-    return page
+    files.write_text(target / "scores.csv", table)
+    files.write_json(target / "summary.json", summary)
+    files.write_text(target / "scores.html", page)
+    return target / "scores.html"
 
 
 def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison | None = None) -> str:
     """Return the page as HTML; links are relative to ``folder``."""
     worst = evaluation.worst(len(evaluation.cases))
+    pictured = worst[:PICTURES]
     return render(
         "scores.html",
         style="scores.css",
         name=evaluation.name,
         rules=evaluation.rules,
-        notes=tables.notes(evaluation),
         case_count=len(worst),
-        summary=_summary(evaluation),
-        charts=_charts(evaluation, worst[:PICTURES]),
+        titles=_TITLES,
+        notes=tables.notes(evaluation),
+        summary=tables.summary_table(evaluation),
+        cases=tables.case_table(evaluation, worst),
         headlines=tables.headline_titles(evaluation),
-        cards=[_card(evaluation, case, folder) for case in worst[:PICTURES]],
-        comparison=_comparison(comparison, evaluation) if comparison else None,
+        scores={
+            tables.case_title(evaluation, case): tables.case_values(evaluation, case) for case in pictured
+        },
+        comparison=comparison and _comparison(comparison, evaluation),
+        charts=evaluation_charts(evaluation, named=pictured),
         calibration={
             f"{region.upper()}: expected calibration error {found.ece:.4f}": reliability_dots(found.curve())
             for region, found in evaluation.reliability.items()
         },
-        cases=tables.case_table(evaluation, worst),
+        pictures=[_pictures(evaluation, case, folder) for case in pictured],
     )
 
 
@@ -91,41 +96,8 @@ def _comparison(comparison: Comparison, evaluation: Evaluation) -> dict[str, obj
     }
 
 
-def _summary(evaluation: Evaluation) -> tables.Table:
-    """Return the table of means, the regions with their titles below; empty without a scored case."""
-    if not evaluation.cases:
-        return []
-    header, *rows = tables.summary_table(evaluation)
-    return [header, *([_titled(row[0], "\n"), *row[1:]] for row in rows)]
-
-
-def _titled(region: str, separator: str = " ") -> str:
-    title = _TITLES.get(region.lower())
-    return f"{region}{separator}{title}" if title else region
-
-
-def _charts(evaluation: Evaluation, worst: list[str]) -> list[StripChart]:
-    charts = []
-    for metric in evaluation.shown:
-        columns = evaluation.columns_of(metric, evaluation.regions)
-        strips = [
-            Strip(
-                column.region.upper(),
-                [(case, scores.get(column.name, math.nan)) for case, scores in evaluation.cases.items()],
-                evaluation.summaries[column.name],
-                column.text,
-            )
-            for column in columns
-            if column.name in evaluation.summaries
-        ]
-        if strips:
-            is_error = columns[0].lower_is_better
-            charts.append(strip_chart(strips, title=columns[0].title, is_error=is_error, named=worst))
-    return charts
-
-
-def _card(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
-    """Return what is shown of one of the worst cases: scores, pictures, links to its files."""
+def _pictures(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
+    """Return the pictures of one of the worst cases, or why there are none, and links to its files."""
     pair, region = evaluation.pairs.get(case), worst_region(evaluation, case)
     panels, error = [], ""
     try:
@@ -133,9 +105,7 @@ def _card(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
     except GliomasegError as found:
         error = found.what
     return {
-        "title": tables.case_title(evaluation, case),
-        "scores": tables.case_values(evaluation, case),
-        "region": _titled(region.upper()),
+        "region": region,
         "panels": panels,
         "error": error,
         "files": _links(pair, folder) if pair else {},
