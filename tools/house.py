@@ -211,8 +211,10 @@ def trace(words: list[str]) -> list[str]:
 
     def on_call(frame: FrameType, event: str, _argument: object) -> None:
         module = frame.f_globals.get("__name__", "")
-        is_named = frame.f_code.co_flags & inspect.CO_OPTIMIZED and not frame.f_code.co_name.startswith("<")
-        if event == "call" and is_named and module.startswith("gliomaseg"):  # no body of a class or module
+        code = frame.f_code
+        is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+        is_written = not code.co_filename.startswith("<")  # not made by @dataclass
+        if event == "call" and is_function and is_written and module.startswith("gliomaseg"):
             seen.setdefault((module, frame.f_code.co_qualname))
 
     from gliomaseg.__main__ import main as command_line
