@@ -1,6 +1,11 @@
 """The public names, pinned: a change here is a change for users."""
 
+import sys
+
+import pytest
+
 import gliomaseg
+from gliomaseg.errors import SettingsError
 
 
 def test_names() -> None:
@@ -17,13 +22,17 @@ def test_names() -> None:
         "Settings",
         "Tissue",
         "Volume",
+        "check_cases",
         "evaluate",
+        "export",
         "find_case",
         "find_cases",
         "load_settings",
+        "segment_cases",
+        "train",
         "write_scores",
     }
-    assert len(gliomaseg.__all__) <= 17
+    assert len(gliomaseg.__all__) <= 21
 
 
 def test_every_name_loads_and_has_a_docstring() -> None:
@@ -38,3 +47,16 @@ def test_unknown_names_are_refused() -> None:
         assert "segment_everything" in str(error)  # noqa: PT017
     else:
         raise AssertionError
+
+
+@pytest.mark.parametrize(("name", "module"), [("train", "train"), ("export", "export")])
+def test_training_without_pytorch_is_refused_in_words(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every name loads, so that ``from gliomaseg import *`` works; only the call is refused."""
+    monkeypatch.delitem(sys.modules, f"gliomaseg.training.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    function = getattr(gliomaseg, name)
+    with pytest.raises(SettingsError, match=f"E-EXTRA: {name} needs torch") as caught:
+        function([], "folder")
+    assert "[train]" in caught.value.remedy

@@ -13,7 +13,7 @@ Names are loaded when first used: importing gliomaseg does nothing else.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 __version__ = "0.2.0.dev0"
 
@@ -21,8 +21,12 @@ __version__ = "0.2.0.dev0"
 RESEARCH_USE = "Research use only: not a medical device."
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gliomaseg.cases.case import Case
+    from gliomaseg.cases.check_cases import check_cases
     from gliomaseg.cases.find import find_case, find_cases
+    from gliomaseg.cohort import segment_cases
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
     from gliomaseg.imaging.volume import Segmentation, Volume
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from gliomaseg.segmenter import Segmenter
     from gliomaseg.settings.loading import load_settings
     from gliomaseg.settings.schema import Settings
+    from gliomaseg.training.export import export
+    from gliomaseg.training.train import train
 
 _HOME = {
     "Bundle": "inference.bundle",
@@ -47,10 +53,14 @@ _HOME = {
     "Settings": "settings.schema",
     "Tissue": "labels",
     "Volume": "imaging.volume",
+    "check_cases": "cases.check_cases",
     "evaluate": "evaluation.evaluation",
+    "export": "training.export",
     "find_case": "cases.find",
     "find_cases": "cases.find",
     "load_settings": "settings.loading",
+    "segment_cases": "cohort",
+    "train": "training.train",
     "write_scores": "report.scores_page",
 }
 
@@ -67,10 +77,14 @@ __all__ = [
     "Settings",
     "Tissue",
     "Volume",
+    "check_cases",
     "evaluate",
+    "export",
     "find_case",
     "find_cases",
     "load_settings",
+    "segment_cases",
+    "train",
     "write_scores",
 ]
 
@@ -78,7 +92,24 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if not _HOME[name].startswith("training."):
+            raise
+        return _unavailable(name, error)
+
+
+def _unavailable(name: str, error: ModuleNotFoundError) -> Callable[..., NoReturn]:
+    """Return a function that raises SettingsError (E-EXTRA): the extra [train] is not installed."""
+
+    def unavailable(*_: object, **__: object) -> NoReturn:
+        from gliomaseg.errors import missing_extra
+
+        raise missing_extra(name, error) from error
+
+    unavailable.__doc__ = _unavailable.__doc__
+    return unavailable
 
 
 def __dir__() -> list[str]:

@@ -191,6 +191,16 @@ class TrainingError(GliomasegError):
     """A training can't start or can't go on."""
 
 
+def missing_extra(what: str, error: ModuleNotFoundError, *, remedy: str = "") -> SettingsError:
+    """Return the error of ``what`` needing a library of the extra [train]; ``remedy`` is another way out."""
+    return SettingsError(
+        "E-EXTRA",
+        f"{what} needs {error.name}, which is not installed",
+        expected="the extra [train]",
+        remedy='pip install ".[train]" in the folder of gliomaseg' + remedy,
+    )
+
+
 def exit_code(failed: int, cases: int) -> int:
     """Return 0 where no case failed, 1 where all did (or the only one), 3 where some of several did."""
     return 0 if not failed else 1 if failed == cases else 3

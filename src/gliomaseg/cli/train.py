@@ -14,7 +14,7 @@ from gliomaseg import RESEARCH_USE
 from gliomaseg.cli import console
 from gliomaseg.cli.choices import PRESETS, SCHEMES, choice
 from gliomaseg.cli.options import Json
-from gliomaseg.errors import SettingsError
+from gliomaseg.errors import missing_extra
 
 
 def train(
@@ -130,9 +130,4 @@ def training_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            "E-EXTRA",
-            f"training needs {error.name}, which is not installed",
-            expected="the extra [train]",
-            remedy='pip install ".[train]" in the folder of gliomaseg (segmenting works without it)',
-        ) from error
+        raise missing_extra("training", error, remedy=" (segmenting works without it)") from error

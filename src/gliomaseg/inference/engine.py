@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.errors import SettingsError
+from gliomaseg.errors import missing_extra
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.hardware import has_gpu
 from gliomaseg.inference.openvino_engine import OpenVinoEngine
@@ -40,10 +40,5 @@ def choose_engine(bundle: Bundle, settings: InferenceSettings) -> Engine:
     except ModuleNotFoundError as error:
         if settings.device == "auto":
             return OpenVinoEngine(bundle, settings)
-        raise SettingsError(
-            "E-EXTRA",
-            f"--device cuda needs {error.name}, which is not installed",
-            expected="PyTorch for CUDA",
-            remedy='pip install ".[train]" in the folder of gliomaseg, or use --device cpu',
-        ) from error
+        raise missing_extra("--device cuda", error, remedy=", or use --device cpu") from error
     return TorchEngine.load(bundle, settings)

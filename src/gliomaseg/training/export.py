@@ -61,12 +61,13 @@ class Options(TypedDict, total=False):
     """Is told the fraction done and a line of text."""
 
 
-def export(runs: Run | Sequence[Run], folder: Path, **options: Unpack[Options]) -> Bundle:
+def export(runs: Run | Sequence[Run], folder: str | Path, **options: Unpack[Options]) -> Bundle:
     """Write the averaged network of a run, or the mean of several, as a bundle into a new ``folder``.
 
     Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch, TrainingError
     (E-RUN) when the runs don't go together, and what ``quantise.add_int8`` raises.
     """
+    folder = Path(folder)
     _require_new(folder)
     members = [runs] if isinstance(runs, Run) else list(runs)
     others = [read_initial(source) for source in options.get("average_with", ())]

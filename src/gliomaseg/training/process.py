@@ -6,14 +6,21 @@ import ctypes
 import platform
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 
+#: Called with the fraction done and a line of text.
+Progress = Callable[[float, str], None]
+
 #: glibc's numbers of M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD, with what they are set to.
 _MALLOC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 1 << 28}
+
+
+def no_progress(_fraction: float, _text: str) -> None:
+    """Report nothing: the default, and for all but one of several processes."""
 
 
 @contextmanager

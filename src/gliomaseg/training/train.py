@@ -34,9 +34,11 @@ from gliomaseg.training.loss import Loss, build_loss
 from gliomaseg.training.network import memory_format
 from gliomaseg.training.plan import Plan, check_patch, make_plan
 from gliomaseg.training.process import (
+    Progress,
     greatest_of_all,
     keep_freed_memory,
     mean_of_all,
+    no_progress,
     stop_on_signal,
 )
 from gliomaseg.training.run import Run, open_run
@@ -49,8 +51,6 @@ from gliomaseg.training.validation import mean_scores, validate
 
 _log = logging.getLogger(__name__)
 
-Progress = Callable[[float, str], None]
-
 #: Steps between the rows of history.csv.
 _LOG_STEPS = 25
 #: How long processes wait for the one that prepares the cases (NCCL's own limit is 10 minutes).
@@ -60,17 +60,22 @@ _ENDLESS = 1 << 40
 
 
 def train(
-    cases: Sequence[Case], folder: Path, settings: Settings, *, cache: Path | None = None, progress: Progress
+    cases: Sequence[Case],
+    folder: str | Path,
+    settings: Settings,
+    *,
+    cache: Path | None = None,
+    progress: Progress = no_progress,
 ) -> Run:
     """Train a network on ``cases`` into ``folder``, or go on with the training that is there.
 
-    ``cache`` is where prepared cases are kept (default: ``folder``/cache). ``progress`` is told the
-    fraction done and a line of text. Ctrl-C and SIGTERM save a checkpoint and end the training.
+    Prepared cases are kept in ``cache`` (default: ``folder``/cache). Ctrl-C and SIGTERM save a checkpoint.
     Raises TrainingError (E-RUN, E-FEWCASES, E-LOSS), CaseError and ImageError for the cases.
     """
+    folder = Path(folder)
     keep_freed_memory()
     accelerator = _accelerator(folder, settings)
-    progress = progress if accelerator.is_main_process else _quiet
+    progress = progress if accelerator.is_main_process else no_progress
     run, patches, held_out = _prepare(cases, folder, settings, cache, progress, accelerator)
     state = begin(run, accelerator)
     if state.step == 0 and accelerator.is_main_process:
@@ -293,7 +298,3 @@ def _numbers(state: State, step: int) -> range:
     share = batch // accelerator.num_processes
     first = step * batch + share * accelerator.process_index
     return range(first, first + share)
-
-
-def _quiet(_fraction: float, _text: str) -> None:
-    """Say nothing: one of several processes does."""
