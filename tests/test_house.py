@@ -28,7 +28,7 @@ DOORS = {
     "rich": {"cli/console.py"},
     "PIL": {"report/picture.py", "report/closeup.py", "report/marks.py", "report/mosaic.py"},
     "monai": {"training/network.py", "training/loss.py"},
-    "scipy": {"imaging/phantom.py", "imaging/phantom_tumour.py", "evaluation/"},
+    "scipy": {"imaging/phantom.py", "imaging/phantom_tumour.py", "imaging/resample.py", "evaluation/"},
     "accelerate": {
         "training/process.py",
         "training/state.py",

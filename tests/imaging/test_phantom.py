@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from gliomaseg.errors import OutputError, SettingsError
 from gliomaseg.imaging.phantom import Phantom, make_phantom, write_phantom
-from gliomaseg.imaging.phantom_tumour import TumourSpec
+from gliomaseg.imaging.phantom_tumour import Site, TumourSpec, _spread, interpolate
 from gliomaseg.labels import BRATS2021, Modality, Region, Tissue
 
 T1N, T1C, T2W, T2F = range(4)
@@ -220,3 +220,28 @@ def test_the_atlas_is_the_one_that_its_licence_names() -> None:
     assets = resources.files("gliomaseg") / "assets"
     digest = hashlib.sha256((assets / "atlas.npz").read_bytes()).hexdigest()
     assert f"{digest}  atlas.npz" in (assets / "ATLAS-LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_interpolate_between_two_voxels() -> None:
+    line = np.array([0, 10, 30], dtype=np.float32).reshape(3, 1, 1)
+    zero = np.zeros(5)
+    places = np.array([-1, 0.25, 1.0, 1.5, 9])
+    np.testing.assert_allclose(interpolate(line, [places, zero, zero]), [0, 2.5, 10, 20, 30])
+
+
+def test_oedema_spreads_along_white_matter_around_csf() -> None:
+    """Voxels of 3 mm: a wall of CSF with one hole; grey matter beyond it counts four times."""
+    white, grey, wall = 3 / 1.05, 3 / 0.3, np.s_[3, 1:]
+    tissues = np.zeros((3, 5, 3, 3), dtype=np.float32)
+    tissues[2, :3], tissues[1, 4] = 1, 1
+    tissues[0][wall], tissues[2, 3, 0] = 1, 1
+    core = np.zeros((5, 3, 3), dtype=bool)
+    core[0, 1, 1] = True
+    site = Site((slice(0, 5), slice(0, 3), slice(0, 3)), (), 3)
+    found = _spread(site, tissues, core, 60)
+    assert found[0, 1, 1] == 0
+    np.testing.assert_allclose(found[1, 1, 1], white, rtol=1e-5)
+    np.testing.assert_allclose(found[1, 2, 2], 3**0.5 * white, rtol=1e-5)
+    np.testing.assert_allclose(found[3, 0, 1], (2 + 2**0.5) * white, rtol=1e-5)
+    np.testing.assert_allclose(found[4, 0, 1], (2 + 2**0.5) * white + grey, rtol=1e-5)
+    np.testing.assert_allclose(found[wall], 60)

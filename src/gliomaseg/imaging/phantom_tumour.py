@@ -1,19 +1,18 @@
 """The tumour of a phantom: a noisy ball of necrosis in an enhancing rim, with oedema around it.
 
-Oedema runs along white matter and stops at CSF; the core pushes the tissue around it away. The place
-(``Part``) and the smooth noise that brain and tumour share are here too. Ignorant of the atlas and of MRI.
+Oedema spreads along white matter and stops at CSF; the core displaces the tissue around it. The position in
+the grid (``Site``) and the smooth noise, which brain and tumour share, are here too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from gliomaseg.imaging.resample import interpolate
-from gliomaseg.imaging.smooth import blur, neighbours
+from scipy import ndimage
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -24,16 +23,18 @@ SCALE = 0.93
 SHIFT = (-118.5, 127.0, 64.5)
 #: Step in mm of the grid on which oedema spreads.
 _SPREAD_STEP = 3
+#: For each of the 27 voxels of a cube, the number of axes along which it differs from the middle.
+_NEIGHBOURS = np.abs(np.indices((3, 3, 3)) - 1).sum(axis=0)
 
 
 @dataclass(frozen=True)
 class TumourSpec:
-    """Where a tumour lies and how large it is; lengths in mm.
+    """Position and size of a tumour; lengths in mm.
 
-    ``centre_mm`` is (x, y, z) in MNI space, RAS+: x = +30 lies in the right hemisphere. ``core_mm`` is the
-    mean radius of the enhancing rim's outside, ``rim_mm`` its mean thickness, ``oedema_mm`` how far
-    oedema reaches in white matter, ``push_mm`` how far the tissue at the core's edge is displaced.
-    ``roughness`` is the standard deviation of the radius relative to ``core_mm``.
+    ``centre_mm`` is (x, y, z) in MNI space, RAS+: x = +30 is in the right hemisphere. ``core_mm`` is the mean
+    outer radius of the enhancing rim, ``rim_mm`` its mean thickness, ``oedema_mm`` the extent of oedema in
+    white matter, ``push_mm`` the displacement of tissue at the edge of the core. ``roughness`` is the
+    standard deviation of the radius relative to ``core_mm``.
     """
 
     centre_mm: tuple[float, float, float] = (30.0, -28.0, 24.0)
@@ -48,8 +49,8 @@ class TumourSpec:
 DEFAULT_TUMOUR = TumourSpec()
 
 
-class Part(NamedTuple):
-    """The part of the grid where the brain lies: its slices, its voxels' mm along each axis, its step."""
+class Site(NamedTuple):
+    """The voxels of the grid around the brain: slices, mm along each axis, and step."""
 
     box: tuple[slice, ...]
     axes: tuple[Image, ...]
@@ -59,7 +60,7 @@ class Part(NamedTuple):
 def make_noise(axes: tuple[Image, ...], scale_mm: float, random: np.random.Generator) -> Image:
     """Return smooth noise (x, y, z) of mean 0 and variance 1 at these mm: cubic B-splines on random knots.
 
-    The knots lie ``scale_mm`` apart in the whole BraTS box, so that every grid sees the same noise.
+    The knots are ``scale_mm`` apart in the whole BraTS box, so that the noise is the same on every grid.
     """
     count = int(np.ceil(240 / scale_mm)) + 4
     field = random.standard_normal((count, count, count), dtype=np.float32)
@@ -77,43 +78,52 @@ def _offsets(axes: tuple[Image, ...], tumour: TumourSpec) -> list[Image]:
 
 
 def push(axes: tuple[Image, ...], tumour: TumourSpec) -> list[Image]:
-    """Return how far tissue was pushed along each axis in mm: ``push_mm`` at the edge of the core."""
+    """Return the displacement of tissue along each axis in mm: ``push_mm`` at the edge of the core."""
     offsets = [offset / np.float32(tumour.core_mm) for offset in _offsets(axes, tumour)]
     decay = np.exp(0.5 - sum(offset**2 for offset in offsets) / 2)
     return [tumour.push_mm * offset * decay for offset in offsets]
 
 
-def draw_tumour(part: Part, tissues: Image, brain: Mask, tumour: TumourSpec) -> Image:
+def draw_tumour(site: Site, tissues: Image, brain: Mask, tumour: TumourSpec) -> Image:
     """Return the fractions of necrosis, oedema and enhancing tumour (3, x, y, z)."""
     random = np.random.default_rng(tumour.seed)
     coarse, fine, rim, edge = (
-        make_noise(part.axes, scale, random)
+        make_noise(site.axes, scale, random)
         for scale in (max(tumour.core_mm, 5.0), max(tumour.core_mm / 2.5, 3.0), 7.0, 12.0)
     )
-    distance = np.sqrt(sum(offset**2 for offset in _offsets(part.axes, tumour)))
+    distance = np.sqrt(sum(offset**2 for offset in _offsets(site.axes, tumour)))
     outside = distance - tumour.core_mm * (1 + tumour.roughness * (0.8 * coarse + 0.6 * fine))
     inside = outside + tumour.rim_mm * np.maximum(1 + 0.5 * rim, 0.3)
-    ventricle = blur(tissues[0], [2.5 / part.step] * 3) > 0.5
-    core = np.clip(0.5 - outside / part.step, 0, 1) * (brain & ~ventricle)
-    necrosis = np.minimum(core, np.clip(0.5 - inside / part.step, 0, 1))
+    ventricle = ndimage.gaussian_filter(tissues[0], 2.5 / site.step) > 0.5
+    core = np.clip(0.5 - outside / site.step, 0, 1) * (brain & ~ventricle)
+    necrosis = np.minimum(core, np.clip(0.5 - inside / site.step, 0, 1))
     reach = tumour.oedema_mm * (1 + 0.2 * np.clip(edge, -2, 2))
-    reach -= _spread(part, tissues, core > 0.5, 1.4 * tumour.oedema_mm + 4)
+    reach -= _spread(site, tissues, core > 0.5, 1.4 * tumour.oedema_mm + 4)
     permitted = tissues[2] + 0.45 * tissues[1]
     oedema = np.clip(0.5 + reach / 4, 0, 1) * permitted * (1 - core)
     return np.stack([necrosis, oedema, core - necrosis])
 
 
-def _spread(part: Part, tissues: Image, core: Mask, limit_mm: float) -> Image:
-    """Return how far each voxel lies from the core in mm of white matter, at most ``limit_mm``.
+def _spread(site: Site, tissues: Image, core: Mask, limit_mm: float) -> Image:
+    """Return the distance of each voxel from the core in mm of white matter, at most ``limit_mm``.
 
-    Grey matter counts four times, CSF is a wall: Bellman-Ford steps over the 26 neighbours.
+    Grey matter counts four times and CSF can't be crossed: Bellman-Ford steps over the 26 neighbours.
     """
-    thin = _SPREAD_STEP // part.step
+    thin = _SPREAD_STEP // site.step
     csf, gm, wm = tissues[:, ::thin, ::thin, ::thin]
     cost = np.where((csf < 0.4) & (gm + wm > 0.3), _SPREAD_STEP / (wm + 0.25 * gm + 0.05), np.inf)
     far = np.where(core[::thin, ::thin, ::thin], 0.0, np.inf).astype(np.float32)
+    steps = np.empty((3, *far.shape), dtype=np.float32)
     for _ in range(int(limit_mm / _SPREAD_STEP)):
-        steps = [seen + cost * distance for distance, seen in neighbours(far)]
-        far = np.minimum(far, np.minimum.reduce(steps)).astype(np.float32)
+        for kind in (1, 2, 3):  # neighbours that share a face, an edge, a corner
+            nearest = ndimage.minimum_filter(far, footprint=kind == _NEIGHBOURS, mode="nearest")
+            steps[kind - 1] = nearest + cost * np.float32(kind**0.5)
+        far = np.minimum(far, steps.min(axis=0))
     far = np.minimum(far, np.float32(limit_mm))
     return interpolate(far, np.ix_(*(np.arange(n) / thin for n in core.shape)))
+
+
+def interpolate(image: Image, places: Sequence[npt.NDArray[np.floating]]) -> Image:
+    """Return ``image`` at fractional voxels (three arrays that broadcast), linear, edges repeated."""
+    found = ndimage.map_coordinates(image, np.broadcast_arrays(*places), order=1, mode="nearest")
+    return np.asarray(found, dtype=np.float32)

@@ -1,13 +1,12 @@
-"""The one interpolation: values of one grid on another, by what the two affines say.
+"""The only interpolation: values of one grid on another, by their two affines.
 
-Along an axis that becomes finer values are interpolated linearly; along one that becomes coarser they are
-averaged over the extent of each new voxel, as a thick slice averages what lies in it. Flips and exchanged
-axes are undone exactly. Ignorant of files.
+Along an axis that becomes finer, values are interpolated linearly; along one that becomes coarser, they are
+averaged over the extent of each new voxel, as a thick slice averages the tissue in it. Flipped and exchanged
+axes are undone exactly.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import TypeVar
@@ -25,24 +24,24 @@ _Array = npt.NDArray[np.generic]
 _Weights = npt.NDArray[np.float64]
 _T = TypeVar("_T", bound=np.generic)
 
-#: Voxel sizes, relative to those that a network was trained on, that it bears: augmentation scales as much.
+#: Voxel sizes that a network supports, relative to those it was trained on: augmentation scales as much.
 USUAL = (0.8, 1.25)
-#: Part of a new voxel that must lie in the old image.
+#: Share of a new voxel that must be inside the old image.
 _HALF = 0.499
 _NO_TURN = ((0, 1), (1, 1), (2, 1))
 _NOWHERE = (slice(0, 1), slice(0, 1), slice(0, 1))
 
 
 def is_usual(spacing: Sequence[float], size_mm: float = 1.0) -> bool:
-    """Return whether voxels are as large as those of ``size_mm``, or as near as a network bears."""
+    """Return whether a network trained on voxels of ``size_mm`` supports this voxel size."""
     return all(USUAL[0] <= round(length / size_mm, 3) <= USUAL[1] for length in spacing)
 
 
 def standard_grid(grid: Grid, size_mm: float = 1.0) -> Grid:
-    """Return the grid with voxels of ``size_mm`` along every axis of ``grid``; itself where they are usual.
+    """Return ``grid`` with voxels of ``size_mm`` along every axis; unchanged if its size is usual.
 
-    Directions and centre stay, and nothing of the field of view is cut off: it grows by less than a voxel.
-    Raises ImageError (E-TOOBIG) where that has too many voxels.
+    Directions and centre stay the same; the field of view grows by less than a voxel. Raises ImageError
+    (E-TOOBIG) for too many voxels.
     """
     if is_usual(grid.spacing, size_mm):
         return grid
@@ -61,13 +60,13 @@ def standard_grid(grid: Grid, size_mm: float = 1.0) -> Grid:
             "E-TOOBIG",
             f"{' x '.join(map(str, grid.shape))} voxels of {size} mm are {x * y * z:,} of {size_mm:g} mm",
             expected=f"at most {MAX_VOXELS:,} voxels of {size_mm:g} mm",
-            remedy="check the voxel size in the header: no head is so large",
+            remedy="check the voxel size in the header: no head is that large",
         )
     return Grid((x, y, z), affine)
 
 
 def turned_grid(grid: Grid, like: Grid) -> Grid:
-    """Return ``grid`` with axes flipped and exchanged to run as those of ``like``: the same places."""
+    """Return ``grid`` with axes flipped and exchanged to run like those of ``like``: the same places."""
     turn = _turn(grid, like)
     if np.array_equal(turn, _NO_TURN):
         return grid
@@ -76,7 +75,7 @@ def turned_grid(grid: Grid, like: Grid) -> Grid:
 
 
 def turned_like(array: _Array, grid: Grid, like: Grid) -> _Array:
-    """Return ``array`` (x, y, z) on ``turned_grid``: its voxels are exchanged, never interpolated."""
+    """Return ``array`` (x, y, z) on ``turned_grid``: voxels are moved, never interpolated."""
     return np.asarray(nib.orientations.apply_orientation(array, _turn(grid, like)))
 
 
@@ -85,15 +84,15 @@ def _turn(grid: Grid, like: Grid) -> npt.NDArray[np.float64]:
 
 
 def resample(image: _Array, grid: Grid, target: Grid) -> _Array:
-    """Return a stripped ``image`` (x, y, z), 0 outside the brain, on ``target``; itself where they are one.
+    """Return a skull-stripped ``image`` (x, y, z) on ``target``; itself if the grids are the same.
 
-    Brain is not mixed with background: a voxel that is mostly brain gets the mean of the brain in it, any
-    other becomes 0. Whole numbers stay whole: they are rounded.
+    Brain is not mixed with the background of 0: a voxel that is mostly brain gets the mean of the brain in
+    it, any other becomes 0. Integers are rounded.
     """
     image, grid = turned_like(image, grid, target), turned_grid(grid, target)
     if grid.matches(target):
         return image
-    (values, box), (share, _) = _part(image, grid, target), _part(image != 0, grid, target)
+    (values, box), (share, _) = _filled_part(image, grid, target), _filled_part(image != 0, grid, target)
     np.divide(values, share, out=values, where=share >= _HALF)
     values[share < _HALF] = 0
     if image.dtype.kind == "f":
@@ -103,7 +102,7 @@ def resample(image: _Array, grid: Grid, target: Grid) -> _Array:
 
 def regrid(array: _Array, grid: Grid, target: Grid) -> Floats:
     """Return ``array`` (x, y, z) on ``target``, whose axes run like those of ``grid``; 0 beyond the image."""
-    values, box = _part(array, grid, target)
+    values, box = _filled_part(array, grid, target)
     return _filled(target, box, values)
 
 
@@ -113,14 +112,14 @@ def _filled(grid: Grid, box: Box, values: npt.NDArray[_T]) -> npt.NDArray[_T]:
     return out
 
 
-def _part(array: _Array, grid: Grid, target: Grid) -> tuple[Floats, Box]:
-    """Return what of ``regrid`` may be other than 0, and the box of ``target`` (x, y, z) where it lies."""
+def _filled_part(array: _Array, grid: Grid, target: Grid) -> tuple[Floats, Box]:
+    """Return the part of ``regrid`` that may be other than 0, and its box in ``target`` (x, y, z)."""
     filled = filled_box(array) or _NOWHERE
     step = np.linalg.inv(grid.affine) @ target.affine
     steps, starts = np.diag(step)[:3], step[:3, 3]
     if np.abs((step[:3, :3] - np.diag(steps)) @ target.shape).max() * max(grid.spacing) > GRID_TOLERANCE_MM:
         x, y, z = (slice(0, n) for n in target.shape)
-        return _turned(array.astype(np.float32), step, target.shape), (x, y, z)
+        return _tilted(array.astype(np.float32), step, target.shape), (x, y, z)
     found, places = array[filled].astype(np.float32), []
     for axis, part in enumerate(filled):
         centres = np.round(starts[axis] + steps[axis] * np.arange(target.shape[axis]), 4)
@@ -134,7 +133,7 @@ def _part(array: _Array, grid: Grid, target: Grid) -> tuple[Floats, Box]:
 def _weights(centres: npt.NDArray[np.float64], step: float, count: int) -> _Weights:
     """Return the share (new, old) of each old voxel in each new one.
 
-    New voxels have their ``centres`` in units of the ``count`` old ones, and are ``step`` of them long.
+    ``centres`` and ``step``, the length of a new voxel, are in units of the ``count`` old ones.
     """
     old, new = np.arange(count), centres[:, None]
     if step > 1 + 1e-3:
@@ -147,43 +146,20 @@ def _weights(centres: npt.NDArray[np.float64], step: float, count: int) -> _Weig
 
 
 def _along(array: Floats, weights: _Weights, axis: int) -> Floats:
-    """Return ``array`` (x, y, z) with one axis weighted anew by ``weights`` (new, old)."""
+    """Return ``array`` (x, y, z) with ``weights`` (new, old) applied along one axis."""
     if weights.shape[0] == weights.shape[1] and np.array_equal(weights, np.eye(len(weights))):
         return array
     return np.moveaxis(np.tensordot(weights.astype(np.float32), array, (1, axis)), 0, axis)
 
 
-def _turned(image: Floats, step: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Floats:
-    """Return ``image`` on a tilted grid of ``shape``, from whose voxels ``step`` leads to the old: linear."""
-    out = np.zeros(shape, dtype=np.float32, order="F")
-    x, y = np.ix_(*(np.arange(n) for n in out.shape[:2]))
-    for z in range(out.shape[2]):  # slice by slice: a few megabytes at a time
-        places = [step[row, 0] * x + step[row, 1] * y + step[row, 2] * z + step[row, 3] for row in range(3)]
-        inside = np.logical_and.reduce(
-            [(at > -0.5) & (at < size - 0.5) for at, size in zip(places, image.shape, strict=True)]
-        )
-        if inside.any():
-            out[..., z] = np.where(inside, interpolate(image, places), 0)
+def _tilted(image: Floats, step: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Floats:
+    """Return ``image`` on a tilted grid, linear; ``step`` is the affine from voxels of ``shape`` to the old."""
+    from scipy import ndimage  # slow to import, and most cases don't need it
+
+    out: Floats = np.empty(shape, np.float32, order="F")
+    inside = np.empty(shape, np.float32, order="F")
+    ndimage.affine_transform(image, step[:3, :3], step[:3, 3], output=out, order=1, mode="nearest")
+    ones = np.ones(image.shape, np.float32)
+    ndimage.affine_transform(ones, step[:3, :3], step[:3, 3], output=inside, order=0, mode="grid-constant")
+    out *= inside
     return out
-
-
-def interpolate(image: Floats, places: Sequence[npt.NDArray[np.floating]]) -> Floats:
-    """Return ``image`` at fractional voxels (three arrays that broadcast), linear, edges repeated."""
-    image = np.ascontiguousarray(image)
-    strides = [n // image.itemsize * (size > 1) for n, size in zip(image.strides, image.shape, strict=True)]
-    first = np.zeros((), dtype=np.int32)
-    rest = []
-    for size, stride, place in zip(image.shape, strides, places, strict=True):
-        inside = np.clip(place, 0, size - 1).astype(np.float32)
-        floor = np.minimum(inside.astype(np.int32), max(size - 2, 0))
-        first = first + floor * np.int32(stride)
-        rest.append(inside - floor)
-    values = image.ravel()
-    total: Floats = np.zeros(first.shape, dtype=np.float32)
-    for corner in itertools.product((0, 1), repeat=3):
-        weight = np.float32(1)
-        for up, part in zip(corner, rest, strict=True):
-            weight = weight * (part if up else 1 - part)
-        step = sum(up * stride for up, stride in zip(corner, strides, strict=True))
-        total += weight * values.take(first + np.int32(step))
-    return total
