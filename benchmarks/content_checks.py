@@ -72,7 +72,7 @@ def main() -> None:
 
 def look_at(case: object) -> object:
     """Return the coarse view of a case."""
-    return content._look(read_case(case, tuple(Modality)), "x")  # noqa: SLF001
+    return content._sample(read_case(case, tuple(Modality)), "x")  # noqa: SLF001
 
 
 def measure(
@@ -87,7 +87,7 @@ def measure(
     said |= reference_codes(volume, reference)
     if said:
         false.append(f"{case.id}: {', '.join(sorted(said))}")
-    look = content._look(volume, "x")  # noqa: SLF001
+    look = content._sample(volume, "x")  # noqa: SLF001
     pairs = appearance.pair_features(look.channels)
     found = appearance.likeness(pairs)
     ranges["distance from the other cases, as given"].append(found.as_given)

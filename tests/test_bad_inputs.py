@@ -469,7 +469,7 @@ def another_place(exam: Exam) -> None:
     exam.save(array, affine)
 
 
-@row(37, "W-ALIGN", "seems not to lie on")
+@row(37, "W-ALIGN", "seems misregistered to")
 def unregistered(exam: Exam) -> None:
     exam.change(lambda a: np.roll(a, 3, 1), "flair")
 
@@ -493,13 +493,13 @@ def twice(exam: Exam) -> None:
     shutil.copy(exam.file("t1"), exam.file("t1ce"))
 
 
-@row(39, "E-DUPLICATE", "the same image, but for scale or noise")
+@row(39, "E-DUPLICATE", "differ only in scale or noise")
 def twice_scaled(exam: Exam) -> None:
     array, affine = exam.image("t1")
     exam.save(array * 2, affine, "t1ce")
 
 
-@row(40, "W-CONTRAST", "nearly the image that t1n is")
+@row(40, "W-CONTRAST", "nearly identical to t1n")
 def no_contrast(exam: Exam) -> None:
     array, affine = exam.image("t1")
     noise = np.random.default_rng(0).normal(0, 12, array.shape)
@@ -511,7 +511,7 @@ def missing(exam: Exam) -> None:
     exam.file().unlink()
 
 
-@row(42, "E-SKULL", "not 0")
+@row(42, "E-SKULL", "nonzero voxels")
 def whole_head(exam: Exam) -> None:
     noise = np.random.default_rng(0)
     exam.change(lambda a: np.where(a == 0, noise.integers(1, 20, a.shape), a).astype(np.int16))
@@ -591,12 +591,12 @@ def z_scored_with_its_background(exam: Exam) -> None:
     exam.change(lambda a: ((a - a.mean()) / a.std()).astype(np.float32))
 
 
-@row(91, "E-WRAPPED", "t1c has black islands of negative numbers")
+@row(91, "E-WRAPPED", "t1c has black islands of negative values")
 def wrapped_to_negative(exam: Exam) -> None:
     exam.change(lambda a: wrapped(a, percentile=97), "t1ce")
 
 
-@row(81, "W-ALIGN", "seems not to lie on")
+@row(81, "W-ALIGN", "seems misregistered to")
 def another_patient(exam: Exam) -> None:
     other = make_phantom("small", seed=5).images.array[2]
     exam.change(lambda _: np.roll(other, (3, -3), (0, 1)), "t2")
@@ -689,7 +689,7 @@ def mirrored_reference(exam: Exam) -> None:
     exam.args = ["check", exam.home / "data", "--deep", "--json"]
 
 
-@row(56, "W-OUTSIDE", "lies outside the brain")
+@row(56, "W-OUTSIDE", "is outside the brain")
 def reference_outside(exam: Exam) -> None:
     exam.change(lambda a: np.roll(a, 40, 1), "seg")
     exam.args = ["check", exam.home / "data", "--deep", "--json"]

@@ -91,7 +91,7 @@ def test_sequences_of_two_patients_are_told(phantom: Phantom) -> None:
     mixed = np.concatenate([phantom.images.array[:2], np.roll(other[2:], 3, axis=1)])
     notes = [n for n in check_content(replace(phantom.images, array=mixed), "x").notes if n.code == "W-ALIGN"]
     assert len(notes) == 1
-    assert "t2w and t2f seem not to lie on the other" in notes[0].what
+    assert "t2w and t2f seem misregistered to the other" in notes[0].what
 
 
 def test_groups_hang_together_by_any_chain() -> None:

@@ -1,9 +1,8 @@
-"""Whether sequences on one grid show the same brain at the same place. Ignorant of files."""
+"""Whether sequences on one grid are registered: their mutual information in place and shifted."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,28 +12,28 @@ from gliomaseg.imaging.volume import Grid
 Ratios = npt.NDArray[np.float64]
 _Levels = npt.NDArray[np.int32]
 
-#: Intensities are told apart at this many levels, each with as many voxels as the next.
+#: Intensities are sorted into this many levels with equal numbers of voxels.
 _LEVELS = 16
 
 
 def alignment(channels: npt.NDArray[np.generic], grid: Grid, shift_mm: float = 6.0) -> Ratios:
-    """Return (channel, channel) how well each of the channels (channel, x, y, z) lies on each other one.
+    """Return the alignment (channel, channel) of each pair of ``channels`` (channel, x, y, z).
 
-    That is their mutual information where they lie, over the largest when one of them is moved by
-    ``shift_mm`` along an axis: below 1, some other place would fit better. 0 where nothing is shared.
+    It is their mutual information in place, divided by the largest one after a shift of ``shift_mm`` along an
+    axis: below 1, another position fits better. It is 0 for channels that share nothing.
     """
     levels = [_levels(channel) for channel in channels]
     steps = [max(1, round(shift_mm / spacing)) for spacing in grid.spacing]
     ratios = np.zeros((len(levels), len(levels)))
     for one, other in itertools.combinations(range(len(levels)), 2):
-        moved = max(_moved(levels[one], levels[other], axis, steps[axis]) for axis in range(3))
-        ratio = _information(levels[one], levels[other]) / max(moved, 1e-9)
+        shifted = max(_shifted(levels[one], levels[other], axis, steps[axis]) for axis in range(3))
+        ratio = _information(levels[one], levels[other]) / max(shifted, 1e-9)
         ratios[one, other] = ratios[other, one] = ratio
     return ratios
 
 
 def groups(ratios: Ratios, least: float) -> list[list[int]]:
-    """Return which channels hang together by ratios of at least ``least``, the largest group first."""
+    """Return the channels linked by ratios of at least ``least``, in groups, the largest first."""
     left, found = set(range(len(ratios))), []
     while left:
         group = {min(left)}
@@ -56,10 +55,9 @@ def _levels(image: npt.NDArray[np.generic]) -> _Levels:
     return levels
 
 
-def _moved(one: _Levels, other: _Levels, axis: int, step: int) -> float:
-    ends: Sequence[slice] = (slice(step, None), slice(None, -step))
-    first, second = (tuple(end if a == axis else slice(None) for a in range(3)) for end in ends)
-    return max(_information(one[first], other[second]), _information(one[second], other[first]))
+def _shifted(one: _Levels, other: _Levels, axis: int, step: int) -> float:
+    one, other = one.swapaxes(0, axis), other.swapaxes(0, axis)
+    return max(_information(one[step:], other[:-step]), _information(one[:-step], other[step:]))
 
 
 def _information(one: _Levels, other: _Levels) -> float:

@@ -1,9 +1,9 @@
-"""How alike the sequences of a case are to those of real ones, in the order given and in any other.
+"""How similar the sequences of a case are to real ones, in the given order and in every other.
 
-Three numbers are taken of each pair of sequences: how the ranks of their intensities go together, and how
-lopsided their difference is, far out and less so (what is bright in one only: CSF in T2, vessels after
-contrast). Their mean and spread over real cases lie in ``assets/appearance.json``; the distance from these
-(Mahalanobis, squared, per number) is computed for each order. Ignorant of files.
+Each pair of sequences has three features: the rank correlation of their intensities, and the skewness of
+their difference in its far and near tails (tissue that is bright in one only: CSF in T2, vessels after
+contrast). ``assets/appearance.json`` holds the mean and inverse covariance over real cases; the distance from
+them (Mahalanobis, squared, per feature) is computed for each order.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 _Array = npt.NDArray[np.floating]
 
-#: Sequences are compared by the means of blocks of about this many mm, every other one along each axis: noise
-#: goes, anatomy stays. Fewer blocks than that tell nothing.
+#: Sequences are compared by the means of blocks of about this many mm, every other one along each axis, which
+#: removes noise and keeps anatomy; and the least number of blocks.
 _BLOCK_MM, _FEWEST_BLOCKS = 6.0, 30
-#: At most this many voxels are looked at.
+#: At most about this many voxels are used.
 _VOXELS = 20_000
-#: The percentiles of a difference between which lopsidedness is measured.
+#: The percentiles of a difference between which skewness is measured.
 _TAILS = (0.2, 2.0, 50.0, 98.0, 99.8)
 
 Order = tuple[int, ...]
@@ -33,10 +33,7 @@ ALL: Order = (0, 1, 2, 3)
 
 
 class Likeness(NamedTuple):
-    """Distance from real cases as given and in the best order; ``order[k]`` is what looks like number k.
-
-    Numbers count the sequences that there are.
-    """
+    """Distance from real cases as given and in the best order; sequence ``order[k]`` looks like number k."""
 
     as_given: float
     best: float
@@ -51,9 +48,9 @@ class Model(NamedTuple):
 
 
 def likeness(pairs: _Array, places: Order = ALL) -> Likeness:
-    """Return how alike sequences with these ``pair_features`` are to real ones; 1 is ordinary.
+    """Return the distance of sequences with these ``pair_features`` from real ones; 1 is ordinary.
 
-    ``places`` are those of the sequences among t1n, t1c, t2w, t2f.
+    ``places`` are the positions of the sequences in t1n, t1c, t2w, t2f.
     """
     mean, precision = _shipped() if places == ALL else _marginal(_shipped(), places)
     found: dict[Order, float] = {}
@@ -78,9 +75,9 @@ def _pairs(count: int) -> tuple[npt.NDArray[np.intp], ...]:
 
 
 def pair_features(channels: npt.NDArray[np.generic]) -> _Array:
-    """Return (3, n, n) of n sequences (channel, x, y, z), two at least.
+    """Return the features (3, n, n) of n sequences (channel, x, y, z), two at least.
 
-    They are the rank correlation (Fisher's z), and the lopsidedness of each difference far out and less far.
+    They are the rank correlation (Fisher's z), and the skewness of each difference in the far and near tails.
     """
     brain = np.all(channels != 0, axis=0)
     values = channels[:, brain].astype(np.float32)
@@ -100,16 +97,16 @@ def pair_features(channels: npt.NDArray[np.generic]) -> _Array:
 
 
 def similarity(channels: npt.NDArray[np.generic], spacing: Sequence[float]) -> _Array:
-    """Return (channel, channel) the rank correlation of the means of blocks within the brain.
+    """Return the rank correlation (channel, channel) of block means inside the brain.
 
-    ``channels`` are (channel, x, y, z), ``spacing`` is in mm. It is 1 for an image and itself, rescaled, and
-    hardly less with noise; 0 where too little is shared.
+    ``channels`` are (channel, x, y, z), ``spacing`` is in mm. It is 1 for an image and a rescaled copy,
+    slightly less with noise, and 0 for channels with too few common blocks.
     """
     edges = [max(1, round(_BLOCK_MM / length)) for length in spacing]
     counts = [n // (2 * edge) for n, edge in zip(channels.shape[1:], edges, strict=True)]
     (x, y, z), (i, j, k) = edges, counts
-    room = channels[:, : 2 * x * i, : 2 * y * j, : 2 * z * k]
-    pairs = room.reshape(len(channels), i, 2 * x, j, 2 * y, k, 2 * z)
+    cropped = channels[:, : 2 * x * i, : 2 * y * j, : 2 * z * k]
+    pairs = cropped.reshape(len(channels), i, 2 * x, j, 2 * y, k, 2 * z)
     blocks = pairs[:, :, :x, :, :y, :, :z]
     inside = (blocks != 0).all(axis=(0, 2, 4, 6))
     if np.count_nonzero(inside) < _FEWEST_BLOCKS:
@@ -120,12 +117,12 @@ def similarity(channels: npt.NDArray[np.generic], spacing: Sequence[float]) -> _
 
 
 def features(pairs: _Array, order: Order = ALL) -> _Array:
-    """Return the numbers of ``pair_features``, 18 of four sequences, with them in another order."""
+    """Return the ``pair_features`` (18 for four sequences) with the sequences in another order."""
     return np.concatenate([part[np.ix_(order, order)][_pairs(len(order))] for part in pairs])
 
 
 def fit(rows: _Array) -> Model:
-    """Return the model of features (case, 18); off the diagonal the covariance is shrunk by 0.4."""
+    """Return the model of features (case, 18), with the off-diagonal covariance shrunk by 0.4."""
     covariance = np.cov(rows.T)
     covariance = 0.4 * np.diag(np.diag(covariance)) + 0.6 * covariance + 1e-3 * np.eye(rows.shape[1])
     return Model(rows.mean(axis=0), np.linalg.inv(covariance))

@@ -1,4 +1,4 @@
-"""A case whose sequences are arrays in memory: no file is read, and the checks are those of files."""
+"""A case whose sequences are arrays in memory; the same checks apply as to files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gliomaseg.labels import Modality
 
 @dataclass(frozen=True)
 class ArrayCase(Case):
-    """A case in memory: ``images`` are no paths but the names of sequences, ``voxels`` what they hold."""
+    """A case in memory: ``voxels`` holds its images; ``images`` has the sequences' names instead of paths."""
 
     voxels: Mapping[Modality, Voxels] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Return nothing: there are no files."""
+        """Return nothing, because there are no files."""
         return ()
 
     def anonymous(self, text: str) -> str:
-        """Return ``text``: there are no paths in it."""
+        """Return ``text``, which contains no paths."""
         return text
 
 
@@ -40,7 +40,7 @@ def case_of_arrays(images: Mapping[str, npt.ArrayLike], affine: npt.ArrayLike, c
     """Return the case of arrays (x, y, z) by modality name, all on the grid of ``affine`` (4, 4) to RAS+ mm.
 
     Arrays are not changed. Raises CaseError (E-MODALITY, E-GRID), ImageError (E-AFFINE, E-SPACING, E-DTYPE,
-    E-NDIM, E-TOOBIG), UsageError (E-USAGE) for an id that can't be a folder's name.
+    E-NDIM, E-TOOBIG), UsageError (E-USAGE) for an id that is no valid folder name.
     """
     require_id(case_id)
     arrays = {modality: _image(modality, given) for modality, given in by_modality(images).items()}
@@ -50,10 +50,11 @@ def case_of_arrays(images: Mapping[str, npt.ArrayLike], affine: npt.ArrayLike, c
             "E-GRID",
             "the arrays differ in shape: " + ", ".join(f"{m} {array.shape}" for m, array in arrays.items()),
             expected="one shape (x, y, z), and one affine, for all sequences",
-            remedy="resample them to one grid, or save them as NIfTI files: those may differ",
+            remedy="resample them to one grid, or save them as NIfTI files, whose grids may differ",
         )
-    placed = _affine(affine)
-    voxels = {m: Voxels(a, Grid(_shape(a), placed), _sha256(a)) for m, a in arrays.items()}
+    x, y, z = next(iter(shapes), (0, 0, 0))
+    grid = Grid((x, y, z), _affine(affine))
+    voxels = {m: Voxels(a, grid, _sha256(a)) for m, a in arrays.items()}
     return ArrayCase(case_id, {m: Path(m) for m in voxels}, voxels=voxels)
 
 
@@ -63,7 +64,7 @@ def _image(name: str, given: npt.ArrayLike) -> npt.NDArray[np.generic]:
         raise ImageError(
             "E-DTYPE",
             f"{name} is an array of {array.dtype}",
-            expected="whole or real numbers, one per voxel",
+            expected="integers or real numbers, one per voxel",
             remedy="give the intensities of the MRI itself, such as numpy.asarray(image.dataobj)",
         )
     if array.ndim != 3 or min(array.shape) < 2:
@@ -85,13 +86,8 @@ def _image(name: str, given: npt.ArrayLike) -> npt.NDArray[np.generic]:
     return array.astype(np.uint8 if array.dtype.kind == "b" else np.float32)
 
 
-def _shape(array: npt.NDArray[np.generic]) -> tuple[int, int, int]:
-    x, y, z = array.shape
-    return x, y, z
-
-
 def _affine(given: npt.ArrayLike) -> Affine:
-    """Return an affine, proven to be one, as float64; what is a little off right angles is let pass."""
+    """Return a validated affine as float64; axes may be slightly off right angles."""
     remedy = "give the affine of the image, such as nibabel's image.affine"
     try:
         affine = np.array(given, dtype=np.float64)
@@ -100,7 +96,7 @@ def _affine(given: npt.ArrayLike) -> Affine:
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not math.isclose(affine[3, 3], 1):
         raise ImageError(
             "E-AFFINE",
-            f"the affine is no matrix of 4 x 4 numbers, the last of them 1: {str(given)[:60]}",
+            f"the affine is not a matrix of 4 x 4 finite numbers ending in 1: {str(given)[:60]}",
             expected="a matrix (4, 4) that maps voxel indices to RAS+ mm",
             remedy=remedy,
         )
@@ -110,5 +106,5 @@ def _affine(given: npt.ArrayLike) -> Affine:
 
 
 def _sha256(array: npt.NDArray[np.generic]) -> str:
-    """Return the hash of an array's bytes, x fastest as in files."""
+    """Return the hash of an array's bytes with x fastest, as in files."""
     return hashlib.sha256(np.ascontiguousarray(array.T).data).hexdigest()

@@ -1,7 +1,7 @@
-"""A field of view that ends within the brain: what registration put there is taken out and noted.
+"""A field of view that ends inside the brain: padding there is removed, and gaps and cut edges are noted.
 
-Beyond a slab of T1, say, registered images hold 0 or one dark number. A network takes that number for very
-dark tissue, and may call it tumour. Ignorant of files.
+Beyond the slab that was acquired, registered images hold 0 or one dark value. A network reads that value as
+very dark tissue, and may label it tumour.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from gliomaseg.imaging.volume import Volume, filled_box
 
 Numbers = npt.NDArray[np.generic]
 
-#: Every so many voxels along each axis are enough to find what fills a part.
+#: Every n-th voxel along each axis is enough to find padding.
 _STEP = 4
-#: One number in at least this part of a sequence, darker than nearly all others, may be no tissue (0.07 and
+#: One value in at least this share of a sequence, darker than nearly all others, may be padding (0.07 and
 #: 0.02 in the two of 204 real sequences that were padded).
 _LEAST_SHARE, _DARK = 0.02, 0.02
-#: Padding lies beyond a plane: at least this part of it (0.8 in the first) is in planes across some axis
-#: that hold hardly any tissue. Liquid that was clipped to one number lies among tissue.
+#: Padding is beyond a plane: at least this share of it (0.8 in the first) is in planes across some axis with
+#: this many times more padding than tissue. Liquid that was clipped to one value is surrounded by tissue.
 _BEYOND, _PURE = 0.5, 4
-#: A sequence that lacks more of the brain than this is told: of 204 real ones three did (0.02, 0.07, 0.34),
-#: the others at most 0.009.
+#: A sequence that lacks more of the brain than this gets a note: of 204 real ones three did (0.02, 0.07,
+#: 0.34), the others at most 0.009.
 _LACKING = 0.02
 #: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0. And, where 0
-#: follows that was never measured, of the brain's own last plane, per mm that it is thick: real at most 396.
+#: follows that was never measured, of the brain's own last plane, per mm of its thickness: real at most 396.
 _EDGE_MM2, _FLAT_MM2 = 200.0, 800.0
 
 
-def cover(volume: Volume, case_id: str) -> Volume:
-    """Return ``volume`` with padding in the brain set to 0, and a note of that and of what a sequence lacks.
+def remove_padding(volume: Volume, case_id: str) -> Volume:
+    """Return ``volume`` with padding in the brain set to 0, and notes of that and of gaps in a sequence.
 
-    The brain is where all other sequences are not 0; what a single one lacks can't be told.
+    The brain is where all other sequences are nonzero; gaps of a single sequence can't be found.
     """
     coarse = volume.array[:, ::_STEP, ::_STEP, ::_STEP].copy()
     array, notes = volume.array, []
@@ -46,31 +46,31 @@ def cover(volume: Volume, case_id: str) -> Volume:
             padded = array[channel] == value
             array[channel][padded] = 0
             coarse[channel][coarse[channel] == value] = 0
-            what = f"case {case_id}: {np.count_nonzero(padded):,} voxels of {name} hold the number {value:g}"
-            notes.append(Note("W-COVER", what, "they were taken as missing: no tissue is so uniform"))
+            what = f"case {case_id}: {np.count_nonzero(padded):,} voxels of {name} have the value {value:g}"
+            notes.append(Note("W-COVER", what, "they count as missing: no tissue is so uniform"))
     return replace(volume, array=array, notes=(*volume.notes, *notes, *_gaps(coarse != 0, volume, case_id)))
 
 
-def _padding(look: Numbers) -> float | None:
-    """Return the number that fills a part of a sequence (x, y, z) in place of tissue."""
-    found = look[look != 0]
+def _padding(image: Numbers) -> float | None:
+    """Return the value that fills part of a sequence (x, y, z) instead of tissue, if any."""
+    found = image[image != 0]
     values, counts = np.unique(found, return_counts=True)
     if len(values) < 2:
         return None
     dark = np.cumsum(counts) - counts <= _DARK * (found.size - counts)
     value = values[dark][counts[dark].argmax()]
-    filled = look == value
+    filled = image == value
     if np.count_nonzero(filled) <= _LEAST_SHARE * found.size:
         return None
-    return float(value) if _is_beyond_a_plane(filled, (look != 0) & ~filled) else None
+    return float(value) if _is_beyond_a_plane(filled, (image != 0) & ~filled) else None
 
 
 def _is_beyond_a_plane(filled: npt.NDArray[np.bool_], tissue: npt.NDArray[np.bool_]) -> bool:
-    shares = []
     for others in ((1, 2), (0, 2), (0, 1)):
-        of_padding, of_tissue = np.count_nonzero(filled, others), np.count_nonzero(tissue, others)
-        shares.append(of_padding[of_padding > _PURE * of_tissue].sum() / of_padding.sum())
-    return bool(max(shares) >= _BEYOND)
+        padding, of_tissue = np.count_nonzero(filled, others), np.count_nonzero(tissue, others)
+        if padding[padding > _PURE * of_tissue].sum() >= _BEYOND * padding.sum():
+            return True
+    return False
 
 
 def _gaps(there: npt.NDArray[np.bool_], volume: Volume, case_id: str) -> list[Note]:
@@ -80,12 +80,12 @@ def _gaps(there: npt.NDArray[np.bool_], volume: Volume, case_id: str) -> list[No
         lacking = int(np.count_nonzero(brain & ~there[channel])) / max(1, int(np.count_nonzero(brain)))
         if lacking > _LACKING:
             what = f"case {case_id}: {name} lacks {lacking:.0%} of the brain that the other sequences show"
-            notes.append(Note("W-COVER", what, "there the model has only the others to go by: look closely"))
+            notes.append(Note("W-COVER", what, "there the model sees only the others: check the result"))
     return notes
 
 
 def edge_notes(volume: Volume, case_id: str) -> list[Note]:
-    """Return a note when the brain ends in a plane, but below: many BraTS images end there."""
+    """Return a note if the brain ends in a plane, except at the bottom, where many BraTS images end."""
     faces = []
     for axis, whole in enumerate(filled_box(*volume.array) or ()):
         others = [a for a in range(3) if a != axis]
@@ -104,5 +104,5 @@ def edge_notes(volume: Volume, case_id: str) -> list[Note]:
                 faces.append(side[int(is_upper)])
     if not faces:
         return []
-    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of what was measured"
-    return [Note("W-EDGE", what, "what lies beyond is not known")]
+    what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of the field of view"
+    return [Note("W-EDGE", what, "tumour beyond it is not visible")]

@@ -1,8 +1,7 @@
-"""A case on the grid that networks see, and the way back to its own.
+"""A case on the 1 mm grid of the networks, and the way back to its own grid.
 
-A network knows voxels of one size: 1 mm. A case with others is interpolated once, from its files straight to
-that grid, and what the network says is put back, averaged over the thickness of each slice. A case that has
-that size already is left as it is, to the byte. Ignorant of networks.
+A case with another voxel size is interpolated once, directly from its files to that grid; the output of the
+network is put back, averaged over the thickness of each slice. A case with that size is not changed at all.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from gliomaseg.labels import REGION_SHELL, Modality, Region
 
 @dataclass(frozen=True)
 class Standardised:
-    """The sequences of a case in ``volume``, as a network sees them, **and the way back** to its own grid."""
+    """The sequences of a case in ``volume`` on a standard grid, **and the way back** to its ``own`` grid."""
 
     volume: Volume
     own: Grid
 
     @property
     def is_own(self) -> bool:
-        """Return whether the volume lies on the case's own grid: nothing was interpolated."""
+        """Return whether the volume is on the case's own grid, so that nothing was interpolated."""
         return self.volume.grid is self.own
 
     def restore(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return probabilities (x, y, z) of the volume on the case's own grid.
+        """Return probabilities (x, y, z) on the case's own grid.
 
         A voxel of a thick slice gets the mean over its thickness; finer voxels are interpolated.
         """
         return array if self.is_own else regrid(array, self.volume.grid, self.own)
 
     def forward(self, reference: Segmentation) -> Segmentation:
-        """Return a label map of the case's own grid on that of the volume: a voxel is what most of it is."""
+        """Return a label map on the grid of the volume: each voxel gets the label of most of its extent."""
         if self.is_own:
             return reference
         labels = np.zeros(self.volume.grid.shape, np.uint8, order="F")
@@ -51,7 +50,7 @@ class Standardised:
 
 
 def standardise(case: Case, modalities: Sequence[Modality], size_mm: float = 1.0) -> Standardised:
-    """Return a case with voxels of ``size_mm``, or as stored where they are 0.8 to 1.25 times as large.
+    """Return a case with voxels of ``size_mm``; as stored if they are 0.8 to 1.25 times as large.
 
     Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and ImageError, as reading and checking do.
     """

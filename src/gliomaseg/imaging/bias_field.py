@@ -1,8 +1,8 @@
-"""How unevenly a receiver coil lit a brain: a smooth field of brightness, found where tumours are not.
+"""The bias field of the receiver coil: smooth, and estimated where there is no tumour.
 
-A coil is brighter where it is nearer, much alike on the left and on the right; a tumour lies mostly on one
-side. So the field is fitted to the side of each mirrored pair of voxels that looks less like tumour: the
-brighter in T1, the darker in the others. Ignorant of files and networks.
+Intensity rises towards the coil, similarly on the left and on the right, while a tumour is mostly on one
+side. The field is therefore fitted to the voxel of each mirrored pair that is less likely tumour: the
+brighter one in T1, the darker one in the others.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from gliomaseg.labels import Modality
 
 Floats = npt.NDArray[np.float32]
 
-#: Places along each axis that the field is fitted at, on one side of the brain.
+#: Number of positions along each axis to which the field is fitted, on one side of the brain.
 _PLACES = 40
-#: Powers (y, z) of the terms without x; x has its square only, for it is the same on both sides.
+#: Powers (y, z) of the terms without x; x has its square only, because both sides are alike.
 _POWERS = ((0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (0, 2))
-#: Rounds of the fit, and residuals, in robust standard deviations, beyond which a place does not count.
+#: Rounds of the fit, and the residual, in robust standard deviations, that makes a position an outlier.
 _ROUNDS, _OUTLIER = 8, 2.5
 #: Largest logarithm of the field in each of its two factors.
 _STRONGEST = 0.7
 
 
 def correct_bias(crop: npt.NDArray[np.generic], name: str, share: float) -> Floats:
-    """Return ``crop`` (x, y, z) with a share of the unevenness taken out; arguments as of ``bias_field``."""
-    across, along = (np.exp(-share * part) for part in bias_field(crop, name))
+    """Return ``crop`` (x, y, z) without a ``share`` of its bias field; see ``bias_field``."""
+    across, along = (np.exp(-share * term) for term in bias_field(crop, name))
     out: Floats = np.multiply(crop, across, dtype=np.float32, casting="same_kind")
     out *= along
     return out
 
 
 def bias_field(crop: npt.NDArray[np.generic], name: str) -> tuple[Floats, Floats]:
-    """Return the logarithm of how bright the coil makes each voxel as two terms, (x, 1, 1) and (1, y, z).
+    """Return the logarithm of the bias field of a sequence as two terms, (x, 1, 1) and (1, y, z).
 
-    Their sum is of second order, and 0 in the middle. ``crop`` is one sequence in RAS order, cropped to the
-    brain, 0 outside; ``name`` tells which one.
+    Their sum is of second order, and 0 in the centre. ``crop`` is the sequence ``name`` in RAS order, cropped
+    to the brain, 0 outside.
     """
     width = crop.shape[0]
     some = [_places(n) for n in ((width + 1) // 2, *crop.shape[1:])]
@@ -53,8 +53,8 @@ def bias_field(crop: npt.NDArray[np.generic], name: str) -> tuple[Floats, Floats
     across, *others = _fit(terms, np.log(values + 1e-3 * np.median(values)))
     x, y, z = (_scaled(n) for n in crop.shape)
     along = sum(c * (y**j)[:, None] * (z**k)[None] for c, (j, k) in zip(others[1:], _POWERS[1:], strict=True))
-    parts = across * x[:, None, None] ** 2, np.asarray(along)[None]
-    first, second = (np.clip(part, -_STRONGEST, _STRONGEST).astype(np.float32) for part in parts)
+    found = across * x[:, None, None] ** 2, np.asarray(along)[None]
+    first, second = (np.clip(term, -_STRONGEST, _STRONGEST).astype(np.float32) for term in found)
     return first, second
 
 
@@ -63,17 +63,17 @@ def _places(count: int) -> npt.NDArray[np.intp]:
 
 
 def _scaled(count: int) -> npt.NDArray[np.float64]:
-    """Return the places of voxels along an axis, from -1 to 1."""
+    """Return the positions of voxels along an axis, from -1 to 1."""
     return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
 
 
 def _fit(terms: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the coefficients of ``terms`` (place, term) that come nearest to most of the ``values``."""
+    """Return the coefficients of ``terms`` (position, term) by robust least squares."""
     weights = np.ones(len(values))
     for _ in range(_ROUNDS):
         weighted = terms * weights[:, None]
         found = np.linalg.lstsq(weighted.T @ terms, weighted.T @ values, rcond=None)[0]
         distance = np.abs(values - terms @ found)
-        spread = 1.4826 * np.median(distance) + 1e-6  # of a normal distribution: its standard deviation
+        spread = 1.4826 * np.median(distance) + 1e-6  # the standard deviation of a normal distribution
         weights = np.where(distance > _OUTLIER * spread, 0, 1 / np.maximum(1, distance / spread) ** 2)
     return np.asarray(found)

@@ -1,12 +1,12 @@
-"""Planes through an image for the eye: turned to RAS, cropped to the brain, cut where the tumour is largest.
+"""Planes through an image for viewing: turned to RAS, cropped to the brain, through the largest tumour area.
 
-Shown by radiological convention (the patient's right on the viewer's left; sagittal with the face to the
-left), so that the letters at the edges are constants. Ignorant of drawing.
+They follow the radiological convention (the patient's right on the viewer's left; sagittal with the face to
+the left), so that the letters at the edges are constants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ Numbers = npt.NDArray[Any]
 VIEW = 376  # pixels along the longest side of the crop
 CROP_MARGIN_MM = 4.0
 WINDOW_PERCENTILES = (1.0, 99.0)  # of the nonzero voxels: bright vessels and skull must not darken the brain
-OBLIQUE_DEGREES = 5.0  # from here on the picture says that its letters are only the nearest ones
+OBLIQUE_DEGREES = 5.0  # beyond, the picture notes that its letters are the nearest directions
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ PLANES = (Plane("axial", 2, "APRL"), Plane("coronal", 1, "SIRL"), Plane("sagitta
 
 @dataclass(frozen=True)
 class View:
-    """What is shown: the turn from storage to RAS, then crop box, cutting voxel and size per RAS axis."""
+    """The turn from storage to RAS; then crop box, cutting voxel and size along each RAS axis."""
 
     turn: npt.NDArray[np.float64]
     box: tuple[slice, ...]
@@ -61,9 +61,9 @@ def find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
 
     ``samples`` are the images as ``sample_of`` returns them.
     """
-    grid, turn = segmentation.grid, orientations.io_orientation(segmentation.grid.affine)
-    affine = grid.affine @ orientations.inv_ornt_aff(turn, grid.shape)
-    spacing = affines.voxel_sizes(affine)
+    grid = segmentation.grid
+    turn, affine = orientations.io_orientation(grid.affine), ras_affine(grid)
+    spacing = ras_spacing(grid)
     tumour = _ras(segmentation.mask(Region.WT), turn)
     inside = np.any([_inside(sample) for sample in samples], axis=0)
     box, centre = [], []
@@ -77,9 +77,7 @@ def find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
         margin = round(CROP_MARGIN_MM / spacing[axis])
         box.append(slice(max(low - margin, 0), min(high + 1 + margin, length)))
         centre.append(int(largest[(len(largest) - 1) // 2]) if len(lesion) else (low + high) // 2)
-    extents = [(part.stop - part.start) * step for part, step in zip(box, spacing, strict=True)]
-    scale = VIEW / max(extents)
-    pixels = tuple(max(1, round(extent * scale)) for extent in extents)
+    pixels, scale = _pixels(box, spacing)
     centre_mm = tuple(float(value) for value in affines.apply_affine(affine, centre))
     return View(turn, tuple(box), tuple(centre), centre_mm, pixels, scale)
 
@@ -96,13 +94,13 @@ def centre_on(view: View, mask: Mask) -> View:
 def zoom_on(view: View, mask: Mask, *, grid: Grid, least_mm: float) -> View:
     """Return ``view`` cropped to ``mask``, stored (x, y, z) on ``grid``, with a margin around it.
 
-    All sides are equally long: the mask's longest and a quarter more, at least ``least_mm``, and cut off
-    at the old crop. Unchanged for an empty mask.
+    All sides are equally long: a quarter longer than the mask's longest, at least ``least_mm``, within the
+    old crop. Unchanged for an empty mask.
     """
     ras = _ras(mask, view.turn)
     if not ras.any():
         return view
-    spacing = affines.voxel_sizes(grid.affine @ orientations.inv_ornt_aff(view.turn, grid.shape))
+    spacing = ras_spacing(grid)
     found = [np.flatnonzero(ras.any(axis=_others(axis))) for axis in range(3)]
     spans = [float(at[-1] - at[0] + 1) for at in found]
     side = max(least_mm, 1.25 * max(span * step for span, step in zip(spans, spacing, strict=True)))
@@ -111,10 +109,15 @@ def zoom_on(view: View, mask: Mask, *, grid: Grid, least_mm: float) -> View:
         length = min(round(side / step), outer.stop - outer.start)
         start = min(max(int(at[0] + at[-1] + 1 - length) // 2, outer.start), outer.stop - length)
         box.append(slice(start, start + length))
-    extents = [(part.stop - part.start) * step for part, step in zip(box, spacing, strict=True)]
-    scale = VIEW / max(extents)
-    pixels = tuple(max(1, round(extent * scale)) for extent in extents)
+    pixels, scale = _pixels(box, spacing)
     return replace(view, box=tuple(box), pixels=pixels, pixels_per_mm=scale)
+
+
+def _pixels(box: Sequence[slice], spacing: Iterable[float]) -> tuple[tuple[int, ...], float]:
+    """Return the size of a crop in pixels, and the pixels per mm."""
+    extents = [(side.stop - side.start) * step for side, step in zip(box, spacing, strict=True)]
+    scale = VIEW / max(extents)
+    return tuple(max(1, round(extent * scale)) for extent in extents), scale
 
 
 def _others(axis: int) -> tuple[int, ...]:
@@ -138,7 +141,7 @@ def ras_affine(grid: Grid) -> npt.NDArray[np.float64]:
 
 
 def ras_spacing(grid: Grid) -> tuple[float, float, float]:
-    """Return the voxel size in mm from left to right, from back to front, and from the feet up."""
+    """Return the voxel size in mm along the left-right, back-front and feet-head axes."""
     x, y, z = affines.voxel_sizes(ras_affine(grid)).tolist()
     return x, y, z
 
@@ -179,7 +182,7 @@ def slice_ras(array: Numbers, view: View, *, plane: Plane) -> Numbers:
 
 
 def obliquity_degrees(grid: Grid) -> float:
-    """Return by how much the grid is tilted against the axes of space."""
+    """Return the angle between the grid and the axes of space."""
     return float(np.degrees(affines.obliquity(grid.affine).max()))
 
 

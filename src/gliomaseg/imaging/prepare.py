@@ -1,9 +1,8 @@
-"""From a volume to what a network sees, and the exact way back.
+"""Prepare a volume for a network, with the exact way back.
 
-Orient to RAS, crop to the brain, even out the coil's brightness if wanted, clip and z-score each channel
-inside the brain, pad to a multiple of the network's stride. The background stays 0, which after the z-score
-is the brain's mean.
-Ignorant of files and networks.
+Orient to RAS, crop to the brain, correct the bias field if wanted, clip and z-score each channel inside the
+brain, pad to a multiple of the network's stride. The background stays 0, which is the mean of the brain after
+the z-score.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _PERCENTILE_STEP = 7
 class Prepared:
     """A normalised crop ``image`` (channel, x, y, z) in RAS order **and the way back**.
 
-    ``box`` is the crop in the oriented image, ``valid`` the part of the padded array that it fills.
+    ``box`` is the crop in the oriented image, ``valid`` is its place in the padded array.
     """
 
     image: Image
@@ -64,21 +63,20 @@ _RAS = nib.orientations.axcodes2ornt(("R", "A", "S"))
 
 
 def inverse_axes(orientation: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Return for each RAS axis the stored axis that it comes from."""
+    """Return the stored axis of each RAS axis."""
     return np.argsort(orientation[:, 0])
 
 
 def orientation_of(affine: Affine) -> npt.NDArray[np.float64]:
-    """Return the nibabel orientation (3, 2) that brings an array with ``affine`` closest to RAS."""
+    """Return the nibabel orientation (3, 2) that turns an array with ``affine`` to the nearest RAS axes."""
     return np.asarray(nib.orientations.io_orientation(affine))
 
 
 def prepare(volume: Volume, settings: PrepareSettings, channels: Sequence[str] | None = None) -> Prepared:
-    """Return ``volume`` (channel, x, y, z) ready for a network that sees ``channels``, in that order.
+    """Return ``volume`` (channel, x, y, z) prepared for a network with these ``channels``, in that order.
 
-    A channel that the volume lacks is 0 everywhere, as in training where sequences are left out; without
-    ``channels`` they are those of the volume.
-    Raises ImageError (E-CONSTANT) for a channel that is the same everywhere in the brain.
+    The default are the channels of the volume. A channel that it lacks is 0 everywhere, as in training with
+    missing sequences. Raises ImageError (E-CONSTANT) for a channel that is constant inside the brain.
     """
     orientation = orientation_of(volume.grid.affine)
     oriented = [
@@ -90,19 +88,19 @@ def prepare(volume: Volume, settings: PrepareSettings, channels: Sequence[str] |
             "E-CONSTANT",
             "all sequences are 0 everywhere",
             expected="a skull-stripped brain on a background of 0",
-            remedy="check which files were given",
+            remedy="check that the right files were given",
         )
     crops = [channel[box] for channel in oriented]
     wanted = list(channels or volume.channels)
     image, valid = padded(len(wanted), crops[0].shape, settings)
-    with ThreadPoolExecutor(len(crops)) as pool:  # numpy lets go of the interpreter
-        rooms = [image[wanted.index(name)][valid] for name in volume.channels]
-        list(pool.map(normalise, crops, volume.channels, rooms, [settings] * len(crops)))
+    with ThreadPoolExecutor(len(crops)) as pool:  # NumPy releases the interpreter lock
+        outputs = [image[wanted.index(name)][valid] for name in volume.channels]
+        list(pool.map(normalise, crops, volume.channels, outputs, [settings] * len(crops)))
     return Prepared(image, volume.grid, orientation, box, valid)
 
 
 def padded(channels: int, shape: tuple[int, ...], settings: PrepareSettings) -> tuple[Image, Box]:
-    """Return zeros (channel, x, y, z) with room for ``shape``, padded behind, and the box of that room."""
+    """Return zeros (channel, x, y, z), padded at the end of each axis, and the box that ``shape`` fills."""
     x, y, z = (slice(0, n) for n in shape)
     sizes = (-(-n // settings.multiple) * settings.multiple for n in shape)
     return np.zeros((channels, *sizes), dtype=np.float32), (x, y, z)
@@ -110,7 +108,7 @@ def padded(channels: int, shape: tuple[int, ...], settings: PrepareSettings) -> 
 
 def normalise(crop: npt.NDArray[np.generic], name: str, out: Image, settings: PrepareSettings) -> None:
     """Write the z-score of ``crop`` (x, y, z) inside the brain (not 0) to ``out``; outside stays 0."""
-    crop = np.ascontiguousarray(crop)  # picking voxels in the order of memory is several times faster
+    crop = np.ascontiguousarray(crop)  # masks are several times faster in memory order
     brain = crop != 0
     if settings.bias_correction > 0:
         crop = correct_bias(crop, name, settings.bias_correction)
@@ -122,7 +120,7 @@ def normalise(crop: npt.NDArray[np.generic], name: str, out: Image, settings: Pr
             "E-CONSTANT",
             f"the sequence {name} has the same value everywhere",
             expected="an image with contrast",
-            remedy="check that the file is the right one and was exported whole",
+            remedy="check that it is the right file and that its export was complete",
         )
     np.clip(values, low, high, out=values)
     values -= values.mean(dtype=np.float64)

@@ -153,7 +153,7 @@ def _along(array: Floats, weights: _Weights, axis: int) -> Floats:
 
 
 def _tilted(image: Floats, step: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Floats:
-    """Return ``image`` on a tilted grid, linear; ``step`` is the affine from voxels of ``shape`` to the old."""
+    """Return ``image`` on a tilted grid, linear; ``step`` maps voxel indices of the new grid to the old."""
     from scipy import ndimage  # slow to import, and most cases don't need it
 
     out: Floats = np.empty(shape, np.float32, order="F")
