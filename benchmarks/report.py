@@ -24,8 +24,9 @@ from gliomaseg.cases.read import read_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 from gliomaseg.measurement.measure import measure
-from gliomaseg.report.cohort import Entry, cohort_page
+from gliomaseg.report.cohort import Entry
 from gliomaseg.report.make import ReportInputs, make_report
+from gliomaseg.report.pages import cohort_page
 from gliomaseg.report.picture import draw_overview, png
 
 FLAGS = (

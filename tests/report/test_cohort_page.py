@@ -13,9 +13,9 @@ from pages import Page
 
 from gliomaseg.cli.app import app
 from gliomaseg.errors import OutputError, UsageError
-from gliomaseg.report.cohort import Entry, cohort_page, ordered
+from gliomaseg.report.cohort import Entry, ordered, write_reports
+from gliomaseg.report.pages import cohort_page
 from gliomaseg.report.sources import find_sources, sources_of
-from gliomaseg.report.write import write_reports
 
 
 def entry(name: str, volume: float = 100, quality: str = "pass", **more: object) -> Entry:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gliomaseg.report.cohort import NOT_OPENED
+from gliomaseg.report.pages import NOT_OPENED
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import Source, find_sources
 

@@ -22,12 +22,12 @@ from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.measurement.stored import read_measurements
+from gliomaseg.report.cohort import write_reports
 from gliomaseg.report.serve import Viewer
-from gliomaseg.report.sources import Source, case_source, find_sources
-from gliomaseg.report.write import write_reports
+from gliomaseg.report.sources import NO_IMAGES, Source, case_source, find_sources
 from gliomaseg.result import Result
 from gliomaseg.segmenter import Segmenter
-from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, RECORD, REPORT
+from gliomaseg.storage.result_folder import LABELS, MEASUREMENTS, RECORD, REPORT, REPORT_DATA, seal
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_record_counts_whoever_draws(out: Path, phantom_folder: Path, result
         "the shipped model knows intervals"
     )
     (drawn,) = find_sources(out, data=phantom_folder)
-    assert drawn.linked is None
+    assert drawn.case
     assert shown(drawn) == told
     assert "Against the reference" in drawn.report(limit=None).page()
     case = next(iter(result.case.images.values())).parent
@@ -117,7 +117,8 @@ def test_an_edited_label_map_is_measured_anew_and_marked(
     seg = out / result.case.id / LABELS
     edited = edit(seg)
     (source,) = find_sources(out, data=phantom_folder if with_data else None)
-    assert source.edited
+    assert source.folder is not None
+    assert source.folder.edited()
     report = source.report(limit=None)
     regions = {region.region.value: region for region in report.about.measurements.regions}
     assert (
@@ -142,7 +143,8 @@ def test_an_edited_label_map_is_measured_anew_and_marked(
 
 def test_an_untouched_result_is_not_marked(out: Path, phantom_folder: Path) -> None:
     (source,) = find_sources(out)
-    assert not source.edited
+    assert source.folder is not None
+    assert not source.folder.edited()
     assert ">edited<" not in source.report(limit=None).page()
     assert evaluate(out, phantom_folder, predicted_only=True).edited == ()
 
@@ -189,6 +191,25 @@ def test_a_damaged_page_is_not_served(results: Path, tmp_path: Path) -> None:
     source = next(s for s in find_sources(tmp_path / "out") if s.case_id == "case-1")
     with pytest.raises(Exception, match="E-REPORT"):
         source.report(limit=None)
+
+
+def test_a_result_of_an_earlier_version_has_its_numbers_and_a_note(results: Path, tmp_path: Path) -> None:
+    """0.1.0 wrote no report.json: the page is linked, numbers are read, and nothing is taken from HTML."""
+    shutil.copytree(results, tmp_path / "out")
+    for folder in (tmp_path / "out" / "case-1", tmp_path / "out" / "dup 'quoted'"):
+        record = json.loads((folder / RECORD).read_text())
+        for name in (RECORD, REPORT_DATA):
+            (folder / name).unlink()
+        seal(folder, record)
+    sources = {source.case_id: source for source in find_sources(tmp_path / "out")}
+    now, before = (sources[name].report(limit=None) for name in ("b & <b>c<b>", "case-1"))
+    assert before.about.measurements.as_row() == now.about.measurements.as_row()
+    assert before.about.quality == now.about.quality
+    assert before.about.notes == (NO_IMAGES,)
+    assert before.pictures == {}
+    entries = {entry.case_id: entry for entry in write_reports(list(sources.values()), tmp_path / "a.html")}
+    assert entries["case-1"].row == entries["b & <b>c<b>"].row
+    assert entries["case-1"].page == "out/case-1/report.html"
 
 
 def test_measurements_are_read_back_as_they_were(result: Result, phantom_case: Case) -> None:

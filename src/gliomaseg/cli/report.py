@@ -32,13 +32,11 @@ def report(
     json: Json = False,
 ) -> None:
     """Make one page of many cases, and a report of each that has none or was edited."""
-    from gliomaseg.labels import find_scheme
-    from gliomaseg.report.sources import find_sources
-    from gliomaseg.report.write import write_reports
-
-    known = find_scheme(scheme) if scheme else None
     with console.progress() as progress, console.resumable():
-        sources = find_sources(results, data=data, scheme=known)
+        progress(0, "finding label maps")
+        sources = _find_sources(results, data, scheme)
+        from gliomaseg.report.cohort import write_reports
+
         entries = write_reports(sources, output, mosaic=mosaic, overwrite=overwrite, progress=progress)
     passed = [entry for entry in entries if entry.quality == "pass"]
     if json:
@@ -55,6 +53,13 @@ def report(
         console.say(f"{len(entries)} cases, {len(passed)} pass; page: {output}; table: {table}")
         console.say(RESEARCH_USE)
     console.end(sum(entry.quality == "failed" for entry in entries), len(entries))
+
+
+def _find_sources(results: Path, data: Path | None, scheme: str | None) -> list[Source]:
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.report.sources import find_sources
+
+    return find_sources(results, data=data, scheme=find_scheme(scheme) if scheme else None)
 
 
 def view(
@@ -76,7 +81,7 @@ def view(
     known = find_scheme(scheme) if scheme else None
     sources = sources_of(path, seg=seg, reference=reference, data=data, scheme=known)
     if static:
-        from gliomaseg.report.write import write_static
+        from gliomaseg.report.cohort import write_static
 
         with console.progress() as progress:
             page = write_static(sources, static, overwrite=overwrite, progress=progress)

@@ -17,10 +17,9 @@ from gliomaseg.measurement.agreement import Agreement
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.measurement.quality import Quality
 from gliomaseg.report.packing import Channel, Crop
-from gliomaseg.report.pages import render
+from gliomaseg.report.pages import CASE_SCRIPTS, render
 from gliomaseg.storage.record import RunRecord
 
-SCRIPTS = ("viewer.js", "three.js")
 #: What precedes the base64 text of a volume or picture within a page.
 _MARK = b";base64,"
 
@@ -128,7 +127,9 @@ class Report:
         With ``served`` the browser requests the volumes and NiiVue; ``home`` links back to the cohort.
         """
         content = self.about.as_dict()
-        return render("case.html", scripts=SCRIPTS, served=served, report=self, content=content, home=home)
+        return render(
+            "case.html", scripts=CASE_SCRIPTS, served=served, report=self, content=content, home=home
+        )
 
     def stored(self, page: bytes) -> dict[str, Any]:
         """Return report.json for the page that ``page`` made of this report."""

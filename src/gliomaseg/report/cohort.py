@@ -1,41 +1,38 @@
-"""Many cases as one table and one page: read from results, the least usual first, outliers named."""
+"""Many cases as one page and one table: read from results or reported anew, the least usual first."""
 
 from __future__ import annotations
 
 import math
+import os
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, Region
+from gliomaseg.errors import OutputError, as_coded
+from gliomaseg.labels import MODALITY_TITLES, Region
 from gliomaseg.report.case_report import Report
-from gliomaseg.report.pages import render
-from gliomaseg.storage.result_folder import TABLE, THUMBNAIL, ResultFolder
+from gliomaseg.report.mosaic import TITLE as MOSAIC_TITLE
+from gliomaseg.report.mosaic import mosaic_of
+from gliomaseg.report.packing import MOST_BYTES
+from gliomaseg.report.pages import cohort_page
+from gliomaseg.report.sources import Source
+from gliomaseg.storage import files
+from gliomaseg.storage.guard import PAGE, refuse_foreign
+from gliomaseg.storage.result_folder import REPORT, TABLE, THUMBNAIL, ResultFolder
 from gliomaseg.storage.summary import failed_before
 from gliomaseg.storage.tables import read_csv, to_csv
+
+Progress = Callable[[float, str], None]
 
 #: A volume is an outlier when its logarithm is so many robust deviations from the cohort's median
 #: (Iglewicz and Hoaglin 1993: 3.5), in cohorts of at least so many cases.
 OUTLIER, LEAST_CASES = 3.5, 10
 _MAD = 0.6745  # median absolute deviation of a normal distribution with a standard deviation of 1
-#: The state of a case in the viewer whose label map has no record, until its page is opened.
-NOT_OPENED = "not opened"
-STATES = ("pass", "review", "unreliable", "failed", NOT_OPENED)
-
-SCRIPTS = ("cohort.js",)
-#: Columns of the page with numbers: title, name in measurements.csv, decimals.
-NUMBERS = (
-    ("WT, ml", "wt_volume_ml", 1),
-    ("TC, ml", "tc_volume_ml", 1),
-    ("ET, ml", "et_volume_ml", 1),
-    ("lesions", "rano_lesions", 0),
-    ("RANO, mm²", "rano_sum_of_products_mm2", 0),
-)
 #: Columns of measurements.csv that an entry replaces; ``verdict`` is that of older versions.
 _REPLACED = ("case", "quality", "verdict", "reasons")
-_BINS, _WIDTH, _HEIGHT = 24, 320, 76  # of a histogram, in pixels
 
 
 @dataclass(frozen=True)
@@ -56,26 +53,29 @@ class Entry:
     @classmethod
     def of(cls, report: Report, page: str) -> Entry:
         """Return the entry of a report whose page is at ``page``."""
-        about = report.about
+        about, row = report.about, report.about.measurements.as_row()
         return cls(
             about.case,
             about.quality.name,
             about.quality.reasons,
-            {
-                name: "" if value is None else str(value)
-                for name, value in about.measurements.as_row().items()
-            },
+            {name: "" if value is None else str(value) for name, value in row.items()},
             about.missing,
-            _total(about.run.seconds if about.run else {}),
+            sum(about.run.seconds.values()) if about.run and about.run.seconds else None,
             page,
             report.thumbnail,
             about.edited,
         )
 
     @classmethod
-    def read(cls, folder: ResultFolder, page: str) -> Entry:
-        """Return the entry of a case's folder as ``segment`` wrote it; raises CaseError (E-REPORT)."""
+    def read(cls, folder: ResultFolder, page: str) -> Entry | None:
+        """Return the entry of a result as ``segment`` wrote it; None where its label map was edited since.
+
+        Raises CaseError (E-REPORT).
+        """
+        if folder.edited():
+            return None
         sizes, run = folder.measurements(), folder.read()
+        seconds = run.get("seconds")
         try:
             (row,) = read_csv(folder.bytes_of(TABLE).decode("utf-8"))
             return cls(
@@ -84,7 +84,7 @@ class Entry:
                 tuple(map(str, sizes["reasons"])),
                 row,
                 tuple(title for m, title in MODALITY_TITLES.items() if m not in run["inputs"]),
-                _total(run.get("seconds", {})),
+                sum(seconds.values()) if seconds else None,
                 page,
                 folder.bytes_of(THUMBNAIL) if folder.has(THUMBNAIL) else b"",
             )
@@ -122,11 +122,116 @@ class Entry:
             return None
 
 
-def failed_cases(folder: Path) -> Iterator[Entry]:
-    """Yield the cases that summary.csv of a results folder lists as failed; none without that file."""
-    for row in failed_before(folder):
-        words = f"{row.get('error') or ''}: {row.get('message') or ''}".strip(": ")
-        yield Entry(row["case"], "failed", (words,) if words else ())
+def write_reports(
+    sources: Sequence[Source],
+    page: Path,
+    *,
+    limit: int | None = MOST_BYTES,
+    mosaic: int = 0,
+    overwrite: bool = False,
+    progress: Progress = lambda _fraction, _text: None,
+) -> list[Entry]:
+    """Write the page of a cohort, its CSV table beside it, and a report for each case without one.
+
+    New reports, and a mosaic of every n-th axial slice where ``mosaic`` is n, go into a folder beside the
+    page. A case that fails is listed with its error and does not stop the others. Returns the entries in
+    the order of the page. Raises OutputError (E-EXISTS where the page or the table would replace a file that
+    gliomaseg did not write, unless with ``overwrite``).
+    """
+    refuse_foreign_page(page, overwrite=overwrite)
+    files.make_folder(page.parent)
+    entries = list(_failed_before(sources))
+    for number, source in enumerate(sources):
+        progress(number / max(len(sources), 1), f"{number + 1}/{len(sources)} {source.case_id}")
+        try:
+            entries.append(_write_case(source, page, limit=limit, mosaic=mosaic, overwrite=overwrite))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
+            coded = as_coded(error)
+            reason = source.anonymous(f"{coded.code}: {coded.what}")
+            entries.append(Entry(source.case_id, "failed", (reason,)))
+    entries = ordered(entries)
+    homes = {source.folder.path.parent if source.folder else source.seg.parent for source in sources}
+    title = f"Cohort {homes.pop().resolve().name}".strip() if len(homes) == 1 else "Cohort"
+    files.write_text(page.with_suffix(".csv"), to_csv([entry.as_row() for entry in entries]))
+    files.write_text(page, cohort_page(entries, title=title))
+    return entries
+
+
+def write_static(
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda _fraction, _text: None,
+) -> Path:
+    """Write the pages of the viewer into a folder, with every voxel in them, and return the first page.
+
+    Raises as ``write_reports``.
+    """
+    files.make_folder(folder)
+    if len(sources) > 1:
+        page = folder / "index.html"
+        write_reports(sources, page, limit=None, overwrite=overwrite, progress=progress)
+        return page
+    page = folder / f"{sources[0].case_id}.html"
+    refuse_foreign_page(page, overwrite=overwrite)
+    files.write_text(page, sources[0].report(limit=None).page())
+    return page
+
+
+def refuse_foreign_page(page: Path, *, overwrite: bool) -> None:
+    """Raise OutputError (E-EXISTS) where a page or the table beside it would replace a file of another kind.
+
+    The folder of a result is refused even with ``overwrite``: its report is not that of a cohort.
+    """
+    if ResultFolder(page.parent).is_result:
+        raise OutputError(
+            "E-EXISTS",
+            f"{page.parent} is the folder of a result",
+            expected="a page beside the results, not in the folder of one",
+            remedy="choose another place with -o",
+        )
+    refuse_foreign(page, [PAGE], overwrite=overwrite)
+    refuse_foreign(page.with_suffix(".csv"), [b"case,quality,", b"case,verdict,"], overwrite=overwrite)
+
+
+def _failed_before(sources: Sequence[Source]) -> Iterator[Entry]:
+    """Yield the cases without a result that summary.csv beside the results lists as failed."""
+    known = {source.case_id for source in sources}
+    for folder in {source.seg.parent.parent for source in sources}:
+        for row in failed_before(folder):
+            if row["case"] not in known:
+                reason = f"{row.get('error') or ''}: {row.get('message') or ''}".strip(": ")
+                yield Entry(row["case"], "failed", (reason,) if reason else ())
+
+
+def _write_case(source: Source, page: Path, *, limit: int | None, mosaic: int, overwrite: bool) -> Entry:
+    """Return the entry of a case whose own report is linked, or written beside ``page`` if it has none."""
+    pages, home, entry = page.with_name(f"{page.stem}-reports"), page.parent, None
+    folder = None if source.case or source.reference or limit is None else source.folder
+    if folder and (stored := Entry.read(folder, _link(folder.path / REPORT, home))) and folder.has(REPORT):
+        entry = stored
+    if entry and not mosaic:
+        return entry
+    report = source.report(limit=limit)
+    files.make_folder(pages)
+    target = pages / f"{source.case_id}.html"
+    if entry is None:
+        refuse_foreign(target, [PAGE], overwrite=overwrite)
+        files.write_text(target, report.page(home=_link(page, pages)))
+    entry = entry or Entry.of(report, _link(target, home))
+    if mosaic:
+        sheet = pages / f"{source.case_id}-mosaic.png"
+        refuse_foreign(sheet, [MOSAIC_TITLE.encode()], overwrite=overwrite)
+        files.write_bytes(sheet, mosaic_of(report, mosaic))
+        entry = replace(entry, mosaic=_link(sheet, home))
+    return entry
+
+
+def _link(target: Path, start: Path) -> str:
+    """Return a relative link, as a page in the folder ``start`` needs it."""
+    relative = Path(os.path.relpath(target.resolve(), start.resolve())).as_posix()
+    return quote(relative, errors="surrogateescape")  # file names may be any bytes
 
 
 def ordered(entries: Sequence[Entry]) -> list[Entry]:
@@ -160,48 +265,3 @@ def _outliers(entries: Sequence[Entry]) -> dict[str, list[str]]:
                 word = "small" if value < middle else "large"
                 found.setdefault(case_id, []).append(f"{region.upper()} is unusually {word} in this cohort.")
     return found
-
-
-def _total(seconds: Mapping[str, float]) -> float | None:
-    return float(sum(seconds.values())) if seconds else None
-
-
-def cohort_table(entries: Sequence[Entry]) -> str:
-    """Return one row per case as CSV."""
-    return to_csv([entry.as_row() for entry in entries])
-
-
-def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool = False) -> str:
-    """Return the page of ``ordered`` entries as HTML; its script only sorts and filters."""
-    return render(
-        "cohort.html",
-        scripts=SCRIPTS,
-        served=served,
-        title=title,
-        entries=entries,
-        counts={name: sum(entry.quality == name for entry in entries) for name in STATES},
-        numbers=NUMBERS,
-        histograms=[chart for region in Region if (chart := _histogram(entries, region))],
-    )
-
-
-def _histogram(entries: Sequence[Entry], region: Region) -> dict[str, Any] | None:
-    """Return how many cases have which volume: bars as (x, width, height) in pixels; None for one case."""
-    values = [v for e in entries if (v := e.number(f"{region}_volume_ml")) is not None]
-    if len(values) < 2:
-        return None
-    top, median, width = max(values) or 1.0, statistics.median(values), _WIDTH / _BINS
-    counts = [0] * _BINS
-    for value in values:
-        counts[min(int(value / top * _BINS), _BINS - 1)] += 1
-    spread = f"median {median:.1f} ml, {min(values):.1f} to {max(values):.1f} ml"
-    return {
-        "title": f"{REGION_TITLES[region]} ({region.upper()}): {spread}",
-        "largest_ml": top,
-        "median": median / top * _WIDTH,
-        "bars": [
-            (number * width + 1, width - 2, _HEIGHT * count / max(counts))
-            for number, count in enumerate(counts)
-            if count
-        ],
-    }

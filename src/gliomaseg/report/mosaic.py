@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from gliomaseg import RESEARCH_USE
 from gliomaseg.imaging.planes import PLANES, find_view, grey_levels, sample_of, slice_ras, window_of
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation, Volume
-from gliomaseg.labels import MODALITY_TITLES, Modality
+from gliomaseg.labels import MODALITY_TITLES, LabelScheme, Modality
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.report.case_report import Report
+from gliomaseg.report.packing import TISSUE_NUMBERS
 from gliomaseg.report.picture import (
     CONVENTION,
     FAINT,
@@ -31,6 +36,21 @@ COLUMNS = 8
 #: The title in the file, by which one that was written before is known.
 TITLE = "Mosaic of gliomaseg"
 _GAP = 6
+
+
+def mosaic_of(report: Report, every: int) -> bytes:
+    """Return a PNG of every n-th axial slice of a report's 8-bit volumes, on the grid of their crop."""
+    slices = report.about.slices
+
+    def array(name: str) -> npt.NDArray[np.uint8]:
+        data = np.frombuffer(gzip.decompress(report.volumes[name]), dtype=np.uint8)
+        return data.reshape(slices.crop.shape, order="F")
+
+    names = tuple(channel.name for channel in slices.channels)
+    seg = Segmentation(array("seg"), slices.crop.grid, LabelScheme("report", TISSUE_NUMBERS))
+    stack = [array(name) for name in names] or [(seg.labels > 0).astype(np.uint8)]
+    images = Volume(np.stack(stack), slices.crop.grid, names or ("outlines",))
+    return mosaic_png(images, seg, title=report.about.case, every=every)
 
 
 def mosaic_png(

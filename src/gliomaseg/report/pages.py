@@ -9,19 +9,36 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gliomaseg import RESEARCH_USE, __version__
-from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
+from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from gliomaseg.report.cohort import Entry
+
 #: The name of each tissue and region in words.
 TITLES: Mapping[str, str] = dict([*TISSUE_TITLES.items(), *REGION_TITLES.items()])
+
+CASE_SCRIPTS, COHORT_SCRIPTS = ("viewer.js", "three.js"), ("cohort.js",)
+#: The state of a case in the viewer whose label map has no record, until its page is opened.
+NOT_OPENED = "not opened"
+STATES = ("pass", "review", "unreliable", "failed", NOT_OPENED)
+#: Columns of a cohort with numbers: title, name in measurements.csv, decimals.
+NUMBERS = (
+    ("WT, ml", "wt_volume_ml", 1),
+    ("TC, ml", "tc_volume_ml", 1),
+    ("ET, ml", "et_volume_ml", 1),
+    ("lesions", "rano_lesions", 0),
+    ("RANO, mm²", "rano_sum_of_products_mm2", 0),
+)
+_BINS, _WIDTH, _HEIGHT = 24, 320, 76  # of a histogram, in pixels
 
 ASSETS = resources.files("gliomaseg") / "assets" / "report"
 
@@ -50,6 +67,42 @@ def render(
             **values,
         )
     )
+
+
+def cohort_page(entries: Sequence[Entry], *, title: str = "Cohort", served: bool = False) -> str:
+    """Return the page of ``ordered`` entries as HTML; its script only sorts and filters."""
+    return render(
+        "cohort.html",
+        scripts=COHORT_SCRIPTS,
+        served=served,
+        title=title,
+        entries=entries,
+        counts={name: sum(entry.quality == name for entry in entries) for name in STATES},
+        numbers=NUMBERS,
+        histograms=[chart for region in Region if (chart := _histogram(entries, region))],
+    )
+
+
+def _histogram(entries: Sequence[Entry], region: Region) -> dict[str, Any] | None:
+    """Return how many cases have which volume: bars as (x, width, height) in pixels; None for one case."""
+    values = [v for e in entries if (v := e.number(f"{region}_volume_ml")) is not None]
+    if len(values) < 2:
+        return None
+    top, median, width = max(values) or 1.0, statistics.median(values), _WIDTH / _BINS
+    counts = [0] * _BINS
+    for value in values:
+        counts[min(int(value / top * _BINS), _BINS - 1)] += 1
+    spread = f"median {median:.1f} ml, {min(values):.1f} to {max(values):.1f} ml"
+    return {
+        "title": f"{REGION_TITLES[region]} ({region.upper()}): {spread}",
+        "largest_ml": top,
+        "median": median / top * _WIDTH,
+        "bars": [
+            (number * width + 1, width - 2, _HEIGHT * count / max(counts))
+            for number, count in enumerate(counts)
+            if count
+        ],
+    }
 
 
 def content_policy(scripts: Sequence[str], *, style: str = "page.css", served: bool = False) -> str:

@@ -17,10 +17,17 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from gliomaseg.errors import UsageError, as_coded
-from gliomaseg.report import case_report, cohort
 from gliomaseg.report.case_report import Report
-from gliomaseg.report.cohort import NOT_OPENED, Entry, cohort_page, ordered
-from gliomaseg.report.pages import content_policy, library, render
+from gliomaseg.report.cohort import Entry, ordered
+from gliomaseg.report.pages import (
+    CASE_SCRIPTS,
+    COHORT_SCRIPTS,
+    NOT_OPENED,
+    cohort_page,
+    content_policy,
+    library,
+    render,
+)
 from gliomaseg.report.sources import Source
 
 _HTML, _BYTES, _SCRIPT = (
@@ -90,9 +97,9 @@ class Viewer(ThreadingHTTPServer):
     def _entry(self, source: Source) -> Entry:
         link = _case_link(source.case_id)
         try:
-            if source.folder and not source.edited:
-                self._entries[source.case_id] = Entry.read(source.folder, link)
-                return self._entries[source.case_id]
+            if source.folder and (entry := Entry.read(source.folder, link)):
+                self._entries[source.case_id] = entry
+                return entry
             return Entry(source.case_id, NOT_OPENED, ("Measured once its page is opened.",), page=link)
         except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
             return Entry(source.case_id, "failed", (source.anonymous(as_coded(error).what),))
@@ -163,11 +170,11 @@ class _Handler(BaseHTTPRequestHandler):
                     self._send(HTTPStatus.SEE_OTHER, b"", _HTML, {"Location": f"/case/{only}/"})
                 case [""]:
                     text = cohort_page(ordered(self.server.entries()), served=True)
-                    self._page(text, cohort.SCRIPTS)
+                    self._page(text, COHORT_SCRIPTS)
                 case ["case", name] if name in self.server.sources:
                     home = "/" if len(self.server.sources) > 1 else ""
                     text = self.server.report(name).page(served=True, home=home)
-                    self._page(text, case_report.SCRIPTS)
+                    self._page(text, CASE_SCRIPTS)
                 case ["case", name, "volume", volume] if name in self.server.sources:
                     self._volume(self.server.report(name), volume)
                 case ["assets", "niivue.js"]:

@@ -31,7 +31,8 @@ from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, REPORT_DATA, R
 _KEPT_OF_EDITED = ("note", "scheme", "inputs", "missing")
 #: Notes on the output of the model, which do not apply to an edited label map.
 _OF_MODEL = frozenset({"W-MISSING", "W-NOTUMOUR"})
-_NO_IMAGES = (
+#: The note of a result of 0.1.0, which has no report.json.
+NO_IMAGES = (
     "This result was written by an earlier version of gliomaseg: only outlines are shown. Its images are in "
     "its own report.html; --data shows them here."
 )
@@ -49,25 +50,14 @@ class Source:
     reference_scheme: LabelScheme = field(default=BRATS2021)
     folder: ResultFolder | None = None
 
-    @property
-    def edited(self) -> bool:
-        """Return whether the label map was edited since; raises CaseError (E-REPORT)."""
-        return self.folder is not None and self.folder.edited()
-
-    @property
-    def linked(self) -> ResultFolder | None:
-        """Return the folder whose own report.html shows everything; None where a page must be made."""
-        if self.folder is None or self.case or self.reference or self.edited:
-            return None
-        return self.folder if self.folder.has(REPORT) else None
-
     def report(self, *, limit: int | None) -> Report:
         """Return the stored report, or a new one with at most ``limit`` bytes of volumes.
 
         Raises GliomasegError for files that can't be read or don't belong together.
         """
-        folder = self.linked
-        if folder is None or not folder.has(REPORT_DATA):
+        folder = self.folder
+        is_stored = folder and not (self.case or self.reference) and folder.has(REPORT_DATA)
+        if folder is None or not is_stored or folder.edited():
             return make_report(self._inputs(), limit=limit)
         data, page = folder.bytes_of(REPORT_DATA), folder.bytes_of(REPORT)
         try:
@@ -92,7 +82,7 @@ class Source:
     def _with_record(self, inputs: ReportInputs, folder: ResultFolder) -> ReportInputs:
         """Return inputs with the numbers of the record; of an edited label map, only with its notes."""
         run = inputs.run or {}
-        if self.edited:
+        if folder.edited():
             kept = {key: run[key] for key in _KEPT_OF_EDITED if key in run}
             notes = [Note(**note) for note in run.get("notes", ()) if note["code"] not in _OF_MODEL]
             return replace(inputs, run=kept, notes=notes, edited=True)
@@ -105,7 +95,7 @@ class Source:
         except (LookupError, TypeError, ValueError) as error:
             raise folder.damaged(MEASUREMENTS, f"{type(error).__name__}: {error}") from error
         is_older = folder.has(REPORT) and not folder.has(REPORT_DATA)
-        no_images = _NO_IMAGES if is_older else inputs.no_images
+        no_images = NO_IMAGES if is_older else inputs.no_images
         return replace(inputs, measurements=sizes, quality=quality, no_images=no_images)
 
     def _scheme(self, run: Mapping[str, Any]) -> LabelScheme:
@@ -128,19 +118,12 @@ def find_sources(
     """
     found = find_predictions(results)
     cases = {case.id: case for case in find_cases(data)} if data else {}
-    return [_source(case_id, seg, cases.get(case_id), scheme) for case_id, seg in found.items()]
-
-
-def _source(case_id: str, seg: Path, case: Case | None, scheme: LabelScheme | None) -> Source:
-    return Source(
-        case_id,
-        seg,
-        case,
-        case.reference if case else None,
-        scheme,
-        case.scheme if case else BRATS2021,
-        ResultFolder.of(seg),
-    )
+    sources = []
+    for case_id, seg in found.items():
+        case, folder = cases.get(case_id), ResultFolder.of(seg)
+        reference, known = (case.reference, case.scheme) if case else (None, BRATS2021)
+        sources.append(Source(case_id, seg, case, reference, scheme, known, folder))
+    return sources
 
 
 def sources_of(
