@@ -7,16 +7,14 @@ import sys
 
 import pytest
 
-from gliomaseg.inference import control_group, hardware
+from gliomaseg.inference import hardware
 
 MEMINFO = "MemTotal: 32 kB\nMemAvailable:    16 kB\n"
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]) -> None:
     """Let these files be read, as on another machine; others are not there."""
-    monkeypatch.setattr(
-        control_group, "read", lambda path: texts.get(str(path).replace(f"{GROUPS}/", ""), "")
-    )
+    monkeypatch.setattr(hardware, "_read", lambda path: texts.get(str(path).replace(f"{GROUPS}/", ""), ""))
 
 
 MEM = {"/proc/meminfo": "MemTotal: 32 kB\nMemAvailable:    16 kB\n"}

@@ -1,1 +1,1 @@
-"""Room 3: how a trained network is used."""
+"""A trained network in use: bundle, engine, windows, second pass, boundaries, labels, uncertainty."""

@@ -1,4 +1,4 @@
-"""What a network runs on: OpenVINO on the CPU, PyTorch on a GPU. PyTorch is loaded only to be used."""
+"""The engine that runs a network: OpenVINO on the CPU, PyTorch on a GPU. PyTorch is loaded only when used."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gliomaseg.settings.schema import InferenceSettings
 
 
 class Engine(Protocol):
-    """A network that is ready to run windows of any shape."""
+    """A network that runs windows of any shape; threads may share it."""
 
     @property
     def precision(self) -> str:
-        """Return the number format of the computation."""
+        """Return the number format of the computation: int8, bf16 or fp32."""
 
     def compile(self) -> None:
-        """Get ready, once; raises ModelError."""
+        """Compile the network, once; raises ModelError."""
 
     def kernels(self) -> dict[str, int]:
-        """Return which implementations of convolution run, and for how many layers each, where known."""
+        """Return the implementations of convolution in use and their number of layers, if known."""
 
     def run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space)."""
 
 
 def choose_engine(bundle: Bundle, settings: InferenceSettings) -> Engine:
-    """Return what runs the network on the wanted device; raises SettingsError (E-EXTRA), ModelError."""
+    """Return the engine for the device in the settings; raises SettingsError (E-EXTRA), ModelError."""
     if settings.device == "cpu" or (settings.device == "auto" and not has_gpu()):
         return OpenVinoEngine(bundle, settings)
     try:

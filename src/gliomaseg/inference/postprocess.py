@@ -1,4 +1,4 @@
-"""From probabilities of nested regions to labels: thresholds, nesting, and what cross-validation chose."""
+"""From probabilities of nested regions to labels: thresholds, nesting, what is too small."""
 
 from __future__ import annotations
 
@@ -16,25 +16,31 @@ from gliomaseg.settings.schema import Settings
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-#: How many voxels around a tumour are put back on another grid: at least as many as a thick slice covers.
+#: Voxels around a tumour that are restored to another grid: at least as many as a thick slice covers.
 _NEAR = 24
 _NOWHERE = (slice(0, 1), slice(0, 1), slice(0, 1))
-#: How much surer the model must be, in logits, where a component or enhancing tumour is all but too small.
-_SURER = 5.0
+#: The rise of the threshold, in logits, for a component or enhancing tumour near the lower size limit.
+_STRICTER = 5.0
 #: Components fade from twice ``segment.min_component_fraction`` of the largest one down to half of it,
 #: enhancing tumour from three times ``segment.min_et_ml`` down to once: wide enough for precisions and
 #: windows to agree (docs/stability.md), at no loss of Dice in cross-validation (docs/cross-validation.md).
 _COMPONENTS, _ENHANCING = (0.5, 2.0), (1.0, 3.0)
 
 
+def outermost_first(settings: Settings) -> dict[Region, int]:
+    """Return the channel of each region of a network, each region around the next."""
+    regions = settings.network.regions
+    return {region: regions.index(region) for region in Region if region in regions}
+
+
 def tumour_mask(probabilities: Floats, settings: Settings) -> Mask:
     """Return the outermost region (x, y, z) of probabilities (region, x, y, z), without small components.
 
-    Of a component that is small beside the largest one only the voxels that the model is surer of count, the
-    surer the smaller it is, down to none: a hard limit would let a whole component come and go with the
-    last digits of a computation. Sizes are sums of probabilities.
+    The smaller a component is beside the largest one, the higher its threshold, up to 1: with a hard limit
+    a whole component would come and go with the last digits of a computation. Sizes are sums of
+    probabilities.
     """
-    channel = settings.network.regions.index(outermost_first(settings)[0])
+    channel = next(iter(outermost_first(settings).values()))
     probability, threshold = probabilities[channel], settings.segment.thresholds[channel]
     inside = np.asarray(probability > threshold)
     box = filled_box(inside)
@@ -43,8 +49,8 @@ def tumour_mask(probabilities: Floats, settings: Settings) -> Mask:
     numbers, _ = label_components(inside[box])
     sizes = np.bincount(numbers.ravel(), probability[box].ravel())[1:]
     limits = np.minimum(1, np.multiply(_COMPONENTS, settings.segment.min_component_fraction))
-    enough = _faded(threshold, sizes / sizes.max(), limits)
-    inside[box] &= probability[box] > np.concatenate([[1.0], enough])[numbers]
+    thresholds = _faded(threshold, sizes / sizes.max(), limits)
+    inside[box] &= probability[box] > np.concatenate([[1.0], thresholds])[numbers]
     return inside
 
 
@@ -53,18 +59,16 @@ def label_regions(
 ) -> npt.NDArray[np.uint8]:
     """Return labels (x, y, z) under ``scheme`` from probabilities (region, x, y, z).
 
-    Regions are nested by construction: a voxel is in TC only where it is in WT, in ET only where it
-    is in TC. Voxels outside ``tumour_mask`` are left out. Enhancing tumour of less than
-    ``segment.min_et_ml`` in the whole case becomes non-enhancing core: BraTS 2012 to 2022 scores a speck of
-    it in a case without any as 0. Of little more than that only the surer voxels count. ``voxel_ml`` is the
-    volume of a voxel.
+    Regions are nested: a voxel is in TC only if it is in WT, and in ET only if it is in TC. Voxels outside
+    ``tumour_mask`` are background. Enhancing tumour of less than ``segment.min_et_ml`` in the whole case
+    becomes non-enhancing core, because BraTS 2012 to 2022 scores a speck of it in a case without any as 0;
+    a little more than that has a higher threshold. ``voxel_ml`` is the volume of a voxel.
     """
     labels = np.zeros(probabilities.shape[1:], dtype=np.uint8)
     inside = tumour_mask(probabilities, settings)
-    for region in outermost_first(settings):
-        channel = settings.network.regions.index(region)
-        probability, threshold = probabilities[channel], settings.segment.thresholds[channel]
-        inside = inside & (probability > threshold)
+    for region, channel in outermost_first(settings).items():
+        probability = probabilities[channel]
+        inside = inside & (probability > settings.segment.thresholds[channel])
         if region is Region.ET:
             inside &= probability > enhancing_threshold(voxel_ml * probability[inside].sum(), settings)
         labels[inside] = scheme.values[REGION_SHELL[region]]
@@ -72,27 +76,24 @@ def label_regions(
 
 
 def enhancing_threshold(volume_ml: float, settings: Settings) -> float:
-    """Return above which probability enhancing tumour of so many ml counts, 1 for none.
+    """Return the threshold of enhancing tumour with this volume; 1 if it is too small to be labelled.
 
-    Its volume is the sum of the probabilities above the usual threshold, times that of a voxel.
+    The volume is the sum of the probabilities above the usual threshold, times that of a voxel.
     """
     usual = settings.segment.thresholds[settings.network.regions.index(Region.ET)]
     least = settings.segment.min_et_ml
     return float(_faded(usual, volume_ml, np.multiply(_ENHANCING, least))) if least else usual
 
 
-def _faded(
-    threshold: float, sizes: npt.ArrayLike, limits: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
-    """Return above which probability what has one of ``sizes`` counts: ``threshold`` from the upper limit on.
+def _faded(threshold: float, sizes: npt.ArrayLike, limits: npt.NDArray[np.float64]) -> Floats:
+    """Return the threshold for each of ``sizes``: the usual one from the upper limit on, 1 below the lower.
 
-    From there its logit rises by _SURER down to the lower limit, along the logarithm of the size; from that
-    on it is 1.
+    In between its logit rises by _STRICTER, along the logarithm of the size.
     """
     low, high = limits
     with np.errstate(divide="ignore"):
         lacking = np.log(high / np.asarray(sizes)) / np.log(high / low)
-        logit = np.log(np.divide(threshold, 1 - threshold)) + _SURER * np.clip(lacking, 0, 1)
+        logit = np.log(np.divide(threshold, 1 - threshold)) + _STRICTER * np.clip(lacking, 0, 1)
     return np.where(lacking < 1, 1 / (1 + np.exp(-logit)), 1.0).astype(np.float32)
 
 
@@ -103,27 +104,20 @@ def relabel(
     scheme: LabelScheme,
     restore: Callable[[Floats], Floats],
 ) -> npt.NDArray[np.uint8]:
-    """Return ``labels`` (x, y, z) of ``label_regions`` on another grid, to which ``restore`` brings a map.
+    """Return ``labels`` (x, y, z) of ``label_regions`` on another grid; ``restore`` brings a map there.
 
-    Each region is where its probability, once restored, is above the threshold. What was left out of
-    ``labels``, above the threshold though it was, has none: it can't come back.
+    A voxel is in a region where its restored probability is above the threshold. Voxels that were above it
+    but have no label, such as small components, count as probability 0, so that they don't come back.
     """
     masks, outer = [], np.ones_like(probabilities[0])
     near = widened(filled_box(labels) or _NOWHERE, labels.shape, _NEAR)
-    for region in outermost_first(settings):
-        channel = settings.network.regions.index(region)
+    for region, channel in outermost_first(settings).items():
         threshold = settings.segment.thresholds[channel]
         outer = np.minimum(outer, probabilities[channel])
-        kept = scheme.mask(labels[near], region) | (outer[near] <= threshold)
-        part = np.zeros_like(outer)
-        part[near] = outer[near] * kept
-        masks.append(restore(part) > threshold)
+        kept = np.zeros_like(outer)
+        kept[near] = outer[near] * (scheme.mask(labels[near], region) | (outer[near] <= threshold))
+        masks.append(restore(kept) > threshold)
     found = np.zeros(masks[0].shape, np.uint8, order="F")
     for region, mask in zip(outermost_first(settings), accumulate(masks, np.logical_and), strict=True):
         found[mask] = scheme.values[REGION_SHELL[region]]
     return found
-
-
-def outermost_first(settings: Settings) -> list[Region]:
-    """Return the regions of a network, each around the next."""
-    return [region for region in Region if region in settings.network.regions]

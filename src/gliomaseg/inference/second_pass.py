@@ -1,7 +1,7 @@
-"""A closer look at what was found in a whole brain: the part around it, and mirror images of that part.
+"""The second pass: the network runs again on a crop around the tumour, and on mirror images of it.
 
-Networks learn from patches, most of them centred on a tumour. A part of the brain that is cut out around
-what a first look found is more like these than the whole brain is. Ignorant of labels.
+Networks learn from patches, most of them centred on a tumour: a crop around the tumour is more like these
+than the whole brain is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from gliomaseg.inference.postprocess import tumour_mask
 from gliomaseg.inference.window import Array, infer
 from gliomaseg.settings.schema import Settings
 
-#: Voxels that are looked at around what was found, and the least size of the part, along each axis: of nine
-#: pairs the best over 51 cases with an earlier model; with the shipped one all nine are within 0.1 points of
-#: mean Dice (docs/model/looks.md; benchmarks/model/looks.py compares them).
+#: Voxels around the tumour, and the smallest side of the crop: of nine pairs the best over 51 cases with an
+#: earlier model; with the shipped one all nine are within 0.1 points of mean Dice
+#: (benchmarks/model/looks.py).
 MARGIN, LEAST = 16, 112
-#: Along which axes (x: left-right, y: back-front, z: down-up) the part is mirrored, in every combination.
+#: The axes (x: left-right, y: back-front, z: down-up) along which the crop is mirrored, in every combination.
 _AXES = {"standard": (), "best": (1, 2, 3)}
 
 
@@ -36,9 +36,9 @@ def second_pass(probabilities: Array, image: Array, engine: Engine, settings: Se
     axes = _AXES[settings.inference.quality]
     flips = [flip for n in range(len(axes) + 1) for flip in itertools.combinations(axes, n)]
     where = (slice(None), *_widened(box, image.shape[1:], settings.prepare.multiple))
-    part, total = image[where], probabilities[where]
+    crop, total = image[where], probabilities[where]
     for flip in flips:
-        total += np.flip(infer(np.ascontiguousarray(np.flip(part, flip)), engine, settings), flip)
+        total += np.flip(infer(np.ascontiguousarray(np.flip(crop, flip)), engine, settings), flip)
     total /= 1 + len(flips)
 
 

@@ -1,6 +1,6 @@
-"""A whole prepared image through the network: in one window where it fits, else in few.
+"""A whole prepared image through the network: in one window if it fits, else in as few as possible.
 
-Two-dimensional networks get axial slices, in batches. Ignorant of labels.
+Two-dimensional networks get axial slices, in batches.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from gliomaseg.imaging.volume import Box
 from gliomaseg.inference.engine import Engine
 from gliomaseg.settings.schema import Settings
 
 Array = npt.NDArray[np.float32]
-Box = tuple[slice, slice, slice]
 
-#: Slices that a two-dimensional network sees at once.
+#: Slices per batch of a two-dimensional network.
 _SLICES = 16
-#: Part of a window that it shares with its neighbour.
+#: The share of a window that overlaps its neighbour.
 _OVERLAP = 0.25
 
 
 def infer(image: Array, engine: Engine, settings: Settings) -> Array:
     """Return probabilities (region, x, y, z) of a prepared image (modality, x, y, z)."""
     shape = image.shape[1:]
-    window = settings.network.window
-    if window:
-        wanted = (*window, shape[2])[:3]
-        room = np.pad(image, [(0, 0), *((0, max(0, w - n)) for w, n in zip(wanted, shape, strict=True))])
-        return _by_windows(room, engine, wanted, settings)[(slice(None), *map(slice, shape))]
-    if settings.network.dimensions == 2:
-        return _whole(image, engine, settings)
-    fitting = window_shape(shape, settings.inference.window_voxels, settings.prepare.multiple)
-    return _by_windows(image, engine, fitting, settings)
+    if settings.network.window:
+        window = (*settings.network.window, shape[2])[:3]
+    elif settings.network.dimensions == 2:
+        window = shape
+    else:
+        window = window_shape(shape, settings.inference.window_voxels, settings.prepare.multiple)
+    missing = [(0, max(0, width - size)) for width, size in zip(window, shape, strict=True)]
+    if any(after for _, after in missing):
+        image = np.pad(image, [(0, 0), *missing])
+    return _by_windows(image, engine, window, settings)[(slice(None), *map(slice, shape))]
 
 
 def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int, ...]:
@@ -49,39 +50,6 @@ def window_shape(shape: tuple[int, ...], limit: int, multiple: int) -> tuple[int
     return tuple(window)
 
 
-def _by_slices(image: Array, engine: Engine, regions: int) -> Array:
-    channels, x, y, z = image.shape
-    out = np.empty((regions, x, y, z), dtype=np.float32)
-    batch = np.zeros((_SLICES, channels, x, y), dtype=np.float32)
-    for start in range(0, z, _SLICES):
-        count = min(_SLICES, z - start)
-        batch[:count] = np.moveaxis(image[..., start : start + count], -1, 0)
-        out[..., start : start + count] = np.moveaxis(engine.run(batch)[:count], 0, -1)
-    return out
-
-
-def _by_windows(image: Array, engine: Engine, window: tuple[int, ...], settings: Settings) -> Array:
-    shape, regions = image.shape[1:], len(settings.network.regions)
-    if window == shape:
-        return _whole(image, engine, settings)
-    total = np.zeros((regions, *shape), dtype=np.float32)
-    weights = np.zeros(shape, dtype=np.float32)
-    for box in window_boxes(shape, window):
-        weight = _window_weight(box, shape)
-        part = np.ascontiguousarray(image[(slice(None), *box)])
-        total[(slice(None), *box)] += _whole(part, engine, settings) * weight
-        weights[box] += weight
-    total /= weights
-    return total
-
-
-def _whole(image: Array, engine: Engine, settings: Settings) -> Array:
-    if settings.network.dimensions == 2:
-        return _by_slices(image, engine, len(settings.network.regions))
-    found: Array = engine.run(image[None])[0]
-    return found
-
-
 def window_boxes(shape: tuple[int, ...], window: tuple[int, ...]) -> list[Box]:
     """Return evenly spaced boxes of the window's shape that cover the image and overlap by a quarter."""
     starts = []
@@ -94,8 +62,37 @@ def window_boxes(shape: tuple[int, ...], window: tuple[int, ...]) -> list[Box]:
     ]
 
 
+def _by_windows(image: Array, engine: Engine, window: tuple[int, ...], settings: Settings) -> Array:
+    shape, regions = image.shape[1:], len(settings.network.regions)
+    if window == shape:
+        return _one_window(image, engine, settings)
+    total = np.zeros((regions, *shape), dtype=np.float32)
+    weights = np.zeros(shape, dtype=np.float32)
+    for box in window_boxes(shape, window):
+        weight = _window_weight(box, shape)
+        crop = np.ascontiguousarray(image[(slice(None), *box)])
+        total[(slice(None), *box)] += _one_window(crop, engine, settings) * weight
+        weights[box] += weight
+    total /= weights
+    return total
+
+
+def _one_window(image: Array, engine: Engine, settings: Settings) -> Array:
+    if settings.network.dimensions == 3:
+        found: Array = engine.run(image[None])[0]
+        return found
+    channels, x, y, z = image.shape
+    out = np.empty((len(settings.network.regions), x, y, z), dtype=np.float32)
+    batch = np.zeros((_SLICES, channels, x, y), dtype=np.float32)
+    for start in range(0, z, _SLICES):
+        count = min(_SLICES, z - start)
+        batch[:count] = np.moveaxis(image[..., start : start + count], -1, 0)
+        out[..., start : start + count] = np.moveaxis(engine.run(batch)[:count], 0, -1)
+    return out
+
+
 def _window_weight(box: Box, shape: tuple[int, ...]) -> Array:
-    """Return weights (x, y, z) that fall towards the faces where the brain goes on: there it knows least.
+    """Return weights (x, y, z) that fall towards faces inside the brain, where the network sees least.
 
     The fourth power of the distance: on 12 real cases cut into three windows, the mean Dice with one window
     was 0.992, 0.996 and 0.999 (WT, TC, ET), against 0.983, 0.940 and 0.998 with the distance itself.
