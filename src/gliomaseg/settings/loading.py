@@ -51,7 +51,7 @@ def load_settings(preset: str = "unet3d", changes: Sequence[str] = ()) -> Settin
 def parse_settings(tree: Mapping[str, Any]) -> Settings:
     """Return the settings of a plain tree; raises SettingsError (E-SETTING) naming the wrong one."""
     try:
-        return Settings.model_validate(with_present_names(tree))
+        return Settings.model_validate(with_present_names(tree) if isinstance(tree, Mapping) else tree)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(step) for step in first["loc"])
