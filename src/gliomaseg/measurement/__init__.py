@@ -1,1 +1,1 @@
-"""Numbers of one segmentation."""
+"""Measurements of one segmentation."""

@@ -1,8 +1,8 @@
 """The two lines that RANO measures on the axial plane: the longest diameter and its longest perpendicular.
 
 RANO (Wen 2010, doi 10.1200/JCO.2009.26.3541) multiplies the longest diameter of a lesion by its longest
-perpendicular. Both lines lie inside the lesion, from outer edge to outer edge of its voxels. Lengths and
-angles are those of space, whatever the shape and tilt of a voxel. Ignorant of files and labels.
+perpendicular. Both lines are inside the lesion, from outer edge to outer edge of its voxels. Lengths and
+angles are those in space, whatever the shape and tilt of a voxel.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Ends = tuple[tuple[float, float], tuple[float, float]]
 
-#: A perpendicular may be off the right angle by so much.
+#: The largest deviation of a perpendicular from the right angle.
 ANGLE_DEGREES = 5.0
 _SAMPLES_PER_VOXEL = 4
 _GOLDEN = (5**0.5 - 1) / 2  # irrational: no sample falls on a corner that four voxels share
 _TIE_MM = 1e-6
 _BATCH = 128
-#: Points of lines that are looked at in one lesion: 16 million at most in 54 expert label maps. And voxels of
-#: the edge of one slice between which lines are tried: there 905 at most.
+#: Points of lines that are tested in one lesion (16 million at most in 54 expert label maps), and edge voxels
+#: of one slice between which lines are tried (905 at most in them).
 _MOST_POINTS, _MOST_ENDS = 18_000_000, 1000
 
 
@@ -36,7 +36,7 @@ class Line(NamedTuple):
     ends: Ends
 
     def moved(self, x: int, y: int) -> Line:
-        """Return the line in a grid that begins so many voxels earlier."""
+        """Return the line in a grid that begins ``x`` and ``y`` voxels earlier."""
         (x1, y1), (x2, y2) = self.ends
         return Line(self.length_mm, ((x1 + x, y1 + y), (x2 + x, y2 + y)))
 
@@ -79,7 +79,7 @@ class _Pairs(NamedTuple):
 
 
 class _Budget:
-    """How many points of lines may still be looked at."""
+    """The number of points of lines that may still be tested."""
 
     def __init__(self, points: int) -> None:
         self.left = points
@@ -89,9 +89,9 @@ def find_diameters(mask: Mask, axes: Floats) -> Diameters | None:
     """Return the lines of one lesion, or None for an empty mask.
 
     ``mask`` is (x, y, z) with z across the axial slices; ``axes`` (3, 3) are its steps in mm. Of slices
-    with equally long diameters, that with the larger product counts. In a mask as frayed as noise the work
-    is bounded (_MOST_POINTS): slices and lines are then left out, and the lines found lie inside all the
-    same, but may not be the longest.
+    with equally long diameters, that with the larger product counts. In a mask as frayed as noise the work is
+    bounded (_MOST_POINTS): slices and lines are then left out, and the lines found are inside the mask but
+    may not be the longest.
     """
     inplane, budget = axes[:, :2], _Budget(_MOST_POINTS)
     edges = {int(z): _edge(mask[:, :, z]) for z in np.flatnonzero(mask.any(axis=(0, 1)))}
@@ -127,7 +127,7 @@ def _measure_slice(
     mask: Mask, places: Ints, axes: Floats, *, least: float, budget: _Budget
 ) -> tuple[Line, Line] | None:
     pairs = _pairs(places, axes)
-    budget.left -= 2 * len(pairs.lengths)  # a line takes as long to make as two points to look at
+    budget.left -= 2 * len(pairs.lengths)  # making a line takes as long as testing two points
     longest = _longest_inside(mask, pairs, least, budget)
     if longest is None:
         return None
@@ -148,7 +148,7 @@ def _edge(mask: Mask) -> Ints:
 
 
 def _pairs(places: Ints, axes: Floats) -> _Pairs:
-    """Return all lines between some voxels of a slice; one voxel alone has a line to itself."""
+    """Return all lines between some voxels of a slice; of one voxel, the line to itself."""
     one, other = np.triu_indices(len(places), k=min(1, len(places) - 1))
     columns = np.ascontiguousarray(places.T)
     steps = columns[:, other] - columns[:, one]
@@ -167,7 +167,7 @@ def _norms(steps: Ints, axes: Floats) -> Floats:
 def _longest_inside(mask: Mask, pairs: _Pairs, least: float, budget: _Budget) -> Line | None:
     """Return the longest line that never leaves the mask and is at least ``least`` mm long."""
     pairs = pairs.chosen(pairs.lengths >= least)
-    for count in (1, 2, 4):  # cheap looks at a few points spare most lines the close one
+    for count in (1, 2, 4):  # a few points rule out most lines before all are tested
         budget.left -= count * len(pairs.lengths)
         pairs = pairs.chosen(_inside(mask, pairs, np.arange(1.0, count + 1) * _GOLDEN % 1))
     order = np.lexsort((*pairs.steps, *pairs.starts, -np.round(pairs.lengths, 6)))
@@ -185,9 +185,11 @@ def _longest_inside(mask: Mask, pairs: _Pairs, least: float, budget: _Budget) ->
 
 
 def _inside(mask: Mask, pairs: _Pairs, fractions: Floats) -> Mask:
-    """Return which lines lie in the mask at every one of some fractions of their length."""
+    """Return which lines are in the mask at every one of some fractions of their length."""
     x, y = (
-        (start[:, None] + 0.5 + fractions * step[:, None]).astype(np.intp)  # none is negative: rounded down
+        (start[:, None] + 0.5 + fractions * step[:, None]).astype(
+            np.intp
+        )  # none is negative: this rounds down
         for start, step in zip(pairs.starts, pairs.steps, strict=True)
     )
     return np.asarray(mask[x, y].all(axis=1))

@@ -1,14 +1,21 @@
-"""The numbers of one segmentation, as nouns: sizes, shapes, lesions, and all of them for JSON and CSV.
+"""The numbers of one segmentation: sizes, shapes, lesions; as JSON, back from it, and as one row of CSV.
 
-Lengths are mm, areas mm2, volumes ml; places are RAS+ mm. Ignorant of how the numbers are found.
+Lengths are mm, areas mm2, volumes ml; points are RAS+ mm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from gliomaseg.imaging.planes import ras_affine, ras_spacing
+from gliomaseg.imaging.volume import Grid
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region, Tissue
-from gliomaseg.measurement.diameters import Diameters
+from gliomaseg.measurement.diameters import Diameters, Line
 from gliomaseg.measurement.symmetry import Side
 
 SCHEMA_VERSION = 3
@@ -16,7 +23,7 @@ SCHEMA_VERSION = 3
 #: RANO 2.0 (doi 10.1200/JCO.23.01059) sums the products of up to two target lesions; RANO 2010 up to five.
 TARGETS = 2
 
-#: On which map was measured: the label map as it is, on its own grid.
+#: The value of ``measured_on`` for a label map that was measured on its own grid.
 NATIVE = "native"
 
 Point = tuple[float, float, float]
@@ -24,7 +31,7 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class TissueSize:
-    """How much of one tissue there is; ``value`` is its integer in the label map."""
+    """The size of one tissue; ``value`` is its integer in the label map."""
 
     value: int
     tissue: Tissue
@@ -45,7 +52,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class RegionSize:
-    """How much of one nested region there is, in how many lesions, and the shape of the largest.
+    """The size of one nested region, the number of its lesions, and the shape of the largest.
 
     ``range_ml`` is where 90 % of true volumes are expected, and ``predicted_dice`` the Dice to expect, if
     cross-validation has measured what they take.
@@ -59,6 +66,41 @@ class RegionSize:
     lesions: int = 0
     largest: Shape | None = None
 
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        return {
+            "region": self.region.value,
+            "title": REGION_TITLES[self.region],
+            "voxels": self.voxels,
+            **self._volumes(),
+            "lesions": self.lesions,
+            "largest_lesion": asdict(self.largest) if self.largest else None,
+        }
+
+    def as_row(self) -> dict[str, object]:
+        """Return the cells of a CSV row, the region in the names of the columns."""
+        shape = self.largest
+        x, y, z = shape.centroid_mm if shape else (None, None, None)
+        cells = {
+            **self._volumes(),
+            "lesions": self.lesions,
+            **{f"largest_{n}": getattr(shape, n, None) for n in ("volume_ml", "surface_mm2", "sphericity")},
+            "largest_centroid_x_mm": x,
+            "largest_centroid_y_mm": y,
+            "largest_centroid_z_mm": z,
+            "largest_longest_mm": shape.longest_mm if shape else None,
+        }
+        return {f"{self.region}_{name}": value for name, value in cells.items()}
+
+    def _volumes(self) -> dict[str, object]:
+        low, high = self.range_ml or (None, None)
+        return {
+            "volume_ml": self.volume_ml,
+            "volume_low_ml": low,
+            "volume_high_ml": high,
+            "predicted_dice": self.predicted_dice,
+        }
+
 
 @dataclass(frozen=True)
 class Lesion:
@@ -66,7 +108,7 @@ class Lesion:
 
     ``diameters`` are in voxels of the grid turned to RAS; ``ends_mm`` holds both ends of the longest
     diameter, then of its perpendicular. ``slices`` is the number of axial slices that show the lesion, and
-    ``axial_slice`` that on which the lines lie, from 1; both as counted on the map that was measured.
+    ``axial_slice`` that of the lines, from 1; both as counted on the map that was measured.
     """
 
     volume_ml: float
@@ -100,8 +142,8 @@ class Measurements:
 
     ``lesions``, the largest first, are of the tumour core, or of the whole tumour where nothing is
     ``enhancing``. ``side`` and ``brain_ml`` are None where no skull-stripped brain is known.
-    ``measured_on`` is "native" where the label map was measured as it is, else the voxel size of the map that
-    was measured before it was put back on voxels of ``own_mm`` (left-right, back-front, down-up): "1 mm".
+    ``measured_on`` is "native" for a label map that was measured on its own grid, else the voxel size of the
+    map that was measured before it was put back on voxels of ``own_mm`` (left-right, back-front, down-up).
     """
 
     voxel_volume_ml: float
@@ -117,7 +159,7 @@ class Measurements:
 
     @property
     def where(self) -> str:
-        """Return in a sentence on which map everything was measured, if it is not the label map itself."""
+        """Return a sentence on the map that was measured, if it is not the label map itself."""
         if self.measured_on == NATIVE:
             return ""
         size = " x ".join(f"{length:.3g}" for length in self.own_mm)
@@ -137,7 +179,7 @@ class Measurements:
         return next(size for size in self.regions if size.region is region)
 
     def of_core(self, part: Region | Tissue) -> float | None:
-        """Return the volume of a part relative to that of the tumour core; None without a core."""
+        """Return the volume of a region or tissue relative to the tumour core; None without a core."""
         core = self.volume_ml(Region.TC)
         return self.volume_ml(part) / core if core else None
 
@@ -160,12 +202,8 @@ class Measurements:
             "measured_on": self.measured_on,
             "brain_volume_ml": self.brain_ml,
             "labels": [asdict(size) | {"title": TISSUE_TITLES[size.tissue]} for size in self.labels],
-            "regions": [_region_dict(size) for size in self.regions],
-            "fractions": {
-                "et_of_tc": self.of_core(Region.ET),
-                "ncr_of_tc": self.of_core(Tissue.NECROSIS),
-                "ed_of_tc": self.of_core(Tissue.OEDEMA),
-            },
+            "regions": [size.as_dict() for size in self.regions],
+            "fractions": {f"{part}_of_tc": self.of_core(part) for part in _FRACTIONS},
             "least_lesion_ml": self.least_lesion_ml,
             "rano": {
                 "lesions_are": "enhancing" if self.enhancing else "non-enhancing",
@@ -178,63 +216,85 @@ class Measurements:
 
     def as_row(self) -> dict[str, object]:
         """Return one flat row for CSV, units in the names of the columns; None where there is no number."""
-        row: dict[str, object] = {
-            f"{t.tissue}_volume_ml": t.volume_ml for t in self.labels if t.tissue != "et"
-        }
-        for size in self.regions:
-            row |= _region_row(size)
-        row |= {
-            f"{part}_of_tc_ratio": self.of_core(part) for part in (Region.ET, Tissue.NECROSIS, Tissue.OEDEMA)
-        }
-        largest = self.targets[0] if self.targets else None
-        return row | {
+        side, largest = self.side, self.targets[0] if self.targets else None
+        lines = largest.diameters if largest else None
+        return {
+            **{f"{t.tissue}_volume_ml": t.volume_ml for t in self.labels if t.tissue != "et"},
+            **{name: value for size in self.regions for name, value in size.as_row().items()},
+            **{f"{part}_of_tc_ratio": self.of_core(part) for part in _FRACTIONS},
             "rano_lesions": len(self.lesions),
             "rano_targets": len(self.targets),
-            "rano_longest_mm": largest.diameters.longest.length_mm if largest else None,
-            "rano_perpendicular_mm": largest.diameters.perpendicular.length_mm if largest else None,
+            "rano_longest_mm": lines.longest.length_mm if lines else None,
+            "rano_perpendicular_mm": lines.perpendicular.length_mm if lines else None,
             "rano_axial_slice": largest.axial_slice if largest else None,
             "rano_sum_of_products_mm2": self.sum_of_products_mm2,
-            "side": self.side.name if self.side else None,
-            "right_percent": self.side.right_percent if self.side else None,
-            "left_percent": self.side.left_percent if self.side else None,
-            "crosses_symmetry_plane": self.side.crosses_symmetry_plane if self.side else None,
+            "side": side.name if side else None,
+            **{key: getattr(side, key, None) for key in _SIDE},
             "brain_volume_ml": self.brain_ml,
             "least_lesion_ml": self.least_lesion_ml,
             "measured_on": self.measured_on,
         }
 
 
-def _region_dict(size: RegionSize) -> dict[str, object]:
-    low, high = size.range_ml or (None, None)
-    return {
-        "region": size.region.value,
-        "title": REGION_TITLES[size.region],
-        "voxels": size.voxels,
-        "volume_ml": size.volume_ml,
-        "volume_low_ml": low,
-        "volume_high_ml": high,
-        "predicted_dice": size.predicted_dice,
-        "lesions": size.lesions,
-        "largest_lesion": asdict(size.largest) if size.largest else None,
-    }
+#: The volumes that are given relative to the tumour core.
+_FRACTIONS = (Region.ET, Tissue.NECROSIS, Tissue.OEDEMA)
+_SIDE = ("right_percent", "left_percent", "crosses_symmetry_plane")
 
 
-def _region_row(size: RegionSize) -> dict[str, object]:
-    low, high = size.range_ml or (None, None)
-    shape = size.largest
-    x, y, z = shape.centroid_mm if shape else (None, None, None)
-    cells: dict[str, object] = {
-        "volume_ml": size.volume_ml,
-        "volume_low_ml": low,
-        "volume_high_ml": high,
-        "predicted_dice": size.predicted_dice,
-        "lesions": size.lesions,
-        "largest_volume_ml": shape.volume_ml if shape else None,
-        "largest_surface_mm2": shape.surface_mm2 if shape else None,
-        "largest_sphericity": shape.sphericity if shape else None,
-        "largest_centroid_x_mm": x,
-        "largest_centroid_y_mm": y,
-        "largest_centroid_z_mm": z,
-        "largest_longest_mm": shape.longest_mm if shape else None,
-    }
-    return {f"{size.region}_{name}": value for name, value in cells.items()}
+def read_measurements(content: Mapping[str, Any], grid: Grid) -> Measurements:
+    """Return the measurements with this ``as_dict``, RANO lines in voxels of ``grid``.
+
+    Raises LookupError, TypeError and ValueError for anything else.
+    """
+    rano, side = content["rano"], content["side"]
+    inverse = np.asarray(np.linalg.inv(ras_affine(grid)), dtype=np.float64)
+    return Measurements(
+        content["voxel_volume_ml"],
+        tuple(
+            TissueSize(size["value"], Tissue(size["tissue"]), size["voxels"], size["volume_ml"])
+            for size in content["labels"]
+        ),
+        tuple(_read_region(size) for size in content["regions"]),
+        tuple(_read_lesion(lesion, inverse) for lesion in rano["lesions"]),
+        rano["lesions_are"] == "enhancing",
+        content["least_lesion_ml"],
+        Side(*(side[key] for key in _SIDE)) if side else None,
+        content["brain_volume_ml"],
+        content.get("measured_on", NATIVE),
+        ras_spacing(grid),
+    )
+
+
+def _read_region(size: Mapping[str, Any]) -> RegionSize:
+    low, high, shape = size["volume_low_ml"], size["volume_high_ml"], size["largest_lesion"]
+    return RegionSize(
+        Region(size["region"]),
+        size["voxels"],
+        size["volume_ml"],
+        None if low is None else (low, high),
+        size["predicted_dice"],
+        size["lesions"],
+        Shape(**shape | {"centroid_mm": _point(shape["centroid_mm"])}) if shape else None,
+    )
+
+
+def _read_lesion(found: Mapping[str, Any], inverse: npt.NDArray[np.float64]) -> Lesion:
+    ends = tuple(_point(end) for end in found["ends_mm"])
+    voxels = np.array(ends) @ inverse[:3, :3].T + inverse[:3, 3]
+    (a, b, z), (c, d, _), (e, f, _), (g, h, _) = voxels.tolist()
+    longest = Line(found["longest_mm"], ((a, b), (c, d)))
+    perpendicular = Line(found["perpendicular_mm"], ((e, f), (g, h)))
+    return Lesion(
+        found["volume_ml"],
+        found["enhancing_ml"],
+        found["axial_slices"],
+        Diameters(round(z), longest, perpendicular),
+        ends,
+        found["measurable"],
+        found["axial_slice"],
+    )
+
+
+def _point(values: Any) -> Point:
+    x, y, z = values
+    return x, y, z

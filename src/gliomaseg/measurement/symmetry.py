@@ -1,6 +1,6 @@
-"""On which side of the brain a tumour lies, as the patient's left and right. Ignorant of files.
+"""The side of the brain that a tumour is on, as the patient's left and right.
 
-Sides are those of the plane in which the mask of a skull-stripped brain mirrors itself best. That is no
+Sides are those of the plane in which the mask of a skull-stripped brain mirrors itself best. It is not the
 midline: a tumour that pushes the falx reaches beyond this plane without crossing the falx.
 """
 
@@ -14,19 +14,19 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-#: From this share on, in percent, a tumour lies on one side: mass effect alone puts some beyond the plane.
+#: From this share on, in percent, a tumour is on one side: mass effect alone pushes some beyond the plane.
 ONE_SIDE_PERCENT = 90
-#: A lesion crosses the plane when this much of it lies farther than this from it, on both sides.
+#: A lesion crosses the plane when this much of it is farther than this from the plane, on both sides.
 CROSSING_MM, CROSSING_ML = 5.0, 0.5
-_STEP_MM = 5.0  # the brain is looked at in voxels of about this size
+_STEP_MM = 5.0  # the brain mask is sampled at about this distance
 _LEAST_VOXELS = 1000
-#: Steps of the search: the plane's place in mm, and its slope; each is tried until it helps no more.
+#: Steps of the search: the plane's offset in mm, and its slope; each is repeated while the score improves.
 _SEARCH = ((10.0, 0.12), (5.0, 0.06), (2.5, 0.03), (1.2, 0.015), (0.6, 0.007))
 
 
 @dataclass(frozen=True)
 class Side:
-    """Percent of the whole tumour on each side of the plane, and whether a lesion lies on both."""
+    """Percent of the whole tumour on each side of the plane, and whether a lesion crosses it."""
 
     right_percent: float
     left_percent: float
@@ -52,7 +52,7 @@ class SymmetryPlane:
     slopes: tuple[float, float]
 
     def right_of(self, affine: Floats, voxels: tuple[npt.NDArray[np.intp], ...]) -> Floats:
-        """Return how many mm voxels (x, y, z) of a grid lie to the patient's right; negative: to the left."""
+        """Return the mm from the plane to voxels (x, y, z) of a grid; positive to the patient's right."""
         normal = np.array([1.0, -self.slopes[0], -self.slopes[1]]) / np.hypot(1, np.hypot(*self.slopes))
         x, y, z = (normal @ affine[:3, :3]).tolist()
         first = float(normal @ affine[:3, 3]) - self.offset * float(normal[0])
@@ -62,8 +62,7 @@ class SymmetryPlane:
 def find_symmetry_plane(image: npt.NDArray[np.generic], affine: Floats) -> SymmetryPlane | None:
     """Return the symmetry plane of a brain, 0 outside, with RAS axes and ``affine``; None if unknown.
 
-    It is unknown when the brain reaches both sides of the image, as one that is not skull-stripped may, or is
-    too small.
+    It is unknown when the brain reaches both sides of the image, as without skull-stripping, or is too small.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     steps = np.maximum(np.round(_STEP_MM / lengths), 1).astype(int)
@@ -77,7 +76,7 @@ def find_symmetry_plane(image: npt.NDArray[np.generic], affine: Floats) -> Symme
     middle = places.mean(axis=0)
 
     def mirrored(plane: Floats) -> int:
-        """Return how many voxels have a mirror image inside the brain."""
+        """Return the number of voxels whose mirror image is inside the brain."""
         normal = np.array([1.0, -plane[1], -plane[2]]) / np.sqrt(1 + plane[1] ** 2 + plane[2] ** 2)
         height = (places - middle) @ normal - plane[0] * normal[0]
         images = (places - 2 * height[:, None] * normal - affine[:3, 3]) @ inverse.T
@@ -90,7 +89,7 @@ def find_symmetry_plane(image: npt.NDArray[np.generic], affine: Floats) -> Symme
 
 
 def _climb(score: Callable[[Floats], int]) -> Floats:
-    """Return the plane (offset, two slopes) with the best score, found from none with ever smaller steps."""
+    """Return the plane (offset, two slopes) with the best score, from 0 by smaller and smaller steps."""
     plane = np.zeros(3)
     best = score(plane)
     for along, slope in _SEARCH:
@@ -105,7 +104,7 @@ def _climb(score: Callable[[Floats], int]) -> Floats:
 
 
 def find_side(right: Floats, lesions: npt.NDArray[np.integer], voxel_ml: float) -> Side:
-    """Return the side of the tumour: of each voxel its mm to the right of the plane, and its lesion."""
+    """Return the side of a tumour from each voxel's mm to the right of the plane and its lesion number."""
     percent = 100 * float(np.mean(right >= 0))
     across = [
         np.bincount(lesions[side > CROSSING_MM], minlength=lesions.max() + 1) for side in (right, -right)

@@ -21,8 +21,8 @@ from gliomaseg.evaluation.pairing import find_predictions
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.raw_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
+from gliomaseg.measurement.measurements import read_measurements
 from gliomaseg.measurement.quality import Quality
-from gliomaseg.measurement.stored import read_measurements
 from gliomaseg.report.case_report import Report
 from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, REPORT_DATA, ResultFolder
