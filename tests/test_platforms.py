@@ -50,7 +50,7 @@ def test_results_are_whole_without_file_locks(
 ) -> None:
     monkeypatch.setattr(locks, "sys", SimpleNamespace(platform="win32"))
     with locks.take(tmp_path / "lock") as lock:  # type: ignore[union-attr]
-        assert not lock.is_sure
+        assert not lock.is_exclusive
     (outcome,) = segment_cases([phantom_case], Segmenter.load(), tmp_path / "out", only="seg")
     assert outcome.state == "done"
     assert ResultFolder(tmp_path / "out" / phantom_case.id).is_whole()

@@ -1,4 +1,4 @@
-"""One segmented case, and what is written of it: label map, pictures, report, measurements, record."""
+"""One segmented case in memory, and its folder: label map, pictures, report, measurements, run.json."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ from gliomaseg.storage.result_folder import (
 )
 from gliomaseg.storage.tables import to_csv
 
-#: What a result takes on the disk in bytes: 7 MB for a BraTS case, most of it the report; 12 MB at most.
+#: The largest size of a result on the disk in bytes; that of a BraTS case is 7 MB, most of it the report.
 ROOM = 12_000_000
 
 
 @dataclass(frozen=True)
 class Result:
-    """One segmented case: the images, the segmentation on the case's own grid, and how it was made.
+    """One segmented case: the images, the segmentation on the case's own grid, and its provenance.
 
     ``standardised`` is the label map on the grid of ``images``, which is measured and drawn: the segmentation
-    itself, unless the case was resampled to 1 mm.
-    ``uncertainty`` is how sure the model is of each region; ``maps`` are (x, y, z), by name, if asked for.
+    itself, unless the case was resampled to 1 mm. ``uncertainty`` is that of each region; ``maps`` (x, y, z) are
+    uncertainty maps by name, if wanted.
     """
 
     case: Case
@@ -91,7 +91,7 @@ class Result:
 
     @cached_property
     def report(self) -> Report:
-        """Return what report.html shows; its ``page`` is the HTML."""
+        """Return the report; its ``page`` is the HTML."""
         inputs = ReportInputs(
             self.case.id,
             self.standardised,
@@ -105,7 +105,7 @@ class Result:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Return what was odd about the images, and whether no tumour was found."""
+        """Return the notes on the images, and one if no tumour was found."""
         if self.measurements.volume_ml(Region.WT) > 0:
             return self.images.notes
         what = f"no tumour was found in case {self.case.id}"
@@ -113,13 +113,8 @@ class Result:
 
     def volumes_ml(self) -> dict[str, float]:
         """Return the volume of each tissue and region in ml: ncr, ed, et, wt, tc."""
-        parts = [*Tissue, *Region]
-        known = self.segmentation.scheme.values
-        return {
-            part.value: self.measurements.volume_ml(part)
-            for part in parts
-            if isinstance(part, Region) or part in known
-        }
+        tissues = [tissue for tissue in Tissue if tissue in self.segmentation.scheme.values]
+        return {name.value: self.measurements.volume_ml(name) for name in (*tissues, *Region)}
 
     def save(
         self, output: str | Path, *, overwrite: bool = False, only: Literal["seg"] | None = None
@@ -127,18 +122,17 @@ class Result:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
         The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html and .json, measurements.json and
-        .csv, uncertainty maps if wanted and, written last, run.json. With ``only`` "seg" the report and the
-        pictures are left out. Where ``output`` is called like an image (``x.nii.gz``, ``x.nii``) the label
-        map alone is written to that file, and its path returned.
-        Raises OutputError (E-EXISTS when it is there already and ``overwrite`` is false, or when it holds
-        what no run.json lists or an edited label map; E-OUTPUT when it holds an input). An old result is
-        kept when the new one can't be written.
+        .csv, uncertainty maps if wanted and, written last, run.json. With ``only`` "seg" there are no report and
+        no pictures. If ``output`` has the name of an image (``x.nii.gz``, ``x.nii``), only the label map is
+        written, to that file. Raises OutputError (E-EXISTS if it exists and ``overwrite`` is false, or if it
+        holds other programs' files or an edited label map; E-OUTPUT if it holds an input). If writing fails,
+        an old result is kept.
         """
         if is_nifti_name(Path(output).name):
             return self._save_labels(Path(output), overwrite=overwrite)
         target = ResultFolder(Path(output) / self.case.id)
         with target.write(overwrite=overwrite, inputs=self.case.files) as draft:
-            with ThreadPoolExecutor(1) as beside:  # what needs no other part is made while others are
+            with ThreadPoolExecutor(1) as beside:  # independent files are made at the same time
                 packing = None if only else beside.submit(lambda: self._packed)
                 self._write_maps(draft)
                 if packing:
@@ -175,11 +169,11 @@ class Result:
 
     @cached_property
     def quality(self) -> Quality:
-        """Return whether the result should be reviewed first, and why."""
+        """Return whether the result needs a review, and the reasons."""
         return judge(self.standardised, self.measurements, self.images.notes)
 
     def measured(self) -> dict[str, object]:
-        """Return what measurements.json holds: volumes, lesions, RANO lines, quality; plain values."""
+        """Return the content of measurements.json: volumes, lesions, RANO lines, quality."""
         about = {"case": self.case.id, "notice": RESEARCH_USE, "note": self.provenance["note"]}
         more = {"scheme": self.segmentation.scheme.name, **self.quality.as_dict()}
         return about | self.measurements.as_dict() | more
@@ -190,7 +184,7 @@ class Result:
         return about | self.measurements.as_row()
 
     def record(self) -> dict[str, object]:
-        """Return what run.json holds, but for the hashes of the files."""
+        """Return the content of run.json without the hashes of the files."""
         return {
             **self.provenance,
             "voxel_mm": [round(length, 4) for length in self.segmentation.grid.spacing],
@@ -202,7 +196,7 @@ class Result:
 
 @contextmanager
 def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Add how long the block took to ``seconds``, under ``name``."""
+    """Add the seconds that the block takes to ``seconds``, under ``name``."""
     started = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - started

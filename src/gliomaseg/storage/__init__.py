@@ -1,1 +1,1 @@
-"""Where results lie on disk: a case's folder, what may be replaced, tables that are safe to open."""
+"""Results on disk: atomic files, locks, the folder of a case, run.json, summary.csv, tables."""

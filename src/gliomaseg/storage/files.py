@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and known by their hash. Ignorant of what is in them."""
+"""Files that are written whole or not at all, and identified by their hash."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gliomaseg.errors import GliomasegError, OutputError
+from gliomaseg.errors import OutputError
 from gliomaseg.storage import locks
+
+#: Inside a draft: the folder that it is about to replace, and its lock.
+_BEFORE, _LOCK = "before", "lock"
+#: The name of a draft: hidden, with eight letters or digits from tempfile.
+_PREFIX = ".tmp-"
+_DRAFT = re.compile(re.escape(_PREFIX) + r"\w{8}", re.ASCII)
+#: The longest name, in bytes, that leaves room for a prefix (the system's limit is 255).
+_LONGEST = 240
 
 
 @contextlib.contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a binary file that appears under ``path`` only when the block ends without an error.
+    """Open a binary file that appears at ``path`` only if the block ends without an error.
 
     A draft in the same folder is written, flushed to the disk and renamed.
     Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
@@ -41,10 +49,10 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def open_folder(target: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of ``target`` only when the block ends without an error.
+    """Yield a new folder that replaces ``target`` only if the block ends without an error.
 
-    What was there before is moved aside first, and moved back if the new folder can't take its place; a
-    kill in between leaves that to ``clear_leftovers``. Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
+    The old folder is moved aside first, and moved back if the new one can't take its place; after a kill in
+    between ``clear_leftovers`` does that. Raises OutputError (E-DISK, E-PERM, E-OUTPUT).
     """
     try:
         with draft_folder(target.parent) as draft:
@@ -60,18 +68,11 @@ def open_folder(target: Path) -> Iterator[Path]:
         raise output_error(error, target) from error
 
 
-#: Where a draft keeps the folder that it is about to replace, and its lock.
-_BEFORE, _LOCK = "before", "lock"
-#: What a draft is called: hidden, with eight letters or digits by tempfile.
-_PREFIX = ".tmp-"
-_DRAFT = re.compile(re.escape(_PREFIX) + r"\w{8}", re.ASCII)
-
-
 @contextlib.contextmanager
 def draft_folder(parent: Path) -> Iterator[Path]:
-    """Give a hidden new folder in ``parent`` that is removed when the block ends.
+    """Yield a hidden new folder in ``parent`` that is removed when the block ends.
 
-    A lock in it says that its process lives: a kill leaves the folder to ``clear_leftovers``.
+    A lock inside shows that its process is alive; after a kill ``clear_leftovers`` removes the folder.
     """
     draft, lock = _make_draft(parent)
     try:
@@ -87,30 +88,28 @@ def _make_draft(parent: Path) -> tuple[Path, locks.Lock]:
         with contextlib.suppress(FileNotFoundError):
             if lock := locks.take(draft / _LOCK):
                 return draft, lock
-        # another process took it for a leftover before it was locked: make another one
+        # before it was locked, another process took it for a leftover: make another one
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove the drafts that killed processes left in ``folder``: those that nobody holds locked.
+    """Remove the drafts of killed processes from ``folder``: those that no process holds locked.
 
-    A folder that was moved aside by a process killed before it could put the new one there is put back.
-    Where locks are not sure nothing is removed.
+    A folder that was moved aside and has no successor is moved back. Without exclusive locks nothing is
+    removed.
     """
     for draft in folder.glob(f"{_PREFIX}*"):
         if not _DRAFT.fullmatch(draft.name) or draft.is_symlink() or not draft.is_dir():
             continue
-        with contextlib.suppress(OSError):  # somebody else's folder, or just removed
-            lock = locks.take(draft / _LOCK)
-            if lock is None:
-                continue
-            with lock:
-                if lock.is_sure:
-                    _remove(draft)
+        with contextlib.suppress(OSError):  # another user's folder, or just removed
+            if lock := locks.take(draft / _LOCK):
+                with lock:
+                    if lock.is_exclusive:
+                        _remove(draft)
 
 
 def _remove(draft: Path) -> None:
-    """Remove a draft, after putting back what it holds of a folder that has no successor."""
-    with contextlib.suppress(OSError):  # what can't be put back stays in the draft
+    """Remove a draft, after moving back a folder in it that has no successor."""
+    with contextlib.suppress(OSError):  # what can't be moved back stays in the draft
         for before in draft.glob(f"{_BEFORE}/*"):
             if not (draft.parent / before.name).exists():
                 before.replace(draft.parent / before.name)
@@ -119,13 +118,16 @@ def _remove(draft: Path) -> None:
 
 @contextlib.contextmanager
 def claim(target: Path) -> Iterator[None]:
-    """Keep every other process from working on ``target`` during the block.
+    """Keep other processes from working on ``target`` during the block.
 
-    The lock is the file ``.lock-NAME`` beside the target. Where a file system or Windows knows no locks the
-    block runs without: results still appear whole, at worst they are made twice.
+    The lock is the file ``.lock-NAME`` beside the target. Without support for locks (Windows, some network
+    disks) the block runs all the same: results still appear whole, at worst they are computed twice.
     Raises OutputError (E-LOCKED; E-OUTPUT if that file is something else).
     """
-    path = _lock_of(target)
+    name = target.name
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    path = target.with_name(f".lock-{name}")
     try:
         lock = locks.take(path)
     except OSError as error:
@@ -141,46 +143,34 @@ def claim(target: Path) -> Iterator[None]:
         yield
 
 
-def _lock_of(target: Path) -> Path:
-    """Return where the lock of ``target`` lies, also where its name is as long as a name can be."""
-    name = target.name
-    if len(os.fsencode(name)) > _LONGEST:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return target.with_name(f".lock-{name}")
-
-
-#: Bytes of a name that leave room for what goes before it (a name has 255 at most).
-_LONGEST = 240
-
-
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all."""
+    """Write ``data`` to ``path``, whole or not at all."""
     with open_atomic(path) as stream:
         stream.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    r"""Write ``text`` as UTF-8 to ``path`` whole or not at all.
+    r"""Write ``text`` as UTF-8 to ``path``, whole or not at all.
 
-    Bytes of a file's name that are no UTF-8 are written as \udcXX, which JSON reads as the same name.
+    Bytes of a file name that are not UTF-8 are written as \udcXX, which JSON reads as the same name.
     """
     write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write ``content`` as readable JSON to ``path`` whole or not at all."""
+    """Write ``content`` as readable JSON to ``path``, whole or not at all."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a file to read; raises OSError for a pipe or device too, at which reading may wait for ever."""
+    """Open a file for reading; raises OSError also for a pipe or device, which could block for ever."""
     if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
         raise OSError(errno.EINVAL, "it is a pipe or device, not a file", str(path))
     return path.open("rb")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; raises OSError, and ValueError for no JSON or one nested too deep."""
+    """Return the content of a JSON file; raises OSError, and ValueError for no JSON or too deep nesting."""
     with open_regular(path) as stream:
         text = stream.read()
     try:
@@ -196,7 +186,7 @@ def sha256_of(path: Path) -> str:
 
 
 def make_folder(path: Path, *, room: int = 0) -> Path:
-    """Create a folder for results and prove that ``room`` bytes can be written, before any work is done.
+    """Create a folder for results, and check before any work that ``room`` bytes can be written there.
 
     Raises OutputError (E-OUTPUT, E-PERM, E-DISK).
     """
@@ -217,10 +207,8 @@ def make_folder(path: Path, *, room: int = 0) -> Path:
     return path
 
 
-def output_error(
-    error: OSError, path: Path, *, remedy: str = "choose another folder with -o"
-) -> GliomasegError:
-    """Return the OutputError that tells in words why ``path`` could not be written."""
+def output_error(error: OSError, path: Path, *, remedy: str = "choose another folder with -o") -> OutputError:
+    """Return the OutputError that explains why ``path`` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             "E-DISK",
@@ -248,7 +236,7 @@ def _sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network disks can't; the file is there all the same
+        with contextlib.suppress(OSError):  # some network disks can't; the file is there nevertheless
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What may be written over: never an input, and never a file that gliomaseg did not write."""
+"""Protection from overwriting: never an input, and never a file that gliomaseg did not write."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from gliomaseg.errors import OutputError
 from gliomaseg.storage import files
 
-#: What a file browser leaves in any folder it shows; nothing is lost with it.
+#: Files that file browsers create in any folder; they may be lost.
 BROWSERS_OWN = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-#: What the pages of gliomaseg have in their head.
+#: The mark of a page of gliomaseg, in its head.
 PAGE = "· gliomaseg</title>".encode()
-#: How far into a file its mark is looked for, in bytes.
+#: The first bytes of a file, which are searched for a mark.
 _FIRST = 4096
 
 
 def refuse_inputs(output: Path, targets: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise OutputError (E-OUTPUT) where ``output``, or what is to be written there, touches an input.
+    """Raise OutputError (E-OUTPUT) if results in ``output`` would be mixed with ``inputs``.
 
-    No target may be an input or hold one at any depth, and no image may lie in ``output`` itself: results
-    and data are never mixed. Links and names in another case count as what they lead to.
+    No target may be an input or contain one at any depth, and ``output`` itself may not contain an image.
+    Links are followed, and names in another case are recognised.
     """
     paths = {p for path in inputs for p in (path.absolute(), path.resolve())}
     homes = {path.parent for path in paths}
@@ -40,9 +40,9 @@ def refuse_inputs(output: Path, targets: Iterable[Path], inputs: Iterable[Path])
 
 
 def refuse_file(path: Path, inputs: Iterable[Path], *, overwrite: bool, option: str = "-o") -> None:
-    """Raise OutputError where ``path`` can't become a file: one of ``inputs``, a folder, or there already.
+    """Raise OutputError if ``path`` can't become a file: one of ``inputs``, a folder, or existing.
 
-    An input is refused by whatever name it has, also with ``overwrite``. ``option`` is what named it.
+    An input is refused under any name, also with ``overwrite``. ``option`` is the option that named the path.
     """
     found = _identity(path)
     if found and found in map(_identity, inputs):
@@ -69,7 +69,7 @@ def refuse_file(path: Path, inputs: Iterable[Path], *, overwrite: bool, option: 
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what a path leads to, whatever it is called; None where there is nothing."""
+    """Return the device and inode of the file that a path leads to; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -78,10 +78,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool | None, option: str = "-o") -> None:
-    """Raise OutputError (E-EXISTS) where ``path`` is a file of someone else, unless with ``overwrite``.
+    """Raise OutputError (E-EXISTS) if ``path`` is a file of another program, unless ``overwrite``.
 
-    A file of ours has one of ``marks`` in its first bytes. None: there is no --overwrite.
-    ``option`` is what named it.
+    A file of gliomaseg has one of ``marks`` in its first bytes. ``overwrite`` is None for a command without
+    --overwrite; ``option`` is the option that named the path.
     """
     if overwrite or not os.path.lexists(path) or path.is_dir():
         return

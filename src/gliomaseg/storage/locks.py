@@ -1,8 +1,7 @@
-"""Locks between processes: the kernel's own (flock), which end with their process, however that ends.
+"""Locks between processes: the kernel's own (flock), which end with their process, however it ends.
 
-Nothing else decides who is alive: process numbers repeat, and containers share the names of their hosts. The
-library filelock was tried: its import takes 0.1 s, and it leaves its files behind. Windows and some network
-disks have no such lock: there ``Lock.is_sure`` is false and the work is done all the same.
+filelock (4.3) is not used: it leaves its file beside every result and can't name the process that holds it.
+On Windows and some network disks there is no such lock: ``Lock.is_exclusive`` is false, and the work goes on.
 """
 
 from __future__ import annotations
@@ -18,31 +17,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-#: How a lock file of gliomaseg begins. One with other words is somebody else's and is not changed.
+#: The first bytes of a lock file of gliomaseg. A file with other content is never changed.
 _MARK = b"process "
 _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+#: No link is followed, and a pipe doesn't block.
+_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that is held until the block ends; its file is removed then."""
+    """A lock that is held until the block ends; then its file is removed."""
 
     path: Path
     descriptor: int
-    is_sure: bool
+    is_exclusive: bool
 
     def __enter__(self) -> Self:
-        """Write into the file who holds it, for the words of another process."""
+        """Write the holder into the file, for the error message of another process."""
         if self._is_ours():
             holder = f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-            with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+            with contextlib.suppress(OSError):  # the lock holds on a full disk, too
                 os.ftruncate(self.descriptor, 0)
                 os.lseek(self.descriptor, 0, os.SEEK_SET)
                 os.write(self.descriptor, holder.encode())
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the file while it is locked, when nobody else can hold this very one, and let it go."""
+        """Remove the file while it is still locked, so that no other process can hold it; then unlock."""
         try:
             if self._is_ours() and _is_at(self.descriptor, self.path):
                 with contextlib.suppress(OSError):
@@ -56,27 +57,27 @@ class Lock:
 
 
 def take(path: Path) -> Lock | None:
-    """Return the lock on the file ``path``, made if need be; None if it is held already.
+    """Return the lock on the file ``path``, created if needed; None if another process holds it.
 
-    No link is followed and nothing but a regular file is opened. Raises OSError.
+    No link is followed and only a regular file is opened. Raises OSError.
     """
     while True:
         descriptor = _open(path)
         try:
-            is_sure = _try(descriptor)
+            is_exclusive = _flock(descriptor)
             if _is_at(descriptor, path):
-                return Lock(path, descriptor, is_sure)
+                return Lock(path, descriptor, is_exclusive)
         except BlockingIOError:
             os.close(descriptor)
             return None
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its owner ended and removed it just now: try again
+        os.close(descriptor)  # its owner has just finished and removed it: try again
 
 
 def holder(path: Path) -> str:
-    """Return who holds the lock on ``path``, as its file says."""
+    """Return the process that holds the lock on ``path``, as written in the file."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | _SAFE)
         try:
@@ -88,25 +89,21 @@ def holder(path: Path) -> str:
     return "another process"
 
 
-#: A link is not followed, a pipe is not waited for.
-_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-
-
 def _open(path: Path) -> int:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "it is a link, not a lock", str(path))
-    if path.exists() and not path.is_file():  # opening a device may do something
+    if path.exists() and not path.is_file():  # opening a device can have effects
         raise OSError(errno.EINVAL, "it is a folder, pipe or device, not a lock", str(path))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "it is a file of another name too, or none, not a lock", str(path))
+    raise OSError(errno.EINVAL, "it is a file with another name, too, or with none, not a lock", str(path))
 
 
-def _try(descriptor: int) -> bool:
-    """Lock a file, and return whether that is sure; raises BlockingIOError if it is locked already."""
+def _flock(descriptor: int) -> bool:
+    """Lock a file; return whether the system supports that. Raises BlockingIOError if it is locked."""
     if sys.platform == "win32":
         return False
     import fcntl
@@ -116,7 +113,7 @@ def _try(descriptor: int) -> bool:
     except OSError as error:
         if error.errno in _BUSY:
             raise BlockingIOError(*error.args) from error
-        return False  # this file system has no locks
+        return False
     return True
 
 

@@ -1,8 +1,7 @@
-"""A case's folder of results: the only place that knows its files by name, reads them and proves them.
+"""The folder of one result: the only module that knows its file names, reads its files and verifies them.
 
-run.json is written last and holds the SHA-256 of every other file, so that a folder can prove itself. What
-it does not list is someone else's, and a label map that differs from it was edited by hand: neither is
-ever replaced.
+run.json is written last and holds the SHA-256 of every other file. A file that it does not list was written by
+another program, and a label map that differs from it was edited by hand: neither is ever replaced.
 """
 
 from __future__ import annotations
@@ -30,25 +29,29 @@ TABLE = "measurements.csv"
 OVERVIEW = "overview.png"
 THUMBNAIL = "thumbnail.jpg"
 
-#: A run.json with none of these is another program's.
+#: A run.json with none of these keys was written by another program.
 _OURS = frozenset({"gliomaseg", "outputs", "scheme"})
+
+_REPLACE = "choose another folder with -o, or replace it with --overwrite"
+#: The remedy where --overwrite would lose work.
+_MOVE = "move it away to keep it, or choose another folder with -o"
 
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """The folder of one case, there or not."""
+    """The folder of one case, existing or not."""
 
     path: Path
 
     @classmethod
     def of(cls, labels: Path) -> ResultFolder | None:
-        """Return the result whose label map ``labels`` is, run.json damaged or not; None for other maps."""
+        """Return the result with the label map ``labels``, even if run.json is damaged; None for other maps."""
         found = cls(labels.parent)
         return found if labels.name == LABELS and found._is_ours(damaged=True) else None
 
     @property
     def is_result(self) -> bool:
-        """Return whether gliomaseg wrote this folder: other programs have their run.json, too."""
+        """Return whether gliomaseg wrote this folder: other programs write a run.json, too."""
         return self._is_ours(damaged=False)
 
     def _is_ours(self, *, damaged: bool) -> bool:
@@ -78,7 +81,7 @@ class ResultFolder:
         )
 
     def measurements(self) -> dict[str, Any]:
-        """Return measurements.json as it was written, in today's words; raises CaseError (E-REPORT)."""
+        """Return measurements.json with today's keys; raises CaseError (E-REPORT)."""
         return renamed(json.loads(self.bytes_of(MEASUREMENTS)))
 
     def has(self, name: str) -> bool:
@@ -86,7 +89,7 @@ class ResultFolder:
         return name in self.read()["outputs"]
 
     def bytes_of(self, name: str) -> bytes:
-        """Return a file, proven to be the one that was written; raises CaseError (E-REPORT)."""
+        """Return the content of a file after comparing its hash; raises CaseError (E-REPORT)."""
         try:
             with files.open_regular(self.path / name) as stream:
                 content = stream.read()
@@ -97,23 +100,19 @@ class ResultFolder:
         return content
 
     def edited(self) -> bool:
-        """Return whether the label map is another than the one that was written; raises as ``read``."""
-        labels = self.path / LABELS
-        if not self.has(LABELS) or not labels.is_file():
-            return False
-        return bool(files.sha256_of(labels) != self.read()["outputs"][LABELS])
+        """Return whether the label map was changed since it was written; raises as ``read``."""
+        return bool(self._changed(self.read(), [LABELS]))
 
     def is_whole(self) -> bool:
-        """Return whether every file that was written is there, unchanged; raises as ``read``."""
+        """Return whether every file that was written exists unchanged; raises as ``read``."""
         record = self.read()
         return not self._missing(record) and not self._changed(record)
 
     def same_as(self, wanted: Callable[[], Mapping[str, Any]]) -> bool:
-        """Return whether this is, whole, the result that ``wanted`` describes; False where it is to be made.
+        """Return whether this is a whole result with the provenance ``wanted``; False if it is to be computed.
 
-        ``wanted`` is asked only where there is a whole result.
-        Raises OutputError (E-EXISTS) where a new one would destroy something: another result, one that was
-        edited since, or files of someone else.
+        ``wanted`` is called only if there is a whole result. Raises OutputError (E-EXISTS) if a new one would
+        destroy something: another result, an edited one, or files of another program.
         """
         if self._is_free():
             return False
@@ -135,11 +134,11 @@ class ResultFolder:
 
     @contextmanager
     def write(self, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> Iterator[Path]:
-        """Give a draft that takes this folder's place, whole, when the block ends; ``seal`` it last.
+        """Yield a draft that replaces this folder when the block ends; ``seal`` it last.
 
-        Raises OutputError: E-OUTPUT where one of ``inputs`` lies here, E-EXISTS for what must not be
-        replaced (anything without ``overwrite``; an edited label map and files of someone else even with
-        it), E-DISK, E-PERM.
+        Raises OutputError: E-OUTPUT if one of ``inputs`` is in here, E-EXISTS for what must not be replaced
+        (anything without ``overwrite``; an edited label map and other programs' files even with it), E-DISK,
+        E-PERM.
         """
         refuse_inputs(self.path.parent, [self.path], inputs)
         files.make_folder(self.path.parent)
@@ -163,7 +162,7 @@ class ResultFolder:
         return [name for name in record["outputs"] if not (self.path / name).is_file()]
 
     def _changed(self, record: Mapping[str, Any], names: Iterable[str] | None = None) -> list[str]:
-        """Return which of ``names``, by default of all files, are there and not as they were written."""
+        """Return which of ``names``, by default of all files, exist with another content than written."""
         wanted = record["outputs"]
         there = [name for name in names or wanted if name in wanted and (self.path / name).is_file()]
         return [name for name in there if files.sha256_of(self.path / name) != wanted[name]]
@@ -179,7 +178,7 @@ class ResultFolder:
             raise self._in_the_way(f"can't prove what it holds: {error.what}", _MOVE) from error
 
     def _require_replaceable(self, record: Mapping[str, Any]) -> None:
-        """Raise OutputError (E-EXISTS) for files of someone else and for an edited label map."""
+        """Raise OutputError (E-EXISTS) for files of another program and for an edited label map."""
         if foreign := sorted(self._names() - record["outputs"].keys() - {RECORD}):
             some = ", ".join(foreign[:3])
             raise self._in_the_way(f"holds files that gliomaseg did not write: {some}", _MOVE)
@@ -195,7 +194,7 @@ class ResultFolder:
         )
 
     def damaged(self, name: str, reason: str) -> CaseError:
-        """Return the E-REPORT error for a file that no version of gliomaseg wrote like this."""
+        """Return the E-REPORT error of a file that gliomaseg did not write like this."""
         return CaseError(
             "E-REPORT",
             f"{self.path / name} is not as gliomaseg wrote it: {reason}",
@@ -205,11 +204,6 @@ class ResultFolder:
 
 
 def seal(draft: Path, record: Mapping[str, Any]) -> None:
-    """Write run.json into a draft, last: what it says, and the SHA-256 of every file that is there."""
+    """Write run.json into a draft, last: the record, and the SHA-256 of every other file."""
     outputs = {path.name: files.sha256_of(path) for path in sorted(draft.iterdir())}
     files.write_json(draft / RECORD, {**record, "outputs": outputs})
-
-
-_REPLACE = "choose another folder with -o, or replace it with --overwrite"
-#: --overwrite would lose what is there.
-_MOVE = "move it away to keep it, or choose another folder with -o"

@@ -8,9 +8,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-#: Characters that move the cursor, change colours or turn the direction of text: all but the printable ones.
+#: Characters that move the cursor, change colours or the direction of text.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-#: A spreadsheet takes a text that begins so for a formula.
+#: A spreadsheet takes a text with one of these in front for a formula.
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -24,13 +24,13 @@ def _escaped(character: str) -> str:
 
 
 def json_text(content: object) -> str:
-    """Return ``content`` as readable JSON in which control characters are escapes, too."""
+    """Return ``content`` as readable JSON with control characters as escapes."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
     return _CONTROL.sub(lambda m: "\n" if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text)
 
 
 def to_csv(rows: Iterable[Mapping[str, object]], columns: Iterable[str] = ()) -> str:
-    """Return rows as CSV with ``columns`` and every other that any row has.
+    """Return rows as CSV with ``columns`` and every other column of any row.
 
     Numbers have 4 decimals at most, None is empty, and a text that a spreadsheet would take for a formula
     begins with an apostrophe.
@@ -45,7 +45,7 @@ def to_csv(rows: Iterable[Mapping[str, object]], columns: Iterable[str] = ()) ->
 
 
 def cell(value: object) -> str:
-    """Return a value as a cell that is nothing but text."""
+    """Return a value as a cell of plain text."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -58,17 +58,17 @@ def cell(value: object) -> str:
 
 
 def no_formula(text: str) -> str:
-    """Return ``text``, with an apostrophe before what a spreadsheet would take for a formula."""
+    """Return ``text``, with an apostrophe in front if a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def bare(text: str) -> str:
-    """Return what ``no_formula`` was given."""
+    """Return ``text`` without the apostrophe that ``no_formula`` added."""
     return text[1:] if text.startswith(tuple(f"'{sign}" for sign in _FORMULA)) else text
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
-    """Return the rows of a table that ``to_csv`` wrote; raises ValueError for one that it did not."""
+    """Return the rows of a table that ``to_csv`` wrote; raises ValueError for any other."""
     try:
         rows = list(csv.DictReader(io.StringIO(text)))
     except csv.Error as error:
