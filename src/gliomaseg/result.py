@@ -54,8 +54,8 @@ class Result:
     """One segmented case: the images, the segmentation on the case's own grid, and its provenance.
 
     ``standardised`` is the label map on the grid of ``images``, which is measured and drawn: the segmentation
-    itself, unless the case was resampled to 1 mm. ``uncertainty`` is that of each region; ``maps`` (x, y, z) are
-    uncertainty maps by name, if wanted.
+    itself, unless the case was resampled to 1 mm. ``uncertainty`` is that of each region; ``maps`` (x, y, z)
+    are uncertainty maps by name, if wanted.
     """
 
     case: Case
@@ -122,11 +122,11 @@ class Result:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
         The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html and .json, measurements.json and
-        .csv, uncertainty maps if wanted and, written last, run.json. With ``only`` "seg" there are no report and
-        no pictures. If ``output`` has the name of an image (``x.nii.gz``, ``x.nii``), only the label map is
-        written, to that file. Raises OutputError (E-EXISTS if it exists and ``overwrite`` is false, or if it
-        holds other programs' files or an edited label map; E-OUTPUT if it holds an input). If writing fails,
-        an old result is kept.
+        .csv, uncertainty maps if wanted and, written last, run.json. With ``only`` "seg" there are no report
+        and no pictures. If ``output`` has the name of an image (``x.nii.gz``, ``x.nii``), only the label map
+        is written, to that file. Raises OutputError (E-EXISTS if it exists and ``overwrite`` is false, or if
+        it holds other programs' files or an edited label map; E-OUTPUT if it holds an input). If writing
+        fails, an old result is kept.
         """
         if is_nifti_name(Path(output).name):
             return self._save_labels(Path(output), overwrite=overwrite)

@@ -1,7 +1,7 @@
 """The folder of one result: the only module that knows its file names, reads its files and verifies them.
 
-run.json is written last and holds the SHA-256 of every other file. A file that it does not list was written by
-another program, and a label map that differs from it was edited by hand: neither is ever replaced.
+run.json is written last and holds the SHA-256 of every other file. A file that it does not list was written
+by another program, and a label map that differs from it was edited by hand: neither is ever replaced.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ResultFolder:
 
     @classmethod
     def of(cls, labels: Path) -> ResultFolder | None:
-        """Return the result with the label map ``labels``, even if run.json is damaged; None for other maps."""
+        """Return the result with the label map ``labels``, run.json damaged or not; None for other maps."""
         found = cls(labels.parent)
         return found if labels.name == LABELS and found._is_ours(damaged=True) else None
 
@@ -101,7 +101,8 @@ class ResultFolder:
 
     def edited(self) -> bool:
         """Return whether the label map was changed since it was written; raises as ``read``."""
-        return bool(self._changed(self.read(), [LABELS]))
+        labels, digest = self.path / LABELS, self.read()["outputs"].get(LABELS)
+        return digest is not None and labels.is_file() and files.sha256_of(labels) != digest
 
     def is_whole(self) -> bool:
         """Return whether every file that was written exists unchanged; raises as ``read``."""
@@ -109,7 +110,7 @@ class ResultFolder:
         return not self._missing(record) and not self._changed(record)
 
     def same_as(self, wanted: Callable[[], Mapping[str, Any]]) -> bool:
-        """Return whether this is a whole result with the provenance ``wanted``; False if it is to be computed.
+        """Return whether this is a whole result with the provenance ``wanted``; else it is to be computed.
 
         ``wanted`` is called only if there is a whole result. Raises OutputError (E-EXISTS) if a new one would
         destroy something: another result, an edited one, or files of another program.
