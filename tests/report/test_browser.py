@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -203,6 +204,21 @@ def test_the_left_of_the_page_is_the_patients_right(open_page: Open, report: Rep
     top, bottom = [5, 5, shape[2] - 1], [5, 5, 0]
     for plane in (1, 2):
         assert page.evaluate(place, [plane, top])[1] < page.evaluate(place, [plane, bottom])[1]
+
+
+@pytest.mark.parametrize("size", [(22, 22), (60, 30), (120, 110)])
+def test_the_lengths_of_a_lesion_do_not_overlap(
+    open_page: Open, report: Report, size: tuple[float, float]
+) -> None:
+    """At 2.2 pixels a mm, 22 pixels are the 10 mm from which a lesion is measurable."""
+    page = open_page(report.page())
+    for angle in range(0, 180, 15):
+        lines = []
+        for turn, length in zip((angle, angle + 90), size, strict=True):
+            x, y = (length / 2 * f(math.radians(turn)) for f in (math.cos, math.sin))
+            lines.append([[200 - x, 200 - y], [200 + x, 200 + y]])
+        (x1, y1), (x2, y2) = page.evaluate("(lines) => gliomaseg.labelSpots(lines, 9)", lines)
+        assert abs(x1 - x2) > 56 or abs(y1 - y2) > 14, "a label is 56 pixels wide and 14 high"
 
 
 def test_a_region_can_be_hidden_and_filled(open_page: Open, report: Report) -> None:

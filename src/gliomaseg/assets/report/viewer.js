@@ -188,18 +188,24 @@ function crosshair(context, view, l) {
   for (const [a, b] of [[l.top, y - gap], [y + gap, l.top + l.h]]) if (b > a) { context.moveTo(x, a); context.lineTo(x, b); }
   context.stroke();
 }
+// Where the lengths of two lines are written, by their ends: the first above its upper end, the second beyond that
+// of its ends which is farther from there, as closeup.py places them.
+function labelSpots([one, other], gap) {
+  const first = one[0][1] < one[1][1] ? one[0] : one[1];
+  const distance = ([x, y]) => Math.round(Math.hypot(x - first[0], y - first[1]));
+  const [a, b] = other, difference = distance(a) - distance(b) || a[1] - b[1], second = difference > 0 ? a : b;
+  return [[first[0], first[1] - gap], [second[0], second[1] + (second[1] > first[1] ? gap : -gap)]];
+}
 function rano(context, view) {
   const ratio = devicePixelRatio;
   for (const lesion of report.lines.filter((lesion) => lesion.slice === state.cursor[2])) {
-    lesion.ends.forEach((ends, i) => {
-      const [a, b] = ends.map((end) => toCanvas(view, end));
-      for (const [colour, width] of [["rgba(0,0,0,0.7)", 4], ["#ffffff", 1.8]]) {
-        context.strokeStyle = colour; context.lineWidth = width * ratio;
-        context.beginPath(); context.moveTo(...a); context.lineTo(...b); context.stroke();
-      }
-      const outer = a[1] < b[1] ? a : b;
-      letters(context, `${lesion.mm[i].toFixed(1)} mm`, outer[0], outer[1] - 9 * ratio, "center", "#ffffff");
-    });
+    const lines = lesion.ends.map((ends) => ends.map((end) => toCanvas(view, end)));
+    for (const [a, b] of lines) for (const [colour, width] of [["rgba(0,0,0,0.7)", 4], ["#ffffff", 1.8]]) {
+      context.strokeStyle = colour; context.lineWidth = width * ratio;
+      context.beginPath(); context.moveTo(...a); context.lineTo(...b); context.stroke();
+    }
+    labelSpots(lines, 9 * ratio).forEach(([x, y], i) =>
+      letters(context, `${lesion.mm[i].toFixed(1)} mm`, x, y, "center", "#ffffff"));
   }
 }
 function letters(context, text, x, y, align, colour) {
@@ -354,6 +360,6 @@ async function start() {
   new ResizeObserver(redraw).observe(element("viewer"));
   document.documentElement.dataset.ready = "yes";
 }
-globalThis.gliomaseg = {report, state, volumes, views, at, toCanvas, toVoxel, redraw};
+globalThis.gliomaseg = {report, state, volumes, views, at, toCanvas, toVoxel, redraw, labelSpots};
 requestAnimationFrame(() => setTimeout(() => start().catch((error) => {
   element("readout").textContent = `The slices can't be shown: ${error.message}. The pictures below are complete.`; }), 0));
