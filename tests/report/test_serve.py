@@ -1,8 +1,9 @@
-"""The local viewer refuses everything but its own pages to the one browser that was let in."""
+"""The local viewer serves its pages to one browser, as they are requested, and refuses everything else."""
 
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
+from gliomaseg.errors import UsageError
+from gliomaseg.report.pages import NOT_OPENED
 from gliomaseg.report.serve import Viewer
-from gliomaseg.report.sources import find_sources
+from gliomaseg.report.sources import Source, find_sources
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def enter(viewer: Viewer) -> str:
     return str(cookie)
 
 
-def test_without_the_token_nothing_is_told(viewer: Viewer) -> None:
+def test_without_the_token_nothing_is_shown(viewer: Viewer) -> None:
     for path in ("/", "/case/case-1/", "/case/case-1/volume/seg", "/assets/niivue.js", "/?token=wrong"):
         status, body, _ = ask(viewer, path)
         assert status == 403
@@ -87,7 +90,7 @@ def test_foreign_hosts_and_origins_are_refused(viewer: Viewer, headers: dict[str
         "/case/case-1/volume/..%2f..%2frun.json",
         "/case/case-1/run.json",
         "/case/case-1/volume/../../run.json",
-        "/assets/../case_page.py",
+        "/assets/../pages.py",
         "/case/nobody/",
         "/etc/passwd",
         "/case/%00/",
@@ -135,3 +138,33 @@ def test_a_case_that_can_not_be_read_does_not_end_the_viewer(viewer: Viewer, res
     assert status == 500
     assert str(results).encode() not in body
     assert ask(viewer, "/", Cookie=cookie)[0] == 200
+
+
+def test_no_page_is_drawn_for_the_table(
+    phantom_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seg in phantom_folder.rglob("*_seg.nii.gz"):
+        shutil.copy(seg, tmp_path)
+    drawn: list[str] = []
+    draw = Source.report
+    monkeypatch.setattr(
+        Source, "report", lambda self, *, limit: drawn.append(self.case_id) or draw(self, limit=limit)
+    )
+    with Viewer(find_sources(tmp_path, data=phantom_folder)) as viewer:
+        assert [entry.quality for entry in viewer.entries()] == [NOT_OPENED] * 4
+        assert drawn == []
+        first = viewer.entries()[0]
+        viewer.report(first.case_id)
+        assert drawn == [first.case_id]
+        measured = viewer.entries()[0]
+        assert (measured.case_id, measured.page) == (first.case_id, first.page)
+        assert measured.quality != NOT_OPENED
+        assert measured.number("wt_volume_ml")
+
+
+def test_a_busy_port_is_named_with_a_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"port {port} can't be used") as caught:
+            Viewer([], port=port)
+    assert "--port" in caught.value.remedy

@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 from gliomaseg.errors import OutputError, as_coded
 from gliomaseg.labels import MODALITY_TITLES, Region
+from gliomaseg.report.axial import MOSAIC_TITLE, mosaic_png
 from gliomaseg.report.case_report import Report
-from gliomaseg.report.mosaic import TITLE as MOSAIC_TITLE
-from gliomaseg.report.mosaic import mosaic_of
 from gliomaseg.report.packing import MOST_BYTES
 from gliomaseg.report.pages import cohort_page
 from gliomaseg.report.sources import Source
@@ -223,7 +222,7 @@ def _write_case(source: Source, page: Path, *, limit: int | None, mosaic: int, o
     if mosaic:
         sheet = pages / f"{source.case_id}-mosaic.png"
         refuse_foreign(sheet, [MOSAIC_TITLE.encode()], overwrite=overwrite)
-        files.write_bytes(sheet, mosaic_of(report, mosaic))
+        files.write_bytes(sheet, mosaic_png(report, mosaic))
         entry = replace(entry, mosaic=_link(sheet, home))
     return entry
 

@@ -18,8 +18,8 @@ from gliomaseg.measurement.agreement import agree
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Lesion, Measurements
 from gliomaseg.measurement.quality import Quality, judge
+from gliomaseg.report.axial import rano_png, thumbnail_jpeg, view_of
 from gliomaseg.report.case_report import CaseReport, Kind, Outline, RanoLines, Report, Slices, TissueStyle
-from gliomaseg.report.closeup import rano_png, thumbnail_jpeg, view_of
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS, Packed, pack
 from gliomaseg.report.pages import TITLES
 from gliomaseg.report.picture import STROKES, Picture, draw_overview, jpeg
@@ -108,12 +108,12 @@ def _pictures(inputs: ReportInputs, sizes: Measurements) -> Iterator[tuple[str, 
     view = view_of(images, segmentation)
     for lesion in sizes.targets or sizes.lesions[:1]:
         number = sizes.lesions.index(lesion) + 1
-        yield f"lesion-{number}", rano_png(images, segmentation, lesion, view=view)
+        yield f"lesion-{number}", rano_png(images, segmentation, lesion, view)
     overview = inputs.overview or draw_overview(
         images, segmentation, title=inputs.case_id, note=str((inputs.run or {}).get("note", "")), sizes=sizes
     )
     yield "overview", jpeg(overview)
-    yield "thumbnail", thumbnail_jpeg(images, segmentation, view=view)
+    yield "thumbnail", thumbnail_jpeg(images, segmentation, view)
 
 
 def _judge(inputs: ReportInputs, sizes: Measurements) -> Quality:

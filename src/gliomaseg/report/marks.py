@@ -1,4 +1,4 @@
-"""Small pictures of a plane with tinted voxels, as PNG. Door: Pillow."""
+"""Small pictures of a plane with tinted voxels, as PNG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gliomaseg.report.picture import Colour
 
 @dataclass(frozen=True)
 class Mark:
-    """How voxels are tinted: opacity 0 to 1; hatched where colour must not be the only cue."""
+    """The tint of some voxels: opacity 0 to 1; hatched where colour must not be the only cue."""
 
     colour: Colour
     opacity: float
@@ -26,7 +26,7 @@ def marked_png(pixels: Grey, marks: Sequence[tuple[Mark, Mask]], *, size: tuple[
     """Return grey levels (rows, columns), enlarged to (width, height) and tinted, as a small PNG file.
 
     The masks, three at most, have the shape of ``pixels``; where they overlap the later one shows. The
-    palette has 64 greys, plain and under each mark, so that no tint can stray to another voxel.
+    palette has 64 greys, plain and under each mark, so that every voxel has exactly its own tint.
     """
     grey = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BICUBIC)
     levels, block = np.asarray(grey) // 4, np.zeros(size[::-1], dtype=np.uint8)

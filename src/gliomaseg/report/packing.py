@@ -17,7 +17,8 @@ import numpy.typing as npt
 from gliomaseg.imaging.gzipped import gzip_bytes
 from gliomaseg.imaging.planes import turned_to_ras
 from gliomaseg.imaging.volume import Affine, Box, Grid, Segmentation, Volume, filled_box, widened
-from gliomaseg.labels import MODALITY_TITLES, LabelScheme, Modality, Tissue
+from gliomaseg.labels import LabelScheme, Tissue
+from gliomaseg.report.pages import TITLES
 
 Bytes3 = npt.NDArray[np.uint8]
 
@@ -125,8 +126,7 @@ def _pack_image(image: npt.NDArray[Any], name: str) -> tuple[Channel, bytes]:
     grey = _levels(image, low, high) * inside
     black, white = np.percentile(_levels(values, low, high), _WINDOW).tolist() if values.size else (0, 255)
     window = (round(black), max(round(white), round(black) + 1))
-    title = MODALITY_TITLES[Modality(name)] if name in set(Modality) else name
-    return Channel(str(name), title, low, high, window), gzip_bytes(grey.tobytes(order="F"))
+    return Channel(str(name), TITLES.get(name, name), low, high, window), gzip_bytes(grey.tobytes(order="F"))
 
 
 def _levels(values: npt.NDArray[Any], low: float, high: float) -> Bytes3:

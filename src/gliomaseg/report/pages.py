@@ -16,15 +16,15 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from gliomaseg import RESEARCH_USE, __version__
-from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region
+from gliomaseg.labels import MODALITY_TITLES, REGION_TITLES, TISSUE_TITLES, Region
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from gliomaseg.report.cohort import Entry
 
-#: The name of each tissue and region in words.
-TITLES: Mapping[str, str] = dict([*TISSUE_TITLES.items(), *REGION_TITLES.items()])
+#: Sequences, tissues and regions in words.
+TITLES: Mapping[str, str] = dict([*MODALITY_TITLES.items(), *TISSUE_TITLES.items(), *REGION_TITLES.items()])
 
 CASE_SCRIPTS, COHORT_SCRIPTS = ("viewer.js", "three.js"), ("cohort.js",)
 #: The state of a case in the viewer whose label map has no record, until its page is opened.

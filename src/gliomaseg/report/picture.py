@@ -1,7 +1,7 @@
-"""One page that shows a segmentation: three planes through the tumour, in every modality.
+"""The overview picture: three planes through the tumour in every sequence, outlined.
 
-All panels share one scale in pixels per mm. Outlines follow the voxels, neither smoothed nor filled:
-what they enclose stays visible. Ignorant of files: it returns an image or PNG bytes. Door: Pillow.
+All panels share one scale in pixels per mm. Outlines follow the voxels, neither smoothed nor filled, so that
+the image inside them stays visible.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gliomaseg.imaging.planes import (
 )
 from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Segmentation, Volume
-from gliomaseg.labels import MODALITY_TITLES, Modality, Region, Tissue
+from gliomaseg.labels import Modality, Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.report.pages import TITLES, millilitres
@@ -53,15 +53,15 @@ CONVENTION = (
 
 @dataclass(frozen=True)
 class Stroke:
-    """How one outline looks: dashes and spaces in pixels (space 0 = a solid line)."""
+    """The colour of an outline, its dashes and spaces in pixels (space 0: a solid line)."""
 
     colour: Colour
     dash: int = 1
     space: int = 0
 
 
-#: Okabe-Ito colours (vermilion lightened for a dark ground) in drawing order: where outlines
-#: coincide, the earlier one shows in the spaces of the later one. The widest region hides least.
+#: Okabe-Ito colours (vermilion lightened for a dark ground) in drawing order: where outlines coincide, the
+#: earlier one shows in the spaces of the later one.
 STROKES: dict[Region | Tissue, Stroke] = {
     Region.ET: Stroke((255, 110, 20)),
     Region.TC: Stroke((86, 180, 233), 9, 5),
@@ -78,10 +78,10 @@ def draw_overview(
     note: str = "",
     sizes: Measurements | None = None,
 ) -> Picture:
-    """Draw axial, coronal and sagittal planes (rows) of every modality (columns), outlined.
+    """Draw axial, coronal and sagittal planes (rows) of every sequence (columns), outlined.
 
-    Each plane cuts where the whole tumour is largest; without a tumour, through the middle of the brain.
-    ``sizes`` spares measuring the volumes of the legend again.
+    Each plane is where the whole tumour is largest; without a tumour, in the middle of the brain. The legend
+    shows ``sizes``, which are measured if they are not given.
     Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
     """
     require(images, segmentation)
@@ -104,7 +104,7 @@ def draw_overview(
     where = f" {sizes.where}" if sizes else ""
     strips.append(paragraph(CONVENTION + obliquity(images.grid) + where, width, size=16, colour=FAINT))
     strips.append(paragraph(RESEARCH_USE, width, size=18))
-    return _stack(strips, width)
+    return stack(strips, width)
 
 
 def png(picture: Picture, *, title: str = "") -> bytes:
@@ -126,7 +126,7 @@ def jpeg(picture: Picture, *, quality: int = 88) -> bytes:
 def require(images: Volume, segmentation: Segmentation) -> None:
     """Raise UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ."""
     if not images.channels:
-        raise UsageError("E-USAGE", "a picture was asked for without any image", remedy="give one or more")
+        raise UsageError("E-USAGE", "a picture needs at least one image", remedy="give one or more")
     if not images.grid.matches(segmentation.grid):
         raise CaseError(
             "E-GRID",
@@ -151,8 +151,8 @@ def outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tu
 def contour(mask: Mask, stroke: Stroke) -> Mask:
     """Return the outermost pixels of ``mask`` (rows, columns), dashed; all false for an empty mask.
 
-    Dashes are counted along columns where the edge lies level and along rows where it stands upright,
-    so that no direction of an edge can fall into the spaces altogether.
+    Dashes are counted along columns where the edge is horizontal and along rows where it is vertical, so that
+    no edge falls into the spaces as a whole.
     """
     around = np.pad(mask, 1)
     beside = around[1:-1, :-2] & around[1:-1, 2:]
@@ -174,7 +174,7 @@ def enlarged(pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, size: tuple[
 def _panel(
     pixels: Grey, edges: Sequence[tuple[Colour, Mask]], *, plane: Plane, size: tuple[int, int]
 ) -> Image.Image:
-    """Enlarge grey levels (rows, columns) to (width, height), outline them, and letter the rim around."""
+    """Enlarge grey levels (rows, columns) to (width, height), with outlines, and letters in the rim."""
     width, height = size
     panel = Image.new("RGB", (PANEL, height + 2 * RIM))
     left, half, middle = (PANEL - width) // 2, RIM // 2, RIM + height // 2
@@ -187,7 +187,7 @@ def _panel(
 
 
 def _annotate(panel: Image.Image, view: View, *, plane: Plane) -> None:
-    """Write the plane's name, its place in mm and a ruler of a round number of mm into the rim."""
+    """Write the plane's name, its position in mm and a ruler of a round number of mm into the rim."""
     draw, level = ImageDraw.Draw(panel), panel.height - RIM // 2
     place = f"{plane.name}  {'xyz'[plane.axis]} = {round(view.centre_mm[plane.axis]):+d} mm"
     draw.text((0, RIM // 2), place, TEXT, font(16), anchor="lm")
@@ -206,15 +206,14 @@ def column_order(channels: Sequence[str]) -> list[int]:
 
 
 def _heading(channel: str) -> Image.Image:
-    titles = {modality.value: title for modality, title in MODALITY_TITLES.items()}
     tile = Image.new("RGB", (PANEL, 26))
-    name = titles.get(channel, plain(channel)[:24])
+    name = TITLES.get(channel, plain(channel)[:24])
     ImageDraw.Draw(tile).text((PANEL // 2, 18), name, TEXT, font(20), anchor="mm")
     return tile
 
 
 def legend(sizes: Measurements, width: int) -> Image.Image:
-    """Draw a sample of each outline with its name and volume in ml, or say that there is no tumour."""
+    """Draw a sample of each outline with its name and volume in ml, or state that there is no tumour."""
     strip = Image.new("RGB", (width, 40))
     draw, x, found = ImageDraw.Draw(strip), MARGIN, sizes.volume_ml(Region.WT) > 0
     if not found:
@@ -233,7 +232,7 @@ def legend(sizes: Measurements, width: int) -> Image.Image:
 
 
 def paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:
-    """Draw ``text`` in lines as wide as the page; nothing, zero pixels high, for an empty text."""
+    """Draw ``text`` in lines as wide as the page; a strip 0 pixels high for an empty text."""
     words, face, step = " ".join(plain(text).split()), font(size), round(size * 1.4)
     letters = 0.95 * (width - 2 * MARGIN) * len(words) / max(face.getlength(words), 1)
     lines = textwrap.wrap(words, max(1, int(letters)))
@@ -244,7 +243,7 @@ def paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Ima
 
 
 def plain(text: str) -> str:
-    """Return ``text`` in the letters that Pillow's own font has: no accents, ``?`` for other scripts."""
+    """Return ``text`` in the letters of Pillow's own font: without accents, ``?`` for other scripts."""
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     return "".join(letters).encode("ascii", "replace").decode("ascii")
 
@@ -263,7 +262,8 @@ def _side_by_side(panels: Sequence[Image.Image], width: int) -> Image.Image:
     return strip
 
 
-def _stack(strips: Sequence[Image.Image], width: int) -> Image.Image:
+def stack(strips: Sequence[Image.Image], width: int) -> Image.Image:
+    """Return strips of one width below each other, with a margin above and below."""
     page = Image.new("RGB", (width, sum(strip.height for strip in strips) + 2 * MARGIN))
     top = MARGIN
     for strip in strips:

@@ -1,8 +1,8 @@
-"""The local viewer: the same pages, served to one browser on this machine. Door: http.server.
+"""The local viewer: the same pages, served to one browser on this machine.
 
-Only 127.0.0.1 is listened to. The address that is printed holds a token that works once and becomes a
-cookie; every request must bear it, name this server as its host, and come from this server's own pages.
-A path in a request is only looked up in the table of cases: it never reaches the disk.
+The server listens on 127.0.0.1 alone. The address that is printed holds a token that works once and becomes
+a cookie; every request must send the cookie, name this server as its host, and come from its own pages. A
+path in a request is only looked up in the table of cases: it never reaches the disk.
 """
 
 from __future__ import annotations
@@ -30,17 +30,14 @@ from gliomaseg.report.pages import (
 )
 from gliomaseg.report.sources import Source
 
-_HTML, _BYTES, _SCRIPT = (
-    "text/html; charset=utf-8",
-    "application/octet-stream",
-    "text/javascript; charset=utf-8",
-)
-_KEPT = 4  # reports in memory
+_HTML, _SCRIPT = "text/html; charset=utf-8", "text/javascript; charset=utf-8"
+_BYTES = "application/octet-stream"
+_MOST_REPORTS = 4  # in memory
 _ASKED_FROM = ("same-origin", "none")
 
 
 class Viewer(ThreadingHTTPServer):
-    """A server of the reports of some cases; ``address`` is what to open, once."""
+    """A server of the reports of some cases; ``address`` opens it, once."""
 
     daemon_threads = True
 
@@ -51,8 +48,8 @@ class Viewer(ThreadingHTTPServer):
             raise UsageError(
                 "E-USAGE",
                 f"port {port} can't be used: {error.strerror}",
-                expected="a port of this machine that nothing listens to, 1024 or above",
-                remedy="give another --port, or leave it out to get a free one",
+                expected="a free port of this machine, 1024 or above",
+                remedy="give another --port, or leave it out for a free one",
             ) from error
         self.sources = {source.case_id: source for source in sources}
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
@@ -68,11 +65,9 @@ class Viewer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/?token={self._token or 'used'}"
 
     def redeem(self, token: str) -> bool:
-        """Return whether this is the token, which then works no more."""
+        """Return whether this is the token, which is then used up."""
         with self._lock:
-            is_right = self._token is not None and secrets.compare_digest(
-                token.encode(), self._token.encode()
-            )
+            is_right = self._token is not None and _same(token, self._token)
             if is_right:
                 self._token = None
         return is_right
@@ -81,16 +76,16 @@ class Viewer(ThreadingHTTPServer):
         """Return the report of a case in the table, every voxel of it; raises GliomasegError."""
         with self._lock:
             if case_id not in self._reports:
-                while len(self._reports) >= _KEPT:
+                while len(self._reports) >= _MOST_REPORTS:
                     self._reports.pop(next(iter(self._reports)))
                 self._reports[case_id] = self.sources[case_id].report(limit=None)
                 self._entries[case_id] = Entry.of(self._reports[case_id], _case_link(case_id))
             return self._reports[case_id]
 
     def entries(self) -> list[Entry]:
-        """Return the table of cases by what their records say; a case that can't be read says why.
+        """Return the table of cases from their records; an unreadable case is listed with its error.
 
-        A label map without a record is measured once its page is opened: no page is drawn for the table.
+        A label map without a record is measured when its page is opened, not for the table.
         """
         return [self._entries.get(case_id) or self._entry(source) for case_id, source in self.sources.items()]
 
@@ -100,8 +95,8 @@ class Viewer(ThreadingHTTPServer):
             if source.folder and (entry := Entry.read(source.folder, link)):
                 self._entries[source.case_id] = entry
                 return entry
-            return Entry(source.case_id, NOT_OPENED, ("Measured once its page is opened.",), page=link)
-        except Exception as error:  # noqa: BLE001 (the table shows what is wrong with each case)
+            return Entry(source.case_id, NOT_OPENED, ("Measured when its page is opened.",), page=link)
+        except Exception as error:  # noqa: BLE001 (listed; the other cases stay in the table)
             return Entry(source.case_id, "failed", (source.anonymous(as_coded(error).what),))
 
 
@@ -110,7 +105,7 @@ def _case_link(case_id: str) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request: refused unless it is ours, then looked up."""
+    """One request: refused unless it comes from the viewer's own pages, then looked up."""
 
     server: Viewer
     protocol_version = "HTTP/1.1"
@@ -126,12 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self._has_session():
             self._refuse(HTTPStatus.FORBIDDEN, "Open the address that gliomaseg view printed; it works once.")
         else:
-            self._answer(
-                [unquote(part, errors="surrogateescape") for part in parts.path.strip("/").split("/")]
-            )
+            words = parts.path.strip("/").split("/")
+            self._answer([unquote(word, errors="surrogateescape") for word in words])
 
     def do_HEAD(self) -> None:
-        """Answer like a request for the same, without the content."""
+        """Answer as GET does, without the content."""
         self.do_GET()
 
     def _is_ours(self) -> bool:
@@ -147,13 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
             cookie = SimpleCookie(self.headers.get("Cookie", "")).get(self._cookie)
         except CookieError:
             return False
-        return cookie is not None and secrets.compare_digest(
-            cookie.value.encode(), self.server.session.encode()
-        )
+        return cookie is not None and _same(cookie.value, self.server.session)
 
     @property
     def _cookie(self) -> str:
-        return f"gliomaseg-{self.server.server_port}"  # cookies do not tell ports apart
+        return f"gliomaseg-{self.server.server_port}"  # cookies are shared by all ports
 
     def _enter(self, token: str) -> None:
         if not self.server.redeem(token):
@@ -183,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self._refuse(HTTPStatus.NOT_FOUND, "There is no such case.")
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
-        except Exception as error:  # noqa: BLE001 (the page says what is wrong; the others still open)
+        except Exception as error:  # noqa: BLE001 (shown on the page; the other pages still open)
             source = self.server.sources.get(path[-1] if len(path) < 3 else path[1])
             what = as_coded(error).what
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, source.anonymous(what) if source else what)
@@ -194,22 +186,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such volume.")
 
-    def _page(self, text: str, scripts: Sequence[str]) -> None:
-        self._send(
-            HTTPStatus.OK,
-            text.encode("utf-8", errors="backslashreplace"),
-            _HTML,
-            {"Content-Security-Policy": _policy(scripts)},
-        )
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        self._page(render("message.html", served=True, message=message), status=status)
 
-    def _refuse(self, status: HTTPStatus, words: str) -> None:
-        text = render("message.html", served=True, message=words)
-        self._send(
-            status,
-            text.encode("utf-8", errors="backslashreplace"),
-            _HTML,
-            {"Content-Security-Policy": _policy(())},
-        )
+    def _page(self, text: str, scripts: Sequence[str] = (), *, status: HTTPStatus = HTTPStatus.OK) -> None:
+        policy = content_policy(scripts, served=True) + "; frame-ancestors 'none'"
+        content = text.encode("utf-8", errors="backslashreplace")
+        self._send(status, content, _HTML, {"Content-Security-Policy": policy})
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -230,8 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is http.server's)
-        """Say nothing of single requests."""
+        """Log nothing: requests name cases."""
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    return content_policy(scripts, served=True) + "; frame-ancestors 'none'"
+def _same(given: str, known: str) -> bool:
+    """Compare two secrets in constant time."""
+    return secrets.compare_digest(given.encode(), known.encode())

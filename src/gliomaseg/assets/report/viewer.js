@@ -189,7 +189,7 @@ function crosshair(context, view, l) {
   context.stroke();
 }
 // Where the lengths of two lines are written, by their ends: the first above its upper end, the second beyond that
-// of its ends which is farther from there, as closeup.py places them.
+// of its ends which is farther from there, as axial.py places them.
 function labelSpots([one, other], gap) {
   const first = one[0][1] < one[1][1] ? one[0] : one[1];
   const distance = ([x, y]) => Math.round(Math.hypot(x - first[0], y - first[1]));

@@ -1,4 +1,4 @@
-"""The record beside a label map counts, whoever draws it; an edited label map is a person's."""
+"""A result keeps the numbers of its record in every report; an edited label map is measured again."""
 
 from __future__ import annotations
 
@@ -64,22 +64,22 @@ def shown(source: Source) -> dict[str, object]:
 def test_the_record_counts_whoever_draws(out: Path, phantom_folder: Path, result: Result) -> None:
     """With the images, with a reference, as one case or served: quality, reasons and intervals stay."""
     (stored,) = find_sources(out)
-    told = shown(stored)
-    regions = told["measurements"]["regions"]  # type: ignore[index]
-    assert told["quality"] == result.report.about.quality.name
+    expected = shown(stored)
+    regions = expected["measurements"]["regions"]  # type: ignore[index]
+    assert expected["quality"] == result.report.about.quality.name
     assert all(region["volume_high_ml"] is not None for region in regions), (
         "the shipped model knows intervals"
     )
     (drawn,) = find_sources(out, data=phantom_folder)
     assert drawn.case
-    assert shown(drawn) == told
+    assert shown(drawn) == expected
     assert "Against the reference" in drawn.report(limit=None).page()
     case = next(iter(result.case.images.values())).parent
     alone = case_source(phantom_folder_case(case, out.parent), seg=out / result.case.id / LABELS)
-    assert shown(alone) == told
+    assert shown(alone) == expected
     with Viewer([drawn]) as viewer:
         (entry,) = viewer.entries()
-    assert (entry.quality, list(entry.reasons)) == (told["quality"], told["reasons"])
+    assert (entry.quality, list(entry.reasons)) == (expected["quality"], expected["reasons"])
 
 
 def phantom_folder_case(images: Path, home: Path) -> Path:

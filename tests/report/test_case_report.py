@@ -1,4 +1,4 @@
-"""The report of a case as text: complete, escaped, private, read back unchanged."""
+"""The report of a case: complete, escaped, private, and read back unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gliomaseg.report.make import ReportInputs, make_report
 MOST_BYTES = 12_000_000
 
 
-def test_it_says_what_a_reader_needs(report: Report) -> None:
+def test_it_shows_what_a_reader_needs(report: Report) -> None:
     text = " ".join(Page(report.page()).words)
     for words in (
         "case-1",
@@ -57,7 +57,7 @@ def test_the_side_is_that_of_the_mask_and_no_midline_is_named(
     assert "midline" not in text
 
 
-def test_nothing_is_asked_of_the_network_and_nothing_from_outside_is_markup(exam: ReportInputs) -> None:
+def test_nothing_is_requested_and_nothing_from_outside_is_markup(exam: ReportInputs) -> None:
     page = Page(make_report(replace(exam, case_id=ODD)).page())
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)

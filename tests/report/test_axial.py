@@ -1,4 +1,4 @@
-"""The two lengths of a lesion never lie on each other."""
+"""The lengths of the two diameters of a lesion do not overlap."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gliomaseg.report.closeup import label_spots
+from gliomaseg.report.axial import label_spots
 from gliomaseg.report.picture import font
 
 

@@ -1,4 +1,4 @@
-"""The page of a cohort, and what is written beside it."""
+"""Many cases: their order, their page, and the files beside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def entry(name: str, volume: float = 100, quality: str = "pass", **more: object)
     return Entry(name, quality, (), row, **more)  # type: ignore[arg-type]
 
 
-def test_the_strangest_come_first() -> None:
+def test_the_least_usual_come_first() -> None:
     usual = [entry(f"case-{n:02}", 90 + n) for n in range(20)]
     found = ordered(
         [
@@ -37,7 +37,7 @@ def test_the_strangest_come_first() -> None:
     assert found[1].quality == "unreliable", "an outlier does not make it better"
     assert found[2].quality == "review"
     assert found[2].reasons == ("WT is unusually large in this cohort.",)
-    assert ordered([*usual[:5], entry("huge", 3000)])[0].quality == "pass", "too few to tell"
+    assert ordered([*usual[:5], entry("huge", 3000)])[0].quality == "pass", "too few cases for an outlier"
 
 
 def test_the_page_is_complete_and_escaped() -> None:
@@ -134,7 +134,7 @@ def test_a_page_replaces_only_pages(phantom_folder: Path, tmp_path: Path, name: 
     write_reports(find_sources(maps), page, overwrite=True)
     first = page.read_bytes()
     write_reports(find_sources(maps), page)
-    assert page.read_bytes() == first, "its own page is made again unasked"
+    assert page.read_bytes() == first, "its own page is replaced without --overwrite"
 
 
 @pytest.mark.parametrize("name", ["a.html", "a-mosaic.png"])
@@ -149,7 +149,7 @@ def test_reports_and_mosaics_replace_only_their_like(phantom_folder: Path, tmp_p
     assert entry.quality == "failed"
     assert "E-EXISTS" in entry.reasons[0]
     assert mine.read_text() == "my thesis"
-    for overwrite in (True, False):  # its own are made again unasked
+    for overwrite in (True, False):  # its own are replaced without it
         (entry,) = write_reports(find_sources(maps), page, mosaic=30, overwrite=overwrite)
         assert entry.quality != "failed"
     assert mine.read_bytes() != b"my thesis"
