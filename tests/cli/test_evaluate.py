@@ -18,11 +18,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.rules import PROFILES
-from gliomaseg.evaluation.workers import count_workers, run_jobs
-from gliomaseg.inference.hardware import cores
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., None]
@@ -64,7 +61,7 @@ def test_json_is_one_document(run: Run, root: Path) -> None:
     assert (code, json.loads(out)["error"]["code"]) == (1, "E-NOFILE")
 
 
-def test_several_teams_are_ranked(run: Run, root: Path) -> None:
+def test_several_methods_are_ranked(run: Run, root: Path) -> None:
     for name in ("worse", "worst"):
         (root / name).mkdir()
     for case in "ABC":
@@ -190,66 +187,6 @@ def test_logits_are_no_probabilities(root: Path) -> None:
 
 
 # --- processes ------------------------------------------------------------------------------------
-
-
-def test_a_killed_process_is_named() -> None:
-    with pytest.raises(GliomasegError, match="was killed") as caught:
-        list(run_jobs(os._exit, [9, 9, 9], workers=2))
-    assert caught.value.code == "E-MEM"
-
-
-def test_jobs_are_taken_as_they_are_needed() -> None:
-    taken: list[int] = []
-
-    def jobs() -> list[int]:
-        return [taken.append(n) or n for n in range(3)]  # type: ignore[func-returns-value]
-
-    assert list(run_jobs(abs, (n for n in jobs()), workers=1)) == [0, 1, 2]
-
-
-def test_handed_out_jobs_are_bounded() -> None:
-    taken = 0
-
-    def jobs() -> object:
-        nonlocal taken
-        for number in range(1000):
-            taken += 1
-            yield float(number)
-
-    done = run_jobs(abs, jobs(), workers=2)  # type: ignore[arg-type]
-    next(done)
-    assert taken < 20
-    done.close()
-
-
-def test_processes_are_no_more_than_pay_off() -> None:
-    assert [count_workers(4, jobs) for jobs in (1, 5, 6, 1000)] == [1, 1, 2, 4]
-    assert count_workers(0, 10_000) == cores()
-
-
-_DAEMON = """
-import multiprocessing
-from gliomaseg.evaluation.workers import count_workers, run_jobs
-
-
-def work() -> None:
-    print(count_workers(4, 1000), sorted(run_jobs(abs, [-1, -2], workers=count_workers(4, 1000))), flush=True)
-
-
-if __name__ == "__main__":
-    process = multiprocessing.get_context("spawn").Process(target=work, daemon=True)
-    process.start()
-    process.join()
-"""
-
-
-def test_in_a_daemonic_process_which_may_start_none(tmp_path: Path) -> None:
-    """Such as a worker of multiprocessing.Pool, or of a web server."""
-    (tmp_path / "script.py").write_text(_DAEMON)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "1 [1, 2]\n", done.stderr
 
 
 def _states(group: int) -> list[str]:

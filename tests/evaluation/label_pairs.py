@@ -30,7 +30,7 @@ class LabelPair(NamedTuple):
 
     @property
     def checksum(self) -> str:
-        """Return what tells these two label maps from all others."""
+        """Return a checksum of these two label maps."""
         return f"{zlib.crc32(self.prediction.tobytes() + self.reference.tobytes()):08x}"
 
 

@@ -1,213 +1,21 @@
-"""Evaluation of folders: every way of naming, what is missing, extra or broken, mixed label schemes."""
+"""Evaluation of folders: what is missing, extra or broken, mixed label schemes."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
+from label_maps import SHAPE, add_reference, labels_of, overlaps, save
 
-from gliomaseg.errors import CODES, CaseError, ImageError, SettingsError
+from gliomaseg.errors import CODES, CaseError, SettingsError
 from gliomaseg.evaluation.evaluation import evaluate, evaluate_methods
-from gliomaseg.evaluation.metrics import class_numbers, confusion, mean_iou, overlap
-from gliomaseg.evaluation.pairing import find_predictions
-from gliomaseg.evaluation.scores import Evaluation
-from gliomaseg.evaluation.scoring import score_case
 from gliomaseg.evaluation.tables import case_table, notes, summary_dict
-from gliomaseg.imaging.volume import Grid, Segmentation
-from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme, Region, Tissue
+from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme
 
-SHAPE = (4, 3, 2)
-AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def labels_of(scheme: LabelScheme, *tissues: str, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
-    """Return a label map whose first voxels (in C order) are the given tissues, '' for background."""
-    array = np.zeros(shape, np.uint8)
-    array.flat[: len(tissues)] = [scheme.values[Tissue(t)] if t else 0 for t in tissues]
-    return array
-
-
-def segmentation(scheme: LabelScheme, *tissues: str) -> Segmentation:
-    return Segmentation(labels_of(scheme, *tissues), Grid(SHAPE, AFFINE), scheme)
-
-
-def scored(prediction: Segmentation, reference: Segmentation, rules: str = "brats2020") -> dict[str, float]:
-    return {column.name: v for column, v in score_case(prediction, reference, rules=rules).items()}
-
-
-def overlaps(scores: Mapping[str, float]) -> set[float]:
-    """Return the different values of every Dice and IoU, and of the mean IoU."""
-    return {v for name, v in scores.items() if "dice" in name or "iou" in name}
-
-
-def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, affine), path)
-    return path
-
-
-def add_reference(root: Path, name: str, array: np.ndarray | None, separator: str = "_") -> None:
-    """Write a case as BraTS distributes it; its image is never opened, so that a name is enough."""
-    folder = root / name
-    folder.mkdir(parents=True)
-    modality = {"_": "t1ce", "-": "t1c"}[separator]
-    (folder / f"{name}{separator}{modality}.nii.gz").touch()
-    if array is not None:
-        save(folder / f"{name}{separator}seg.nii.gz", array)
-
-
-@pytest.fixture
-def predictions(tmp_path: Path) -> Path:
-    folder = tmp_path / "predictions"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def references(tmp_path: Path) -> Path:
-    folder = tmp_path / "references"
-    folder.mkdir()
-    return folder
-
-
-# --- one case -------------------------------------------------------------------------------------
-
-
-def test_a_case_by_pencil() -> None:
-    prediction = segmentation(BRATS2021, "ncr", "et", "ed", "ed")
-    reference = segmentation(BRATS2021, "ncr", "ncr", "ed", "")
-    scores = scored(prediction, reference)
-    assert scores["dice_wt"] == pytest.approx(6 / 7)
-    assert scores["dice_tc"] == 1.0
-    assert scores["dice_et"] == 0.0
-    assert scores["dice_ncr"] == pytest.approx(2 / 3)
-    assert scores["dice_ed"] == pytest.approx(2 / 3)
-    assert scores["iou_wt"] == pytest.approx(3 / 4)
-    assert scores["iou_ncr"] == pytest.approx(1 / 2)
-    assert scores["mean_iou_with_background"] == pytest.approx((20 / 21 + 1 / 2 + 1 / 2 + 0) / 4)
-    assert [scores[f"class_dice_{t}"] for t in ("ncr", "ed", "et")] == pytest.approx([2 / 3, 2 / 3, 0])
-
-
-def test_parts_empty_in_both_score_one() -> None:
-    assert overlaps(scored(segmentation(BRATS2021, "ed"), segmentation(BRATS2021, "ed"))) == {1.0}
-
-
-@pytest.mark.parametrize("scheme", [BRATS2021, BRATS2023, BRATS2024, MSD], ids=lambda s: s.name)
-@pytest.mark.parametrize("other", [BRATS2021, BRATS2023, BRATS2024, MSD], ids=lambda s: s.name)
-def test_schemes_may_differ(scheme: LabelScheme, other: LabelScheme) -> None:
-    tissues = ("ncr", "ed", "ed", "et", "", "et")
-    assert overlaps(scored(segmentation(scheme, *tissues), segmentation(other, *tissues))) == {1.0}
-
-
-def test_a_cavity_is_background() -> None:
-    assert overlaps(scored(segmentation(BRATS2024, "rc", "et"), segmentation(BRATS2021, "", "et"))) == {1.0}
-
-
-@pytest.mark.parametrize("rules", ["brats2020", "brats2023", "brats2024", "brats2026", "strict"])
-def test_every_year_has_the_notebooks_numbers(rules: str) -> None:
-    pair = segmentation(BRATS2021, "ncr", "et", "ed", "ed"), segmentation(BRATS2021, "ncr", "ncr", "ed", "")
-    scores = scored(*pair, rules)
-    assert scores["class_dice_ncr"] == pytest.approx(2 / 3)
-    assert scores["mean_iou_with_background"] == pytest.approx((20 / 21 + 1 / 2 + 1 / 2 + 0) / 4)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_random_case_agrees_with_the_masks(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    pair = [
-        Segmentation(random.choice([0, 1, 2, 4], SHAPE).astype(np.uint8), Grid(SHAPE, AFFINE), BRATS2021)
-        for _ in range(2)
-    ]
-    scores = scored(*pair)
-    for part in (*Region, Tissue.NECROSIS, Tissue.OEDEMA):
-        masks = [s.mask(part) for s in pair]
-        assert scores[f"dice_{part}"] == pytest.approx(overlap(*masks).dice)
-        assert scores[f"iou_{part}"] == pytest.approx(overlap(*masks).iou)
-    counts = confusion(*(class_numbers(s.labels, (1, 2, 4)) for s in pair), 4)
-    assert scores["mean_iou_with_background"] == pytest.approx(mean_iou(counts))
-
-
-def test_other_shape_is_refused_naming_both() -> None:
-    other = Segmentation(np.zeros((5, 3, 2), np.uint8), Grid((5, 3, 2), AFFINE), BRATS2021)
-    with pytest.raises(CaseError, match="5 x 3 x 2 voxels, the reference 4 x 3 x 2") as caught:
-        score_case(other, segmentation(BRATS2021, "et"))
-    assert caught.value.code == "E-GRID"
-
-
-def test_other_place_is_refused_naming_it() -> None:
-    moved = Segmentation(np.zeros(SHAPE, np.uint8), Grid(SHAPE, np.eye(4)), BRATS2021)
-    with pytest.raises(CaseError, match="lie elsewhere") as caught:
-        score_case(moved, segmentation(BRATS2021, "et"))
-    assert caught.value.code == "E-GRID"
-
-
-# --- finding predictions --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "BraTS20_Training_001/seg.nii.gz",
-        "BraTS20_Training_001/seg.nii",
-        "BraTS20_Training_001.nii.gz",
-        "BraTS20_Training_001.nii",
-        "BraTS20_Training_001_seg.nii.gz",
-        "BraTS20_Training_001_seg.nii",
-        "BraTS20_Training_001-seg.nii.gz",
-    ],
-)
-def test_every_way_of_naming(predictions: Path, name: str) -> None:
-    path = save(predictions / name, labels_of(BRATS2021, "et"))
-    assert find_predictions(predictions) == {"BraTS20_Training_001": path}
-
-
-def test_a_result_folder_alone_is_named_by_itself(predictions: Path) -> None:
-    path = save(predictions / "A" / "seg.nii.gz", labels_of(BRATS2021))
-    assert find_predictions(predictions / "A") == {"A": path}
-
-
-def test_other_files_are_passed_over(predictions: Path) -> None:
-    save(predictions / "A.nii.gz", labels_of(BRATS2021))
-    save(predictions / "._A_seg.nii.gz", labels_of(BRATS2021))
-    save(predictions / "B" / "probabilities.nii.gz", labels_of(BRATS2021))
-    (predictions / "scores.csv").write_text("id\n")
-    assert list(find_predictions(predictions)) == ["A"]
-
-
-@pytest.mark.parametrize("second", ["A.nii", "A-seg.nii.gz", "A/seg.nii.gz"])
-def test_two_predictions_of_a_case_are_refused(predictions: Path, second: str) -> None:
-    for name in ("A.nii.gz", second):
-        save(predictions / name, labels_of(BRATS2021))
-    with pytest.raises(CaseError, match="case A has two predictions") as caught:
-        find_predictions(predictions)
-    assert caught.value.code == "E-DUPID"
-
-
-def test_nothing_found_says_what_was_looked_for(predictions: Path) -> None:
-    with pytest.raises(CaseError) as caught:
-        find_predictions(predictions)
-    assert caught.value.code == "E-NOCASE"
-    assert "<id>/seg.nii.gz" in caught.value.expected
-
-
-def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(ImageError) as caught:
-        find_predictions(tmp_path / "nowhere")
-    assert caught.value.code == "E-NOFILE"
-
-
-def test_a_file_instead_of_a_folder(predictions: Path) -> None:
-    with pytest.raises(CaseError) as caught:
-        find_predictions(save(predictions / "A.nii.gz", labels_of(BRATS2021)))
-    assert caught.value.code == "E-NOFILE"
-
-
-# --- many cases -----------------------------------------------------------------------------------
+# --- many cases --------------------------------------------------------------------------------------
 
 
 def test_mean_and_median_by_pencil(predictions: Path, references: Path) -> None:
@@ -341,16 +149,24 @@ def test_no_id_in_common_is_an_error_not_a_zero(predictions: Path, references: P
     assert "case_A" in caught.value.expected
 
 
-def test_progress_is_told_every_id(predictions: Path, references: Path) -> None:
+def test_progress_reports_every_id(predictions: Path, references: Path) -> None:
     for name in "BA":
         add_reference(references, name, labels_of(BRATS2021, "et"))
     save(predictions / "A.nii.gz", labels_of(BRATS2021, "et"))
-    told: list[str] = []
-    evaluate(predictions, references, progress=lambda _, name: told.append(name))
-    assert told == ["A", "B"]
+    calls: list[str] = []
+    evaluate(predictions, references, progress=lambda _, name: calls.append(name))
+    assert calls == ["A", "B"]
 
 
-# --- what users bring -----------------------------------------------------------------------------
+def test_failed_cases_carry_known_codes(predictions: Path, references: Path) -> None:
+    add_reference(references, "A", labels_of(BRATS2021, "et"))
+    save(predictions / "A.nii.gz", np.full(SHAPE, 9, np.uint8))
+    failed = summary_dict(evaluate(predictions, references))["failed"]
+    assert isinstance(failed, dict)
+    assert failed["A"]["code"] in CODES
+
+
+# --- what users bring --------------------------------------------------------------------------------
 
 
 def test_a_float_label_map_nearly_whole_is_rounded_and_noted(predictions: Path, references: Path) -> None:
@@ -413,7 +229,7 @@ def test_unknown_rules_and_options_are_refused(predictions: Path, references: Pa
         evaluate(predictions, references, rule="brats2020")  # type: ignore[call-arg]
 
 
-def test_an_empty_folder_says_so(predictions: Path, references: Path) -> None:
+def test_an_empty_folder_is_an_error(predictions: Path, references: Path) -> None:
     for one, other in ((predictions, references), (references, predictions)):
         with pytest.raises(CaseError) as caught:
             evaluate(one, other)
@@ -435,7 +251,7 @@ def test_missing_predictions_follow_the_year(predictions: Path, references: Path
     assert found["brats2020"]["dice_ed"] == 1
 
 
-# --- many processes -------------------------------------------------------------------------------
+# --- many processes ----------------------------------------------------------------------------------
 
 
 def test_processes_change_nothing(predictions: Path, references: Path) -> None:
@@ -445,60 +261,27 @@ def test_processes_change_nothing(predictions: Path, references: Path) -> None:
         add_reference(references, f"case{number:02}", truth)
         save(predictions / f"case{number:02}.nii.gz", np.roll(truth, 1, 0))
     (predictions / "case07.nii.gz").write_bytes(b"")
-    told: list[float] = []
+    calls: list[float] = []
     alone = evaluate(predictions, references)
-    several = evaluate(predictions, references, workers=2, progress=lambda fraction, _: told.append(fraction))
+    several = evaluate(
+        predictions, references, workers=2, progress=lambda fraction, _: calls.append(fraction)
+    )
     assert several == alone
     assert list(several.cases) == sorted(several.cases)
     assert len(several.cases) == 41
     assert several.failed["case07"]["code"] == "E-EMPTY"
-    assert told == sorted(told)
-    assert (len(told), told[-1]) == (42, 1.0)
+    assert calls == sorted(calls)
+    assert (len(calls), calls[-1]) == (42, 1.0)
 
 
-def test_teams_are_told_apart_in_the_progress(predictions: Path, references: Path) -> None:
+def test_methods_are_named_in_the_progress(predictions: Path, references: Path) -> None:
     add_reference(references, "A", labels_of(BRATS2021, "et"))
     save(predictions / "A.nii.gz", labels_of(BRATS2021, "et"))
-    told: list[tuple[float, str]] = []
+    calls: list[tuple[float, str]] = []
     found = evaluate_methods(
-        [predictions, predictions], references, progress=lambda fraction, text: told.append((fraction, text))
+        [predictions, predictions],
+        references,
+        progress=lambda fraction, text: calls.append((fraction, text)),
     )
     assert len(found) == 2
-    assert told == [(0.5, "predictions: A"), (1.0, "predictions: A")]
-
-
-# --- summaries ------------------------------------------------------------------------------------
-
-
-def evaluation_of(*values: float) -> Evaluation:
-    columns = {c.name: c for c in score_case(segmentation(BRATS2021), segmentation(BRATS2021))}
-    cases = {f"case{i:03}": dict.fromkeys(columns, value) for i, value in enumerate(values)}
-    return Evaluation("brats2020", cases, columns)
-
-
-def test_interval_is_repeatable_and_surrounds_the_mean() -> None:
-    evaluation = evaluation_of(*np.random.default_rng(1).uniform(0.5, 1, 40))
-    low, high = evaluation.interval()["dice_wt"]
-    assert low < evaluation.mean()["dice_wt"] < high
-    assert (
-        evaluation.interval() == evaluation_of(*[s["dice_wt"] for s in evaluation.cases.values()]).interval()
-    )
-
-
-def test_interval_of_equal_cases_has_no_width_and_of_one_case_is_none() -> None:
-    assert evaluation_of(0.5, 0.5, 0.5).interval()["iou_et"] == (0.5, 0.5)
-    assert evaluation_of(0.5).interval() == {}
-
-
-def test_nothing_scored_has_no_mean() -> None:
-    nothing = evaluation_of()
-    assert nothing.mean() == nothing.median() == nothing.interval() == {}
-    assert nothing.worst(3) == []
-
-
-def test_failed_cases_carry_known_codes(predictions: Path, references: Path) -> None:
-    add_reference(references, "A", labels_of(BRATS2021, "et"))
-    save(predictions / "A.nii.gz", np.full(SHAPE, 9, np.uint8))
-    failed = summary_dict(evaluate(predictions, references))["failed"]
-    assert isinstance(failed, dict)
-    assert failed["A"]["code"] in CODES
+    assert calls == [(0.5, "predictions: A"), (1.0, "predictions: A")]

@@ -143,14 +143,14 @@ def test_ranks_by_pencil() -> None:
     assert ranking.p[0, 1] == ranking.p[1, 0] == 1.0
 
 
-def test_a_cell_undefined_for_one_team_is_left_out_for_all() -> None:
+def test_a_cell_undefined_for_one_method_is_left_out_for_all() -> None:
     scores = np.array([[[0.9], [0.9], [NAN]], [[0.8], [1.0], [1.0]]])
     ranking = rank_methods(scores, np.array([False]))
     assert ranking.mean_ranks == pytest.approx([1.5, 1.5])
     assert (ranking.cells, ranking.undefined) == (2, 1)
 
 
-def test_teams_without_a_defined_cell_have_no_rank() -> None:
+def test_methods_without_a_defined_cell_have_no_rank() -> None:
     ranking = rank_methods(np.full((2, 1, 1), NAN), np.array([False]))
     assert np.isnan(ranking.mean_ranks).all()
     assert (ranking.cells, ranking.undefined) == (0, 1)
@@ -170,7 +170,7 @@ def test_random_and_exhaustive_exchanges_agree() -> None:
 
 
 @given(st.integers(2, 5), st.integers(1, 6), st.integers(0, 99))
-def test_mean_ranks_follow_the_teams(methods: int, cases: int, seed: int) -> None:
+def test_mean_ranks_follow_the_methods(methods: int, cases: int, seed: int) -> None:
     scores = np.random.default_rng(seed).integers(0, 4, (methods, cases, 2)).astype(float)
     lower = np.array([False, True])
     ranking, turned = rank_methods(scores, lower), rank_methods(scores[::-1], lower)

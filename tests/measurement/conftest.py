@@ -1,4 +1,4 @@
-"""Let the tests of this room import ``bodies``."""
+"""Tests of measurement can import ``bodies``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The side of a tumour, told by the mirror image and by the phantom's known side."""
+"""The side of a tumour: mirror images, and the known side of the phantom."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_without_images_the_masks_stand_alone(real: Evaluation) -> None:
     assert _colours(panels[0].png)[1] == {"both", "extra", "missed"}
 
 
-def test_nothing_anywhere_is_drawn_all_the_same(real: Evaluation) -> None:
+def test_nothing_anywhere_is_drawn_too(real: Evaluation) -> None:
     assert len(draw_disagreement(real.pairs["none"], "rc")) == 4
 
 
@@ -248,7 +248,7 @@ def test_distances_have_a_logarithmic_axis_with_the_penalty_on_it() -> None:
     assert page.text("text") == ["0", "1", "5", "20", "100", "WT"]
 
 
-def test_a_strip_without_a_value_says_so() -> None:
+def test_a_strip_without_a_value_is_undefined() -> None:
     assert "undefined in every case" in _chart([math.nan, math.nan]).text("text")
 
 
