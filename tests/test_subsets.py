@@ -76,7 +76,7 @@ def test_one_sequence_alone_is_segmented(model: Make, phantom_case: Case, modali
     result = Segmenter(model(0.5)).segment(alone)
     assert result.images.channels == (modality,)
     (note,) = [n for n in result.notes if n.code == "W-MISSING"]
-    assert note.remedy == "how good it is without was not measured"
+    assert note.remedy == "the Dice without was not measured"
     assert {sure.dice for sure in result.uncertainty.values()} == {None}
     assert result.overview.startswith(b"\x89PNG")
 

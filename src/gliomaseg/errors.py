@@ -1,17 +1,17 @@
-"""Every error a user can meet, with a stable code and three sentences.
+"""The errors of gliomaseg, each with a stable code and three lines: given, expected, remedy.
 
     GliomasegError
     ├── UsageError        the command or call itself is wrong            exit 2
-    ├── ImageError        one file can't be read as the image it should be
-    ├── CaseError         the files of one case don't go together, or none was found
+    ├── ImageError        one file can't be read as an image
+    ├── CaseError         the files of one case don't fit together, or no case was found
     ├── LabelError        a label map contradicts its label scheme
     ├── OutputError       a result can't be written
     ├── ModelError        a bundle is missing, damaged or of another kind
     ├── SettingsError     a setting or preset is misspelled or out of range
-    └── TrainingError     a training can't start or can't go on
+    └── TrainingError     a training can't start or continue
 
-Each says what was given, what was expected and what to do next. ``CODES`` is the one list of their codes.
-A ``Note`` is a warning, with a code of ``NOTES``: the work went on.
+``CODES`` is the only list of their codes. A ``Note`` is a warning with a code of ``NOTES``: the work
+continued.
 """
 
 from __future__ import annotations
@@ -80,27 +80,27 @@ NOTES: dict[str, str] = {
     "W-EXT": "a file's name does not say how it is stored",
     "W-TRAILING": "bytes follow the data of an image",
     "W-NDIM": "a file with four dimensions and one volume was taken as three-dimensional",
-    "W-SCALE": "the header's scaling is not a number and was left out",
-    "W-VALUES": "voxels that were not numbers were replaced",
+    "W-SCALE": "the header's scaling is not a number and was ignored",
+    "W-VALUES": "voxels that were NaN or infinite were replaced",
     "W-RANGE": "an image has negative or very large intensities",
     "W-BACKGROUND": "the background is one number other than 0, and was set to 0",
-    "W-SPACING": "the voxels are not 1 mm: computed at 1 mm, and the labels put back",
-    "W-THICK": "slices are thicker than 3 mm: computed at 1 mm, and less sure",
+    "W-SPACING": "the voxels are not 1 mm: computed at 1 mm, labelled on the case's own grid",
+    "W-THICK": "slices are thicker than 3 mm: computed at 1 mm, with more uncertainty",
     "W-COARSE": "voxels are longer than 10 mm: the result is unreliable",
-    "W-ORIENT": "a header does not say how the image lies: left and right are not certain",
-    "W-AFFINE": "the header places the image in two slightly different ways",
+    "W-ORIENT": "a header does not define the orientation: left and right are not certain",
+    "W-AFFINE": "the two transforms of a header differ slightly",
     "W-GRID": "an image was resampled to the grid of another",
     "W-ALIGN": "the sequences seem not to be registered to each other",
-    "W-WINDOW": "memory was short, so the network saw the brain in windows",
-    "W-MISSING": "a sequence is missing, and the model did without it",
-    "W-UNKNOWN": "images in a case's folder were not understood by their names, and left out",
-    "W-UNLIKE": "the sequences look unlike those of BraTS",
+    "W-WINDOW": "the brain was computed in windows, because memory was short",
+    "W-MISSING": "a sequence is missing; the case was segmented without it",
+    "W-UNKNOWN": "images in a case's folder were not recognised by their names, and ignored",
+    "W-UNLIKE": "the sequences differ in appearance from those of BraTS",
     "W-CONTRAST": "the T1 with contrast shows no more enhancement than the T1 without",
     "W-COVER": "a sequence does not cover the whole brain",
     "W-EDGE": "the brain touches the edge of the image",
-    "W-FORCED": "what would be refused went on: with --force, or in training, where it is a warning",
+    "W-FORCED": "a failed content check was ignored: with --force, or in training",
     "W-NOTUMOUR": "no tumour was found: all volumes are 0",
-    "W-EMPTYREF": "a reference holds no tumour",
+    "W-EMPTYREF": "a reference contains no tumour",
     "W-OUTSIDE": "part of a reference lies outside the brain",
 }
 
@@ -117,7 +117,7 @@ class Note(NamedTuple):
 
 
 class GliomasegError(Exception):
-    """What was given, what was expected, what to do next; ``code`` never changes its meaning."""
+    """An error with three lines: what was given, what was expected, the remedy. Codes keep their meaning."""
 
     exit_code = 1
 
@@ -145,12 +145,7 @@ class GliomasegError(Exception):
 
     def as_dict(self) -> dict[str, str]:
         """Return the error as plain strings, for ``--json``."""
-        return {
-            "code": self.code,
-            "what": self.what,
-            "expected": self.expected,
-            "remedy": self.remedy,
-        }
+        return {name: getattr(self, name) for name in ("code", "what", "expected", "remedy")}
 
 
 def _rebuild(kind: type[GliomasegError], code: str, what: str, expected: str, remedy: str) -> GliomasegError:
@@ -164,11 +159,11 @@ class UsageError(GliomasegError):
 
 
 class ImageError(GliomasegError):
-    """One file can't be read as the image that it should be."""
+    """One file can't be read as an image."""
 
 
 class CaseError(GliomasegError):
-    """The files of one case don't go together, or no case was found."""
+    """The files of one case don't fit together, or no case was found."""
 
 
 class LabelError(GliomasegError):
@@ -188,7 +183,7 @@ class SettingsError(GliomasegError):
 
 
 class TrainingError(GliomasegError):
-    """A training can't start or can't go on."""
+    """A training can't start or continue."""
 
 
 def missing_extra(what: str, error: ModuleNotFoundError, *, remedy: str = "") -> SettingsError:
@@ -202,12 +197,12 @@ def missing_extra(what: str, error: ModuleNotFoundError, *, remedy: str = "") ->
 
 
 def exit_code(failed: int, cases: int) -> int:
-    """Return 0 where no case failed, 1 where all did (or the only one), 3 where some of several did."""
+    """Return 0 if no case failed, 1 if all did (or the only one), 3 if some of several did."""
     return 0 if not failed else 1 if failed == cases else 3
 
 
 def as_coded(error: Exception) -> GliomasegError:
-    """Return any exception as an error with a code and a remedy; the original is its cause."""
+    """Return any exception as an error with a code and a remedy, caused by the exception."""
     if isinstance(error, GliomasegError):
         return error
     if isinstance(error, MemoryError):
@@ -234,30 +229,30 @@ def as_coded(error: Exception) -> GliomasegError:
     else:
         what = f"{type(error).__name__}: {error}"
         coded = GliomasegError(
-            "E-INTERNAL", what, remedy="give the same command with --debug, and report what it prints"
+            "E-INTERNAL", what, remedy="give the same command with --debug, and report the output"
         )
     coded.__cause__ = error
     return coded
 
 
 def _is_refused(error: Exception) -> bool:
-    """Return whether a limit of the system was met; Python has no error of its own for threads."""
+    """Return whether a limit of the system was reached; for threads Python has no specific error."""
     if isinstance(error, OSError):
         return error.errno in (errno.EAGAIN, errno.EMFILE, errno.ENFILE)
     return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def strip_folders(text: str) -> str:
-    """Return ``text`` without the folders that tell whose computer this is, or who the patient is.
+    """Return ``text`` without folders that could identify the user or the patient.
 
-    They are those of what the command line names, of the program and of the user.
+    These are the folders of the paths on the command line, of the program and of the user.
     """
     given = [argument.rpartition("=")[2] for argument in sys.argv[1:]]
     folders = {str(Path(name).parent) for name in given if Path(name).is_absolute()}
     program = {str(Path(__file__).parents[1]), str(Path(contextlib.__file__).parent), sys.prefix}
-    for place in (Path.cwd, Path.home):
-        with contextlib.suppress(OSError, RuntimeError):  # it was deleted, or the user has none
-            folders.add(str(place()))
+    for find in (Path.cwd, Path.home):
+        with contextlib.suppress(OSError, RuntimeError):  # deleted, or a user without one
+            folders.add(str(find()))
     for folder in sorted(folders | program, key=len, reverse=True):
         if len(folder) > 1:
             text = text.replace(folder + os.sep, "")

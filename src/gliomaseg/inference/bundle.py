@@ -1,9 +1,9 @@
 """A trained model on disk, self-contained and safe to open.
 
-A folder with model.xml and model.bin (OpenVINO IR), settings.json (the resolved settings), card.md
-(what it is and how good) and bundle.json (about it, and the SHA-256 of each file). It may hold the same
-network in 8-bit numbers too, int8.xml and int8.bin, and says what that costs in Dice; as ONNX; and the
-weights for PyTorch, weights.safetensors. No pickle.
+A folder with model.xml and model.bin (OpenVINO IR), settings.json (the resolved settings), card.md (the model
+card) and bundle.json (facts about the model, and the SHA-256 of each file). Optional are the network in 8-bit
+numbers, int8.xml and int8.bin, with its measured change of Dice; the network as ONNX; and the weights for
+PyTorch, weights.safetensors. Never a pickle.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from gliomaseg.storage import files
 if TYPE_CHECKING:
     from gliomaseg.cases.case import Case
 
-#: Changes when older versions of gliomaseg can't read a new bundle any more.
+#: Increased when older versions of gliomaseg can no longer read a new bundle.
 FORMAT = 1
 MEMBERS = ("model.xml", "model.bin", "settings.json", "card.md")
-#: The network in 8-bit numbers, which a bundle may hold too.
+#: The network in 8-bit numbers.
 INT8 = ("int8.xml", "int8.bin")
-#: The weights as PyTorch knows them, for a GPU and to train on from; the network as ONNX, for other programs.
+#: The weights for PyTorch, for GPUs and further training; the network as ONNX, for other programs.
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
-#: Members that no result on a CPU depends on.
-_NO_PART = ("card.md", WEIGHTS, ONNX)
-#: What else a bundle may hold, by the word that says so in what it tells about itself.
+#: Members that don't change a result on a CPU.
+_INERT = ("card.md", WEIGHTS, ONNX)
+#: Optional members, by their key in bundle.json's ``about``.
 _OPTIONAL = {"int8": INT8, "weights": (WEIGHTS,), "onnx": (ONNX,)}
-#: int8 is used unasked only if the mean Dice of no region falls by more than this on held-out cases.
+#: int8 is used automatically only if no region's mean Dice on held-out cases falls by more than this.
 INT8_TOLERANCE = 0.002
 _SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained model: where it lies, its settings, its hash and what it says of itself."""
+    """A trained model: its folder, settings, hash, and the facts about it in bundle.json."""
 
     folder: Path
     settings: Settings
@@ -57,37 +57,37 @@ class Bundle:
 
     @property
     def has_int8(self) -> bool:
-        """Return whether the network is there in 8-bit numbers too."""
+        """Return whether the bundle contains the network in 8-bit numbers."""
         return "int8" in self.about
 
     @property
     def int8_is_as_good(self) -> bool:
-        """Return whether int8 was measured, on held-out cases, to lose no more than INT8_TOLERANCE."""
+        """Return whether int8 loses at most INT8_TOLERANCE, as measured on held-out cases."""
         change = self.about["int8"]["dice_change"] if self.has_int8 else None
         return change is not None and min(change.values()) >= -INT8_TOLERANCE
 
     @property
     def supports_missing_sequences(self) -> bool:
-        """Return whether sequences were left out in training, so that the network bears missing ones."""
+        """Return whether the network was trained with sequences left out."""
         return self.settings.augment.drop_modality > 0
 
     def expected_dice(self, sequences: Sequence[Modality]) -> dict[str, float]:
-        """Return each region's mean Dice with ``sequences`` on held-out cases; {} if not measured."""
+        """Return each region's mean Dice on held-out cases with ``sequences``; {} if not measured."""
         return dict(self.about.get("expected", {}).get("dice", {}).get(" ".join(sequences), {}))
 
     def missing_notes(self, case_id: str, sequences: Sequence[Modality]) -> tuple[Note, ...]:
-        """Return a note of what is missing, and of how good the model is without it."""
+        """Return a note on missing sequences, with the Dice to expect without them."""
         missing = [m for m in self.settings.network.modalities if m not in sequences]
         if not missing:
             return ()
         dice = self.expected_dice(sequences)
         scores = ", ".join(f"{region.upper()} {value:.2f}" for region, value in dice.items())
-        expect = f"Dice to expect without: {scores}" if dice else "how good it is without was not measured"
-        what = f"case {case_id} has no {', '.join(missing)}; the model did without"
+        expect = f"Dice to expect without: {scores}" if dice else "the Dice without was not measured"
+        what = f"case {case_id} has no {', '.join(missing)}; it was segmented without"
         return (Note("W-MISSING", what, expect),)
 
     def held_out(self, cases: Sequence[Case]) -> list[Case]:
-        """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) if none."""
+        """Return the cases that the model was not trained on; raises CaseError (E-NOCASE) for none."""
         seen = set(self.about["trained_on"])
         unseen = [case for case in cases if case.id not in seen]
         if unseen:
@@ -95,12 +95,12 @@ class Bundle:
         raise CaseError(
             "E-NOCASE",
             f"{self.name} was trained on all {len(cases)} cases",
-            expected="at least one case that the model has not seen",
+            expected="at least one case that the model was not trained on",
             remedy="give other cases, or leave out --held-out",
         )
 
     def network(self, precision: str) -> Path:
-        """Return the path of the network's OpenVINO IR; raises ModelError if there is none in int8."""
+        """Return the network's OpenVINO IR; raises ModelError if there is none in int8."""
         if precision != "int8":
             return self.folder / "model.xml"
         if self.has_int8:
@@ -114,10 +114,7 @@ class Bundle:
 
     @classmethod
     def load(cls, model: str | Path = _SHIPPED) -> Bundle:
-        """Return the bundle in a folder, or the shipped one, after comparing every file's hash.
-
-        Raises ModelError (E-MODEL).
-        """
+        """Return the bundle in a folder, or the shipped one, with all hashes verified; raises ModelError."""
         folder = shipped_folder() if str(model) == _SHIPPED else Path(model)
         record = _read_record(folder)
         for name, digest in record["files"].items():
@@ -126,12 +123,12 @@ class Bundle:
 
 
 def shipped_folder() -> Path:
-    """Return where the model that comes with gliomaseg lies."""
+    """Return the folder of the model that comes with gliomaseg."""
     return Path(str(resources.files("gliomaseg") / "assets" / "model"))
 
 
 def seal(folder: Path, about: Mapping[str, Any]) -> Bundle:
-    """Write bundle.json last, over the other members of a bundle in the making, and return it."""
+    """Write bundle.json, the last member of a new bundle, and return the bundle."""
     members = _members(about)
     hashes = {name: files.sha256_of(folder / name) for name in members}
     files.write_json(folder / "bundle.json", {"format": FORMAT, "about": dict(about), "files": hashes})
@@ -148,7 +145,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     try:
         record = files.read_json(path)
         known, members = record["format"], set(dict(record["files"]))
-        _prove_about(record["about"])
+        _check_about(record["about"])
     except FileNotFoundError:
         raise _bad(f"there is no model bundle in {folder} (no bundle.json)") from None
     except NotADirectoryError:
@@ -167,16 +164,16 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def _prove_about(about: object) -> None:
-    """Raise KeyError, TypeError or ValueError where what a bundle says of itself can't be understood."""
+def _check_about(about: object) -> None:
+    """Raise KeyError, TypeError or ValueError if bundle.json's ``about`` has another shape."""
     if not isinstance(about, dict) or not {"name", "trained_on"} <= about.keys():
-        raise KeyError("it does not say what the model is called and was trained on")
+        raise KeyError("name or trained_on is missing")
     ids = about["trained_on"]
     if not isinstance(ids, list) or not all(isinstance(case_id, str) for case_id in ids):
-        raise ValueError("trained_on is no list of case ids")
-    for name, part in (("int8", "dice_change"), ("expected", "dice"), ("weights", "")):
+        raise ValueError("trained_on is not a list of case ids")
+    for name, key in (("int8", "dice_change"), ("expected", "dice"), ("weights", "")):
         found = about.get(name, {})
-        inner = found.get(part) if isinstance(found, dict) else []
+        inner = found.get(key) if isinstance(found, dict) else []
         if not isinstance(inner, dict | None):
             raise TypeError(f"{name} is not what gliomaseg export writes")
 
@@ -187,7 +184,7 @@ def _read_settings(folder: Path) -> Settings:
     except (OSError, SettingsError, ValueError) as error:
         raise ModelError(
             "E-MODEL",
-            f"{folder} has settings that this version does not know: "
+            f"{folder} has settings that this version can't read: "
             + (error.what if isinstance(error, SettingsError) else str(error)),
             expected="the settings of a bundle made by this version of gliomaseg or an older one",
             remedy="upgrade gliomaseg, or export the model again with this version",
@@ -206,8 +203,8 @@ def _verify(path: Path, digest: str) -> None:
 
 
 def _digest(hashes: Mapping[str, str]) -> str:
-    """Return one hash of the members that decide a result; the others describe it or are for other uses."""
-    text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes) if name not in _NO_PART)
+    """Return one hash of the members that decide on a result."""
+    text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes) if name not in _INERT)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Run a network on one window. Door: openvino.
+"""OpenVINO: a network on the CPU.
 
-OpenVINO's telemetry is replaced by nothing before the first import: it would look up a host on the
-network and write to the home folder.
+OpenVINO's telemetry is disabled before the first import: it would contact a host and write to the home
+folder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from gliomaseg.settings.schema import InferenceSettings
 
 Array = npt.NDArray[np.float32]
 
-#: What Linux calls the instructions that multiply 8-bit numbers; without them int8 is hardly faster.
+#: Linux's names of the instructions that multiply 8-bit numbers; without them int8 is little faster.
 _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
-#: How OpenVINO and its libraries say that no memory was left.
+#: What OpenVINO and its libraries report when memory runs out.
 _NO_MEMORY = re.compile(
     r"bad_alloc|bad allocation|out of memory|(can'?t|could ?n[o']t) allocate", re.IGNORECASE
 )
@@ -37,7 +37,7 @@ _lock = Lock()
 
 
 def load_openvino() -> Any:
-    """Return the openvino module, its telemetry stubbed out."""
+    """Return the openvino module without its telemetry."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -45,11 +45,11 @@ def load_openvino() -> Any:
 
 
 def core() -> Any:
-    """Return OpenVINO's one Core of this process, which lives as long as the process.
+    """Return OpenVINO's only Core of this process, which lives as long as the process.
 
-    Its CPU plugin puts a signal stack of its own in place, and the previous one back when it goes. When
-    the first of two Cores goes first, the process is left with a stack that is gone, and the next signal
-    with a Python handler, such as Ctrl-C, ends it with a segmentation fault (seen in OpenVINO 2026.4).
+    Its CPU plugin installs a signal stack, and restores the previous one when it is destroyed. If the first
+    of two Cores is destroyed first, the process keeps a stack that no longer exists, and the next signal with
+    a Python handler, such as Ctrl-C, is a segmentation fault (seen in OpenVINO 2026.4).
     """
     with _lock:
         if not _one_core:
@@ -58,10 +58,10 @@ def core() -> Any:
 
 
 class OpenVinoEngine:
-    """A bundle's network on the CPU, ready to run windows of any shape.
+    """A bundle's network on the CPU.
 
-    It is compiled once, with open sizes: a window of a new shape then costs no more processor time than one
-    seen before, where compiling for each shape adds a fifth of a second (docs/speed.md).
+    It is compiled once, with dynamic shapes: a window of a new shape then takes no more processor time than
+    any other, whereas compiling for each shape adds a fifth of a second (docs/speed.md).
     """
 
     def __init__(self, bundle: Bundle, settings: InferenceSettings) -> None:
@@ -73,8 +73,8 @@ class OpenVinoEngine:
     def precision(self) -> str:
         """Return the number format of the computation: int8, bf16 or fp32.
 
-        ``auto`` is int8 where the processor has instructions for it and the bundle was measured to lose
-        next to nothing by it, else bf16 where the processor has that, else fp32.
+        ``auto`` is int8 if the processor has instructions for it and the bundle was measured to lose next to
+        nothing by it, else bf16 if the processor supports it, else fp32.
         """
         if self._settings.precision != "auto":
             return self._settings.precision
@@ -83,19 +83,19 @@ class OpenVinoEngine:
         return "bf16" if _has_bf16() else "fp32"
 
     def compile(self) -> None:
-        """Get ready for windows of any shape, once; raises ModelError."""
+        """Compile the network for windows of any shape, once; raises ModelError."""
         with self._compiling:
             self._compiled  # noqa: B018 (kept from now on)
 
     @property
     def network(self) -> Path:
-        """Return the file of the network that is used; raises ModelError if the bundle has none in int8."""
+        """Return the file of the network; raises ModelError if the bundle has none in int8."""
         return self._bundle.network(self.precision)
 
     @property
     def options(self) -> dict[str, object]:
         """Return OpenVINO's options for the CPU."""
-        # int8 leaves some layers in floating point: they are computed in the faster format
+        # in int8 some layers stay in floating point: they use the faster format
         short = self.precision == "bf16" or (self.precision == "int8" and _has_bf16())
         return {
             "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
@@ -114,19 +114,19 @@ class OpenVinoEngine:
             raise self._error("can't be prepared", error, remedy) from error
 
     def kernels(self) -> dict[str, int]:
-        """Return which implementations of convolution were chosen, and for how many layers each."""
+        """Return the implementations of convolution that were chosen, and their number of layers."""
         self.compile()
         found: Counter[str] = Counter()
         for op in self._compiled.get_runtime_model().get_ops():
-            about = op.get_rt_info()
-            if about["layerType"].astype(str) in ("Convolution", "Deconvolution"):
-                found[about["primitiveType"].astype(str)] += 1
+            info = op.get_rt_info()
+            if info["layerType"].astype(str) in ("Convolution", "Deconvolution"):
+                found[info["primitiveType"].astype(str)] += 1
         return dict(found)
 
     def run(self, window: Array) -> Array:
         """Return probabilities (batch, region, *space) of ``window`` (batch, modality, *space).
 
-        Each call has a request of its own, so that threads may share an engine.
+        Each call creates its own request, so that threads may share an engine.
         """
         self.compile()
         try:
@@ -143,13 +143,13 @@ class OpenVinoEngine:
         if _NO_MEMORY.search(str(error)):
             return GliomasegError(
                 "E-MEM",
-                f"the memory ran out while the network was at work: {reason}",
+                f"the memory ran out while the network was running: {reason}",
                 remedy="lower --max-memory: windows are then smaller; or close other programs",
             )
         return ModelError(
             "E-MODEL",
             f"the network of {self._bundle.name} {what}: {reason}",
-            expected="a network exported by gliomaseg, and an OpenVINO that knows it",
+            expected="a network exported by gliomaseg, and an OpenVINO that supports it",
             remedy=remedy,
         )
 
