@@ -122,7 +122,7 @@ class Report:
     thumbnail: bytes = b""
 
     def page(self, *, served: bool = False, home: str = "") -> str:
-        """Return the page as HTML: one file, complete without a script but for the slices.
+        """Return the page as HTML: one file, complete without scripts except for the slices.
 
         With ``served`` the browser requests the volumes and NiiVue; ``home`` links back to the cohort.
         """
@@ -133,9 +133,10 @@ class Report:
 
     def stored(self, page: bytes) -> dict[str, Any]:
         """Return report.json for the page that ``page`` made of this report."""
-        found = {}
-        for name, data in {**self.pictures, **{f"volume-{n}": d for n, d in self.volumes.items()}}.items():
-            start = page.index(_MARK, page.index(f'id="{name}"'.encode())) + len(_MARK)
+        volumes = {f"volume-{name}": data for name, data in self.volumes.items()}
+        found, start = {}, 0
+        for name, data in {**self.pictures, **volumes}.items():  # in the order of the page
+            start = page.index(_MARK, page.index(f'id="{name}"'.encode(), start)) + len(_MARK)
             found[name] = (start, 4 * -(-len(data) // 3))
         return self.about.model_copy(update={"embedded": found}).as_dict()
 
