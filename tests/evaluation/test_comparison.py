@@ -35,9 +35,9 @@ def test_paired_by_pencil(ours: Evaluation, theirs: Evaluation) -> None:
     comparison = compare([ours, theirs])
     assert comparison.cases == ("A", "B", "C")
     found = next(d for d in comparison.differences if d.column == Column("wt", "dice", ""))
-    assert (found.first, found.other, found.n) == ("ours", "theirs", 3)
-    assert (found.first_mean, found.other_mean, found.mean) == pytest.approx((0.8, 0.6, -0.2))
-    assert found.low < -0.2 < found.high < 0
+    assert (found.first, found.other, found.summary.n) == ("ours", "theirs", 3)
+    assert (found.first_mean, found.other_mean, found.summary.mean) == pytest.approx((0.8, 0.6, -0.2))
+    assert found.summary.low < -0.2 < found.summary.high < 0
     assert found.test.p == 2 / 8
     assert list(comparison.ranking.mean_ranks) == [1, 2]
     assert comparison.ranking.p[0, 1] == 2 / 8
@@ -48,7 +48,11 @@ def test_a_score_undefined_for_one_is_left_out_of_the_pair(ours: Evaluation, eva
     holed = evaluation_of("holed", A=NAN, B=0.6, C=0.4)
     comparison = compare([ours, holed])
     found = comparison.differences[0]
-    assert (found.n, found.first_mean, found.mean) == (2, pytest.approx(0.75), pytest.approx(-0.25))
+    assert (found.summary.n, found.first_mean, found.summary.mean) == (
+        2,
+        pytest.approx(0.75),
+        pytest.approx(-0.25),
+    )
     assert comparison.ranking.undefined == 6
     assert any("6 undefined" in line for line in comparison_notes(comparison))
     json.dumps(comparison.as_dict(), allow_nan=False)

@@ -10,46 +10,45 @@ import numpy as np
 
 from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.scores import Column, Evaluation
-from gliomaseg.evaluation.statistics import Array, Ranking, Wilcoxon, rank_methods, summarise, wilcoxon
+from gliomaseg.evaluation.statistics import (
+    Array,
+    Ranking,
+    Summary,
+    Wilcoxon,
+    plain,
+    rank_methods,
+    summarise,
+    wilcoxon,
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One score of two methods over the cases of both: ``other`` minus ``first``.
-
-    ``mean`` has the 95 % bootstrap interval ``low`` to ``high`` over cases, NaN below two; ``n`` cases
-    have the score defined for both methods.
-    """
+    """One score of two methods over the cases of both; the summary is of ``other`` minus ``first``."""
 
     column: Column
     first: str
     other: str
-    n: int
     first_mean: float
     other_mean: float
-    mean: float
-    low: float
-    high: float
+    summary: Summary
     test: Wilcoxon
 
     def as_dict(self) -> dict[str, object]:
         """Return everything as plain values, for JSON; NaN as None."""
-        numbers = {
-            "mean_first": self.first_mean,
-            "mean_other": self.other_mean,
-            "mean_difference": self.mean,
-            "low_95": self.low,
-            "high_95": self.high,
-            "wilcoxon_statistic": self.test.statistic,
-            "wilcoxon_p": self.test.p,
-        }
         return {
             "first": self.first,
             "other": self.other,
             "region": self.column.region,
             "metric": self.column.metric_name,
-            "n": self.n,
-            **{name: None if math.isnan(value) else value for name, value in numbers.items()},
+            "n": self.summary.n,
+            "mean_first": plain(self.first_mean),
+            "mean_other": plain(self.other_mean),
+            "mean_difference": plain(self.summary.mean),
+            "low_95": plain(self.summary.low),
+            "high_95": plain(self.summary.high),
+            "wilcoxon_statistic": self.test.statistic,
+            "wilcoxon_p": self.test.p,
             "wilcoxon_exact": self.test.exact,
         }
 
@@ -67,7 +66,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, object]:
         """Return everything as plain values, for JSON."""
-        ranks = [None if math.isnan(rank) else rank for rank in self.ranking.mean_ranks.tolist()]
+        ranks = map(plain, self.ranking.mean_ranks.tolist())
         return {
             "rules": self.rules,
             "methods": list(self.methods),
@@ -141,6 +140,5 @@ def _differences(
         moved = other[:, number] - first[:, number]
         both = ~np.isnan(moved)
         one, two = (float(m[both, number].mean()) if both.any() else math.nan for m in (first, other))
-        mean = summary.mean, summary.low, summary.high
-        found.append(Difference(column, *methods, summary.n, one, two, *mean, wilcoxon(moved)))
+        found.append(Difference(column, *methods, one, two, summary, wilcoxon(moved)))
     return found

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from gliomaseg import __version__
 from gliomaseg.evaluation.comparison import Comparison, name_methods
 from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
-from gliomaseg.evaluation.statistics import Summary
+from gliomaseg.evaluation.statistics import Summary, plain
 from gliomaseg.storage.tables import cell
 
 SCHEMA_VERSION = 2
@@ -51,12 +51,12 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "rules": evaluation.rules,
         "predictions": evaluation.name,
         "n": len(evaluation.cases),
-        "mean": {name: _plain(s.mean) for name, s in summaries.items()},
-        "median": {name: _plain(s.median) for name, s in summaries.items()},
-        "interval_95": {n: [_plain(low), _plain(high)] for n, (low, high) in interval.items()},
+        "mean": {name: plain(s.mean) for name, s in summaries.items()},
+        "median": {name: plain(s.median) for name, s in summaries.items()},
+        "interval_95": {n: [plain(low), plain(high)] for n, (low, high) in interval.items()},
         "statistics": [
             {"region": column.region, "metric": column.metric_name}
-            | {key: _plain(value) for key, value in asdict(summaries[name]).items()}
+            | {key: plain(value) for key, value in asdict(summaries[name]).items()}
             for name, column in evaluation.columns.items()
             if name in summaries
         ],
@@ -68,19 +68,15 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "edited": list(evaluation.edited),
         "remarks": {name: list(notes) for name, notes in evaluation.notes.items()},
         "calibration": {
-            region: {"ece": _plain(found.ece), "bins": [list(row) for row in found.curve()]}
+            region: {"ece": plain(found.ece), "bins": [list(row) for row in found.curve()]}
             for region, found in evaluation.reliability.items()
         },
         "comparison": comparison.as_dict() if comparison else None,
         "cases": {
-            case: {name: _plain(value) for name, value in scores.items()}
+            case: {name: plain(value) for name, value in scores.items()}
             for case, scores in evaluation.cases.items()
         },
     }
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def summary_table(evaluation: Evaluation) -> Table:
@@ -228,17 +224,17 @@ def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[st
     """Return the paired differences of some metrics, a table for each method against the first."""
     tables: dict[str, Table] = {}
     for found in comparison.differences:
-        column = found.column
+        column, summary = found.column, found.summary
         if column.metric not in metrics or column.region == ALL:
             continue
         header = ["region", "metric", found.first, found.other, "difference", "p"]
-        span = f" [{_signed(column, found.low)}, {_signed(column, found.high)}]"
+        mean, low, high = (_signed(column, v) for v in (summary.mean, summary.low, summary.high))
         row = [
             column.region.upper(),
             column.title,
             column.text(found.first_mean),
             column.text(found.other_mean),
-            _signed(column, found.mean) + ("" if math.isnan(found.low) else span),
+            mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]",
             p_text(found.test.p),
         ]
         tables.setdefault(f"{found.other} against {found.first}", [header]).append(row)

@@ -1,7 +1,4 @@
-"""Where a prediction and its reference disagree, drawn over the scan: small pictures of one case.
-
-Cut through the slices with the most voxels in dispute. Ignorant of the page that the pictures go into.
-"""
+"""Pictures of a prediction and its reference over the scan, in the slices with the most disagreement."""
 
 from __future__ import annotations
 
@@ -41,13 +38,13 @@ FALSE_POSITIVE = Mark((230, 95, 0), 0.8)
 FALSE_NEGATIVE = Mark((240, 228, 66), 0.9, hatched=True)
 
 SIDE = 256  # pixels along the longest side of a panel
-ZOOM_MM = 60.0  # a close-up shows at least so much
+ZOOM_MM = 60.0  # the smallest field of view of a close-up
 AXIAL, CORONAL, _ = PLANES
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: PNG bytes, (width, height) in pixels, what it shows, letters top, bottom, left, right."""
+    """A picture: PNG bytes, (width, height) in pixels, title, letters at the top, bottom, left, right."""
 
     png: bytes
     size: tuple[int, int]
@@ -57,7 +54,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What panels are cut from: an underlay, if there is one, its grey window, and three masks."""
+    """The source of all panels: the scan, if there is one, its grey window, and three masks."""
 
     image: npt.NDArray[np.generic] | None
     window: tuple[float, float]
@@ -67,22 +64,18 @@ class _Scene:
 
 
 def worst_region(evaluation: Evaluation, case_id: str) -> str:
-    """Return the region whose headline overlap is the lowest; the first one when none is defined."""
+    """Return the region with the lowest headline overlap; the first one when none is defined."""
     scores = evaluation.cases[case_id]
-
-    def overlap(region: str) -> float:
-        column = evaluation.column(region, evaluation.headlines[0])
-        value = scores.get(column.name, math.nan) if column else math.nan
-        return math.inf if math.isnan(value) else value
-
-    return min(evaluation.ranked_regions, key=overlap)
+    columns = evaluation.columns_of(evaluation.headlines[0], evaluation.ranked_regions)
+    values = {column.region: scores.get(column.name, math.nan) for column in columns}
+    return min(values, key=lambda region: math.inf if math.isnan(values[region]) else values[region])
 
 
 def draw_disagreement(pair: Pair, region: str) -> list[Panel]:
     """Return pictures of a case: both masks on the whole axial slice, then close up without and with them.
 
-    The scan is FLAIR for whole tumour and oedema, T1
-    contrast for the others; without it the masks stand on black, close up only. Raises GliomasegError.
+    The scan is FLAIR for whole tumour and oedema, T1 contrast for the others; without it the masks are on
+    black, close up only. Raises GliomasegError.
     """
     prediction, reference, *_ = read_case(pair)
     modality = Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
@@ -110,8 +103,7 @@ def _set_scene(image: npt.NDArray[np.generic] | None, one: Mask, other: Mask, *,
 
 
 def _mask(segmentation: Segmentation, region: str) -> Mask:
-    parts: dict[str, Region | Tissue] = {**{t.value: t for t in Tissue}, **{r.value: r for r in Region}}
-    return segmentation.mask(parts[region])
+    return segmentation.mask(Region(region) if region in tuple(Region) else Tissue(region))
 
 
 def _read_underlay(pair: Pair, modality: Modality, grid: Grid) -> npt.NDArray[np.generic] | None:
@@ -120,7 +112,7 @@ def _read_underlay(pair: Pair, modality: Modality, grid: Grid) -> npt.NDArray[np
         return None
     try:
         image, its_grid = read_image(path, channel=pair.channels.get(modality))
-    except GliomasegError:  # the scores do not need it
+    except GliomasegError:  # the masks are shown without it
         return None
     return image if its_grid.matches(grid) else None
 

@@ -13,7 +13,7 @@ from gliomaseg.evaluation.comparison import Comparison, compare
 from gliomaseg.evaluation.pairing import Pair
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
-from gliomaseg.report.charts import evaluation_charts, reliability_dots
+from gliomaseg.report.charts import reliability_dots, strip_charts
 from gliomaseg.report.disagreement import draw_disagreement, worst_region
 from gliomaseg.report.pages import render
 from gliomaseg.storage import files
@@ -79,7 +79,7 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
             tables.case_title(evaluation, case): tables.case_values(evaluation, case) for case in pictured
         },
         comparison=comparison and _comparison(comparison, evaluation),
-        charts=evaluation_charts(evaluation, named=pictured),
+        charts=strip_charts(evaluation, named=pictured),
         calibration={
             f"{region.upper()}: expected calibration error {found.ece:.4f}": reliability_dots(found.curve())
             for region, found in evaluation.reliability.items()
