@@ -67,15 +67,14 @@ def score_case(prediction: Segmentation, reference: Segmentation, *, rules: str 
     """
     prediction, _ = place_on(prediction, reference.grid, name="the prediction")
     scores = SegmentationPair(prediction, reference).score(find_profile(rules))
-    counts = metrics.confusion(_classes(prediction), _classes(reference), len(TISSUES) + 1)
+    ours, theirs = (
+        metrics.class_numbers(found.labels, [found.scheme.values[tissue] for tissue in TISSUES])
+        for found in (prediction, reference)
+    )
+    counts = metrics.confusion(ours, theirs, len(TISSUES) + 1)
     for number, tissue in enumerate(TISSUES, start=1):
         scores[Column(tissue.value, "class_dice")] = metrics.overlap_of(counts, [number]).dice
     return scores | {Column(ALL, MEAN_IOU): metrics.mean_iou(counts)}
-
-
-def _classes(segmentation: Segmentation) -> metrics.Labels:
-    values = [segmentation.scheme.values[tissue] for tissue in TISSUES]
-    return metrics.class_numbers(segmentation.labels, values)
 
 
 def _score_uncertainty(pair: Pair, maps: CaseMaps, *, brain: metrics.Mask) -> Scores:

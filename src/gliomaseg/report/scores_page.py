@@ -10,7 +10,6 @@ from urllib.parse import quote
 from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation import tables
 from gliomaseg.evaluation.comparison import Comparison, compare
-from gliomaseg.evaluation.pairing import Pair
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
 from gliomaseg.report.charts import reliability_dots, strip_charts
@@ -99,22 +98,13 @@ def _comparison(comparison: Comparison, evaluation: Evaluation) -> dict[str, obj
 def _pictures(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
     """Return the pictures of one of the worst cases, or why there are none, and links to its files."""
     pair, region = evaluation.pairs.get(case), worst_region(evaluation, case)
-    panels, error = [], ""
+    files = {"prediction": pair.prediction, "reference": pair.reference} if pair else {}
+    links = {name: _relative(path, folder) for name, path in files.items() if path}
+    found: dict[str, object] = {"region": region, "files": links, "panels": [], "error": ""}
     try:
-        panels = draw_disagreement(pair, region) if pair else []
-    except GliomasegError as found:
-        error = found.what
-    return {
-        "region": region,
-        "panels": panels,
-        "error": error,
-        "files": _links(pair, folder) if pair else {},
-    }
-
-
-def _links(pair: Pair, folder: Path) -> dict[str, str]:
-    files = {"prediction": pair.prediction, "reference": pair.reference}
-    return {name: _relative(path, folder) for name, path in files.items() if path}
+        return found | {"panels": draw_disagreement(pair, region) if pair else []}
+    except GliomasegError as error:
+        return found | {"error": error.what}
 
 
 def _relative(path: Path, folder: Path) -> str:
