@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from gliomaseg.measurement.agreement import Agreement
+from gliomaseg.evaluation.agreement import Agreement
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.measurement.quality import Quality
 from gliomaseg.report.packing import Channel, Crop

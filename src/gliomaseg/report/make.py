@@ -11,10 +11,10 @@ import numpy as np
 
 from gliomaseg import __version__
 from gliomaseg.errors import Note
+from gliomaseg.evaluation.agreement import agree
 from gliomaseg.imaging.planes import obliquity
 from gliomaseg.imaging.volume import Affine, Segmentation, Volume
 from gliomaseg.labels import MODALITY_TITLES, REGION_TISSUES, TISSUE_TITLES, Region, Tissue
-from gliomaseg.measurement.agreement import agree
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Lesion, Measurements
 from gliomaseg.measurement.quality import Quality, judge

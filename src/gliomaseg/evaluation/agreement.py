@@ -1,19 +1,18 @@
-"""How two label maps of a case agree: Dice and millilitres of each region."""
+"""The agreement of two label maps of one case: Dice and millilitres of each region."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from gliomaseg.errors import CaseError
+from gliomaseg.evaluation.metrics import overlap
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Region
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a prediction and a reference agree on a region; Dice is None where both are empty."""
+    """The agreement of a prediction and a reference on a region; Dice is None where both are empty."""
 
     region: Region
     dice: float | None
@@ -23,10 +22,7 @@ class Agreement:
 
 
 def agree(prediction: Segmentation, reference: Segmentation) -> tuple[Agreement, ...]:
-    """Return the agreement of each region.
-
-    Raises CaseError (E-GRID) when the two grids differ.
-    """
+    """Return the agreement of each region; raises CaseError (E-GRID) when the two grids differ."""
     if not prediction.grid.matches(reference.grid):
         raise CaseError(
             "E-GRID",
@@ -39,7 +35,12 @@ def agree(prediction: Segmentation, reference: Segmentation) -> tuple[Agreement,
 
 
 def _agreement(prediction: Segmentation, reference: Segmentation, region: Region) -> Agreement:
-    one, other = prediction.mask(region), reference.mask(region)
-    found, true, both = (int(np.count_nonzero(mask)) for mask in (one, other, one & other))
-    dice, ml = 2 * both / (found + true) if found + true else None, prediction.grid.voxel_ml
-    return Agreement(region, dice, both * ml, (found - both) * ml, (true - both) * ml)
+    counts, ml = overlap(prediction.mask(region), reference.mask(region)), prediction.grid.voxel_ml
+    is_empty = not counts.prediction and not counts.reference
+    return Agreement(
+        region,
+        None if is_empty else counts.dice,
+        counts.common * ml,
+        (counts.prediction - counts.common) * ml,
+        (counts.reference - counts.common) * ml,
+    )
