@@ -98,6 +98,7 @@ class Result:
             self.images,
             run=self.record(),
             measurements=self.measurements,
+            quality=self.quality,
             overview=self._picture,
             packed=self._packed,
         )

@@ -236,6 +236,17 @@ def test_a_region_can_be_hidden_and_filled(open_page: Open, report: Report) -> N
     assert pixel(page, 0, voxel) == grey
 
 
+def test_a_label_map_without_images_is_shown(open_page: Open, exam: ReportInputs) -> None:
+    report = make_report(ReportInputs("alone", exam.segmentation))
+    page = open_page(report.page())
+    assert state(page, "state.cursor") == list(report.about.slices.start)
+    assert "No images were given" in page.inner_text("header")
+    page.fill("#opacity", "100")
+    voxel = [*map(int, np.argwhere(array(report, "seg") == 3)[0])]
+    page.locator("input[type=range][id^=slice-]").nth(0).fill(str(voxel[2]))
+    assert pixel(page, 0, voxel) != [0, 0, 0]
+
+
 def test_agreement_is_coloured_and_the_worst_slice_found(open_page: Open, compared: Report) -> None:
     page = open_page(compared.page())
     assert "Against the reference" in page.inner_text("main")

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from gliomaseg.imaging.planes import ras_affine
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, BRATS2023, Tissue
 from gliomaseg.report.make import ReportInputs
@@ -41,6 +42,15 @@ def test_every_storage_gives_the_same_bytes(codes: str) -> None:
     assert np.array(found.crop.affine) == pytest.approx(np.array(expected.crop.affine))
     assert found.crop.first == expected.crop.first == (2, 1, 0)
     assert (found.crop.shape, found.crop.whole) == ((16, 14, 12), (20, 16, 12))
+
+
+def test_slices_are_counted_in_the_whole_image(exam: ReportInputs) -> None:
+    """As in the RANO table and the viewer: a slice at the same height has the same number."""
+    for limit in (None, 1):
+        crop = pack(exam.images, {"seg": exam.segmentation}, limit=limit).crop
+        height = crop.grid.affine[2] @ (0, 0, 5, 1)
+        turned = ras_affine(exam.segmentation.grid)
+        assert crop.axial_slice(5) == round((height - turned[2, 3]) / turned[2, 2]) + 1
 
 
 def test_levels_are_the_intensities_and_labels_are_tissues() -> None:

@@ -129,7 +129,8 @@ def mosaic_png(report: Report, every: int) -> bytes:
     tiles = []
     for z in range(view.box[2].start, view.box[2].stop, every):
         tile = _slice(images, segmentation, channel, replace(view, centre=(*view.centre[:2], z)))
-        ImageDraw.Draw(tile).text((4, 2), str(z + 1), TEXT, font(14))
+        number = report.about.slices.crop.axial_slice(z)
+        ImageDraw.Draw(tile).text((4, 2), str(number), TEXT, font(14))
         tiles.append(tile)
     name = images.channels[channel]
     words = f"{TITLES.get(name, name)}, one of {every} axial slices, numbered from the feet up. {CONVENTION}"

@@ -64,6 +64,10 @@ class Crop:
         """Return shape and affine as a grid."""
         return Grid(self.shape, np.array(self.affine))
 
+    def axial_slice(self, z: int) -> int:
+        """Return the number of an axial slice of the crop in the whole image, counted from 1 at the feet."""
+        return self.first[2] + self.step * z + 1
+
 
 @dataclass(frozen=True)
 class Packed:

@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the table of cases; without it the page is complete, in its first order.
+// Sorts and filters the table of cases; without it the page is complete, in its initial order.
 const body = document.querySelector("#cases tbody"), rows = [...body.rows];
 const texts = rows.map((row) => row.textContent.toLowerCase());
 const value = (row, column) => {

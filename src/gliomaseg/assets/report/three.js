@@ -1,4 +1,4 @@
-// The 3D picture, by NiiVue, where the browser has WebGL 2; otherwise its absence in words.
+// The 3D picture, by NiiVue, where the browser has WebGL 2; elsewhere a note.
 const OEDEMA = 2; // its number among the tissues; in 3D it would hide the core
 const three = {box: element("three"), words: element("three-words"), button: element("three-show")};
 

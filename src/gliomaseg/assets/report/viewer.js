@@ -93,7 +93,7 @@ function greyPicture(view) {
     }
   });
 }
-// What is tinted and outlined: regions of one label map, or the agreement of two.
+// The layers that are filled and outlined: regions of one label map, or the agreement of two.
 function layers(view) {
   if (state.maps !== "compare") {
     const labels = slice(view, state.maps);
@@ -111,7 +111,7 @@ function layers(view) {
 }
 function tint(view, found) {
   return bitmap(view.width, view.height, (data) => {
-    for (const layer of found.slice().reverse()) { // what lies inside covers what is around it
+    for (const layer of found.slice().reverse()) { // inner regions cover outer ones
       const colour = rgb(layer.colour);
       for (let k = 0; k < layer.mask.length; k++) {
         if (!layer.mask[k]) continue;
@@ -225,7 +225,7 @@ function annotate(context, view, l, size) {
   letters(context, `${mm} mm`, start + mm * l.scale + half, y, "left", grey);
 }
 
-// ---- words beside the pictures ------------------------------------------------------------------------
+// ---- text beside the pictures ------------------------------------------------------------------------
 const place = (voxel) => [0, 1, 2].map((row) => report.crop.affine[row].reduce((sum, v, i) => sum + v * (i < 3 ? voxel[i] : 1), 0));
 function readout() {
   const [x, y, z] = state.cursor, parts = [];
@@ -288,7 +288,7 @@ function mostDisagreement() {
   return counts.map((list) => list.indexOf(Math.max(...list)));
 }
 
-// ---- hands --------------------------------------------------------------------------------------------
+// ---- input --------------------------------------------------------------------------------------------
 for (const view of views) {
   view.slider.addEventListener("input", () => { state.cursor[view.axis] = Number(view.slider.value); redraw(); });
   let wheel = 0, last = null;
@@ -351,7 +351,6 @@ document.querySelectorAll("[data-go]").forEach((button) => button.addEventListen
 // ---- start --------------------------------------------------------------------------------------------
 async function start() {
   element("viewer").hidden = false;
-  element("still").classList.add("shrunk");
   for (const map of report.maps) volumes[map] = await load(map);
   if (report.maps.length > 1) state.maps = "compare";
   if (state.channel) await choose(state.channel);
