@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 
 from gliomaseg.errors import CODES, GliomasegError
-from gliomaseg.imaging.nifti import read_grid, read_image, read_voxels, write_image
+from gliomaseg.imaging.nifti import read_channels, read_grid, read_image, write_image
 
 _SECONDS = 5
 _MORE_MEMORY = 1_000_000_000
@@ -90,7 +90,7 @@ def outcome(path: Path) -> str:
     """Return what came of one file: a code, accepted, or what is not documented."""
     try:
         read_grid(path)
-        read_voxels(path, [])
+        read_channels(path, [], [None])[0]
         array, grid = read_image(path)
     except GliomasegError as error:
         return error.code if error.code in CODES and error.remedy else f"UNDOCUMENTED {error!r}"

@@ -25,7 +25,7 @@ import roofline
 from gliomaseg import Segmenter, __version__, find_cases
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.standardise import standardise
-from gliomaseg.imaging.nifti import inflate
+from gliomaseg.imaging.nifti import read_channels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.inference import hardware
 from gliomaseg.inference.openvino_engine import OpenVinoEngine
@@ -89,7 +89,7 @@ def _rooflines(case: Case, segmenter: Segmenter) -> dict[str, float]:
     """Return the least seconds of reading on all cores, and of the network at the engine's peak."""
     sequences = segmenter.sequences(case)
     files = [case.images[m] for m in sequences]
-    inflating = roofline.fastest(lambda: [inflate(path) for path in files], 3)
+    inflating = roofline.fastest(lambda: [read_channels(path, [], [None]) for path in files], 3)
     rooflines = {"read": inflating / min(hardware.cores(), len(files))}
     if isinstance(segmenter.engine, OpenVinoEngine) and segmenter.settings.network.dimensions == 3:
         settings = segmenter.settings

@@ -1,4 +1,4 @@
-"""Write docs/bad-inputs.md from the table of bad inputs: python tools/bad_inputs_page.py."""
+"""Write docs/bad-inputs.md from tests/bad_inputs.py: python tools/bad_inputs_page.py."""
 
 import runpy
 from collections import Counter
@@ -13,19 +13,19 @@ def text() -> str:
     """Return the page."""
     counts = Counter(row.answer for row in ROWS)
     head = [
-        "# Bad inputs, and what each gets",
+        "# Bad inputs and the answer to each",
         "",
-        "Each row but the open ones is built from the synthetic exam and proven by a test",
-        "([test_bad_inputs.py](../tests/test_bad_inputs.py)): the code, the exit code, no traceback, inputs",
-        "untouched, nothing left behind, bounded memory. `gliomaseg explain E-TRUNCATED` prints what is",
-        "known of one code. Rows about DICOM (73 to 78) come with DICOM.",
+        "For each row except the open ones, a test builds the input from the synthetic exam and proves the",
+        "answer ([test_bad_inputs.py](../tests/test_bad_inputs.py)): code, exit code, no traceback, inputs",
+        "unchanged, nothing left behind, bounded memory. `gliomaseg explain E-TRUNCATED` explains a code.",
+        "Rows 73 to 78 are reserved for DICOM.",
         "",
         f"{len(ROWS)} rows: "
         + ", ".join(f"{counts[a]} {a}" for a in ("refused", "warned", "repaired", "works", "open"))
         + ".",
-        "*Open* is what is not detected or handled.",
+        "*Open* inputs are not detected or handled yet.",
         "",
-        "| # | given | answer | codes | remark |",
+        "| # | input | answer | codes | note |",
         "|---|---|---|---|---|",
     ]
     rows = [

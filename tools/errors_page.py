@@ -9,30 +9,30 @@ PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 
 def text() -> str:
     """Return the page."""
-    errors, warnings = (
+    errors, notes = (
         [f"| `{code}` | {meaning} |" for code, meaning in sorted(table.items())] for table in (CODES, NOTES)
     )
     head = [
         "# Errors",
         "",
-        "Each error says what was given, what was expected and what to do next. Its code never changes its",
-        "meaning; `--json` gives all four. One bad case of a folder does not stop the others.",
-        "`gliomaseg explain CODE` says what leads to it, [bad inputs](bad-inputs.md) what each gets.",
-        "Tracebacks are shown by `gliomaseg --debug ...` and kept by `gliomaseg --log FILE ...`.",
+        "Each error names what was given, what was expected and what to do. The meaning of a code never",
+        "changes; `--json` gives all four. One bad case in a folder does not stop the others.",
+        "`gliomaseg explain CODE` shows the meaning; [bad inputs](bad-inputs.md) lists inputs and codes.",
+        "`gliomaseg --debug ...` shows tracebacks, and `gliomaseg --log FILE ...` keeps them.",
         "",
         "| code | meaning |",
         "|---|---|",
     ]
     more = [
         "",
-        "# Warnings",
+        "# Notes",
         "",
-        "The work goes on. Warnings are shown at the end, and kept in `run.json`.",
+        "The work goes on. Notes are shown at the end, and kept in `run.json`.",
         "",
         "| code | meaning |",
         "|---|---|",
     ]
-    return "\n".join([*head, *errors, *more, *warnings, ""])
+    return "\n".join([*head, *errors, *more, *notes, ""])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from gliomaseg.cases.find import find_cases
 from gliomaseg.cases.read import read_case
 from gliomaseg.errors import ImageError, Note
-from gliomaseg.imaging.nifti import read_grid, read_image, read_voxels
+from gliomaseg.imaging.nifti import read_channels, read_grid, read_image
 from gliomaseg.labels import Modality
 from gliomaseg.storage.files import sha256_of
 
@@ -49,7 +49,7 @@ def save(path: Path, array: np.ndarray = VOXELS, *, packed: bool = True) -> Path
 def test_the_same_voxels_in_the_same_place(tmp_path: Path, end: str, packed: bool, kind: type) -> None:
     path = save(tmp_path / f"a{end}", VOXELS.astype(kind), packed=packed)
     notes: list[Note] = []
-    image = read_voxels(path, notes)
+    image = read_channels(path, notes, [None])[0]
     np.testing.assert_array_equal(image.array, VOXELS.astype(kind))
     np.testing.assert_allclose(image.grid.affine, ORTHOGONAL, atol=1e-4)
     assert read_grid(path).matches(image.grid)
@@ -126,7 +126,7 @@ def test_a_header_that_does_not_say_how_the_image_lies_is_noted(tmp_path: Path) 
     fields = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 9 8 7\nencoding: raw\nendian: little\n\n"
     path.write_bytes(fields + VOXELS.tobytes(order="F"))
     notes: list[Note] = []
-    np.testing.assert_array_equal(read_voxels(path, notes).array, VOXELS)
+    np.testing.assert_array_equal(read_channels(path, notes, [None])[0].array, VOXELS)
     assert [note.code for note in notes] == ["W-ORIENT"]
 
 

@@ -123,7 +123,15 @@ def list_unknown(paths: Sequence[Path]) -> str:
 
 def by_modality(given: Mapping[str, Given]) -> dict[Modality, Given]:
     """Return the values by modality, in the order t1n, t1c, t2w, t2f; raises CaseError (E-MODALITY)."""
-    found = {_modality(name): image for name, image in given.items()}
+    for name in given:
+        if name.lower() not in MODALITY_NAMES:
+            raise CaseError(
+                "E-MODALITY",
+                f"there is no modality {name!r}",
+                expected="one of " + ", ".join(MODALITY_NAMES),
+                remedy="use t1n for T1, t1c for T1 with contrast, t2w for T2, t2f for FLAIR",
+            )
+    found = {MODALITY_NAMES[name.lower()]: image for name, image in given.items()}
     if len(found) < len(given):
         raise CaseError(
             "E-MODALITY",
@@ -132,17 +140,6 @@ def by_modality(given: Mapping[str, Given]) -> dict[Modality, Given]:
             remedy="t1 is another name of t1n, t1ce of t1c, t2 of t2w, flair of t2f",
         )
     return {m: found[m] for m in Modality if m in found}
-
-
-def _modality(name: str) -> Modality:
-    if name.lower() in MODALITY_NAMES:
-        return MODALITY_NAMES[name.lower()]
-    raise CaseError(
-        "E-MODALITY",
-        f"there is no modality {name!r}",
-        expected="one of " + ", ".join(MODALITY_NAMES),
-        remedy="use t1n for T1, t1c for T1 with contrast, t2w for T2, t2f for FLAIR",
-    )
 
 
 def is_id(text: str) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gliomaseg.cases.case import Case, is_id
-from gliomaseg.errors import CaseError, GliomasegError, ImageError
+from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.imaging.formats import format_of
-from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.raw_file import missing_file, unreadable
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, UNSURE, LabelScheme, Modality, find_scheme
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file
@@ -64,12 +64,7 @@ def _decode(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ImageError(
-            "E-PERM",
-            f"{path} can't be read: {error.strerror}",
-            expected="a folder with cases, or a CSV list",
-            remedy="check its permissions",
-        ) from error
+        raise unreadable(path, error, "a folder with cases, or a CSV list") from error
     if path.suffix.lower() in (".xlsx", ".xlsm", ".xls", ".ods", ".numbers"):
         raise _bad_list(path, "it is a spreadsheet in its own format", "save the sheet as CSV UTF-8")
     if found := format_of(raw[:540]):

@@ -14,6 +14,7 @@ from pathlib import Path
 from gliomaseg.cases.layouts import parse_name
 from gliomaseg.errors import ImageError
 from gliomaseg.imaging.formats import is_image_name
+from gliomaseg.imaging.raw_file import unreadable
 from gliomaseg.storage.result_folder import RECORD, ResultFolder
 
 #: The file that marks a BIDS data set, and its folders that hold no raw images.
@@ -49,7 +50,7 @@ def walk(root: Path) -> Iterator[Folder]:
             seen.add((status.st_dev, status.st_ino))
             files, folders = _list(path)
         except OSError as error:
-            yield Folder(path, depth, tail, error=_unreadable(path, error))
+            yield Folder(path, depth, tail, error=unreadable(path, error, "a folder that you may list"))
             continue
         known = {name for name, _ in files}
         if RECORD in known and ResultFolder(path).is_result:
@@ -112,12 +113,3 @@ def _file_in_folder(folder: Path) -> tuple[str, Path] | None:
     if len(inside) == 1 and is_image_name(inside[0].name) and not inside[0].is_dir():
         return name, inside[0]
     return (name, folder) if has_ending else None
-
-
-def _unreadable(path: Path, error: OSError) -> ImageError:
-    return ImageError(
-        "E-PERM",
-        f"the folder {path} can't be read: {error.strerror}",
-        expected="a folder that you may list",
-        remedy="check its permissions and the disk",
-    )

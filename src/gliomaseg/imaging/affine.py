@@ -22,20 +22,10 @@ _FORMS_APART_MM = 1.0
 #: Units of length other than mm (code 2) by their code, in mm; 0 is none.
 _UNITS_MM = {1: 1000.0, 3: 0.001}
 #: The fields of the geometry, besides the first four numbers of pixdim.
-_GEOMETRY = (
-    "xyzt_units",
-    "qform_code",
-    "sform_code",
-    "quatern_b",
-    "quatern_c",
-    "quatern_d",
-    "qoffset_x",
-    "qoffset_y",
-    "qoffset_z",
-    "srow_x",
-    "srow_y",
-    "srow_z",
-)
+_GEOMETRY = [
+    *("xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+]
 
 
 def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int], notes: list[Note]) -> Grid:
@@ -50,19 +40,18 @@ def read_place(path: Path, header: nib.Nifti1Header, shape: tuple[int, int, int]
     if not header["sform_code"]:
         _check_spacing(path, header["pixdim"][1:4] * unit)
     with np.errstate(all="ignore"):
-        fields = {name: _field(header[name]) for name in _GEOMETRY}
         affine = _affine(path, header, unit)
-        fields["pixdim"] = _field(header["pixdim"][:4])
+        stored = {name: header[name] for name in _GEOMETRY} | {"pixdim": header["pixdim"][:4]}
+        fields = {  # as NIfTI-1 holds them
+            name: np.array(value, np.float32 if value.dtype.kind == "f" else value.dtype)
+            for name, value in stored.items()
+        }
     check_affine(path, affine, notes)
     grid = Grid(shape, affine, fields)
     if codes == (0, 0):
-        notes.append(
-            Note(
-                "W-ORIENT",
-                f"{path} has no orientation (qform_code and sform_code are 0)",
-                "x is assumed to run to the left, y to the front, z upwards; left and right may be swapped",
-            )
-        )
+        what = f"{path} has no orientation (qform_code and sform_code are 0)"
+        assumed = "x is assumed to run to the left, y to the front, z upwards; left and right may be swapped"
+        notes.append(Note("W-ORIENT", what, assumed))
     elif all(codes):
         _check_forms(path, header, unit, grid, notes)
     return grid
@@ -98,14 +87,8 @@ def _check_axes(path: Path, directions: Affine, notes: list[Note]) -> None:
     if cosines > _SHEAR or abs(np.linalg.det(directions)) < 0.5:
         raise _bad_affine(path, "its axes are not at right angles (singular or sheared)")
     if cosines > _ROUNDING:
-        angle = np.degrees(np.arcsin(cosines))
-        notes.append(
-            Note(
-                "W-AFFINE",
-                f"{path} has axes {angle:.2g} degrees off right angles",
-                "they were used as they are",
-            )
-        )
+        what = f"{path} has axes {np.degrees(np.arcsin(cosines)):.2g} degrees off right angles"
+        notes.append(Note("W-AFFINE", what, "they were used as they are"))
 
 
 def _check_forms(path: Path, header: nib.Nifti1Header, unit: float, grid: Grid, notes: list[Note]) -> None:
@@ -126,11 +109,6 @@ def _check_forms(path: Path, header: nib.Nifti1Header, unit: float, grid: Grid, 
 
 def _origin(affine: Affine) -> str:
     return "(origin " + ", ".join(f"{v:.4g}" for v in affine[:3, 3]) + ")"
-
-
-def _field(value: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Return a header field as NIfTI-1 holds it."""
-    return np.array(value, dtype=np.float32 if value.dtype.kind == "f" else value.dtype)
 
 
 def _in_mm(affine: npt.ArrayLike, unit: float) -> Affine:

@@ -68,9 +68,8 @@ def parse_header(path: Path, block: bytes, notes: list[Note]) -> Header:
         raise bad_header(path, f"vox_offset is {offset:g}", f"at least {least}")
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if math.isinf(slope):
-        notes.append(
-            Note("W-SCALE", f"{path} has the scl_slope {slope:g}", "the stored values were used unscaled")
-        )
+        what = f"{path} has the scl_slope {slope:g}"
+        notes.append(Note("W-SCALE", what, "the stored values were used unscaled"))
     if not math.isfinite(slope) or slope == 0:  # in the standard it means "not scaled"
         slope, intercept = 1.0, 0.0
     grid = read_place(path, header, shape, notes)
@@ -157,7 +156,7 @@ def _dtype(path: Path, header: nib.Nifti1Header) -> np.dtype[np.generic]:
         raise ImageError(
             "E-DTYPE",
             f"{path} has voxels of NIfTI type {code} with {int(header['bitpix'])} bits",
-            expected="whole or real numbers, one per voxel",
+            expected="integers or real numbers, one per voxel",
             remedy="export the MRI itself: a colour picture or a complex image can't be segmented",
         )
     return dtype

@@ -40,12 +40,6 @@ def read_header(path: Path, *, channel: int | None = None) -> Header:
         return source.header
 
 
-def inflate(path: Path) -> int:
-    """Decompress and validate a whole file; return the size of its data in bytes."""
-    with _Source(path, []) as source:
-        return len(source.read_data())
-
-
 def read_grid(path: Path, notes: list[Note] | None = None, *, channel: int | None = None) -> Grid:
     """Return the grid of a NIfTI file from its header alone; raises ImageError.
 
@@ -84,13 +78,8 @@ class Voxels(NamedTuple):
     sha256: str
 
 
-def read_voxels(path: Path, notes: list[Note]) -> Voxels:
-    """Return an image as ``read_image`` does, with any voxels that are not finite; adds to ``notes``."""
-    return read_channels(path, notes, [None])[0]
-
-
 def read_channels(path: Path, notes: list[Note], channels: Sequence[int | None]) -> list[Voxels]:
-    """Return several volumes of one file as ``read_voxels`` does; the file is decompressed once."""
+    """Return volumes of one file, which is decompressed once; voxels may be not finite. Adds to ``notes``."""
     with _Source(path, notes, channel=max((c for c in channels if c is not None), default=None)) as source:
         body = source.read_data()
     grid, sha256 = source.header.grid, source.sha256

@@ -76,12 +76,12 @@ class RawFile:
         self._stream.close()
 
 
-def unreadable(path: Path, error: OSError) -> ImageError:
-    """Return the E-PERM error of a file that the system refuses to read."""
+def unreadable(path: Path, error: OSError, expected: str = "a readable file") -> ImageError:
+    """Return the E-PERM error of a file or folder that the system refuses to read."""
     return ImageError(
         "E-PERM",
         f"{path} can't be read: {error.strerror}",
-        expected="a readable file",
+        expected=expected,
         remedy="check its permissions and the disk",
     )
 
