@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.coverage import remove_padding
+from gliomaseg.cases.coverage import check_coverage
 from gliomaseg.cases.read import read_sequences
 from gliomaseg.cases.sequences import Sequences
 from gliomaseg.cases.standardise import Standardised
@@ -112,7 +112,7 @@ def measured(case: Case, sizes: Sequence[str], segmenters: Sequence[Segmenter]) 
     """Return, for each voxel size, what each region's Dice is there and at 1 mm, and volumes in ml."""
     stored = read_sequences(case, tuple(Modality))
     reference = read_labels(Path(str(case.reference)), case.scheme)
-    images = remove_padding(stored.on(stored.grid), case.id)
+    images = check_coverage(stored.on(stored.grid), case.id)
     labels = KEPT / f"{case.id}.npz"
     if not labels.exists():
         found = segmented(Standardised(images, images.grid), case, segmenters)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gliomaseg.cases.content import check_content
-from gliomaseg.cases.coverage import remove_padding
+from gliomaseg.cases.coverage import check_coverage
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.imaging.volume import Volume
 from gliomaseg.labels import Modality
@@ -29,7 +29,7 @@ def padded(phantom: Phantom, value: int, channel: int = 0) -> Volume:
 def test_what_a_sequence_lacks_is_told_and_0(phantom: Phantom, value: int) -> None:
     given = padded(phantom, value)
     before = given.array.copy()
-    found = remove_padding(given, "x")
+    found = check_coverage(given, "x")
     assert not found.array[0][QUARTER].any()
     np.testing.assert_array_equal(found.array[1:], before[1:])
     np.testing.assert_array_equal(given.array, before)
@@ -46,7 +46,7 @@ def test_what_a_sequence_lacks_is_told_and_0(phantom: Phantom, value: int) -> No
 
 
 def test_a_sound_exam_is_left_alone(phantom: Phantom) -> None:
-    found = remove_padding(phantom.images, "x")
+    found = check_coverage(phantom.images, "x")
     assert found.array is phantom.images.array
     assert found.notes == phantom.images.notes
 
@@ -54,7 +54,7 @@ def test_a_sound_exam_is_left_alone(phantom: Phantom) -> None:
 def test_a_bright_number_is_tissue(phantom: Phantom) -> None:
     """A saturated lesion or vessel, say: frequent, but not darker than the rest."""
     given = padded(phantom, int(phantom.images.array[0].max()))
-    assert remove_padding(given, "x").array is given.array
+    assert check_coverage(given, "x").array is given.array
 
 
 def test_clipped_liquid_is_tissue(phantom: Phantom) -> None:
@@ -63,14 +63,14 @@ def test_clipped_liquid_is_tissue(phantom: Phantom) -> None:
     brain = array[3][array[3] > 0]
     array[3] = np.where(array[3] > 0, np.maximum(array[3], np.percentile(brain, 5)), 0)
     given = replace(phantom.images, array=array)
-    assert remove_padding(given, "x").array is array
-    assert remove_padding(given, "x").notes == ()
+    assert check_coverage(given, "x").array is array
+    assert check_coverage(given, "x").notes == ()
 
 
 def test_padding_is_found_among_few_grey_levels(phantom: Phantom) -> None:
     given = padded(phantom, 1)
     few = np.ceil(given.array / given.array.max() * 12).astype(np.int16)
-    assert remove_padding(replace(given, array=few), "x").array is not few
+    assert check_coverage(replace(given, array=few), "x").array is not few
 
 
 @pytest.mark.parametrize("value", [0, 1])
@@ -81,7 +81,7 @@ def test_a_little_of_one_number_stays(phantom: Phantom, value: int) -> None:
     share = np.count_nonzero(look[:, :5]) / np.count_nonzero(look)
     assert 0.01 < share < 0.02
     edge[edge != 0] = value
-    found = remove_padding(replace(phantom.images, array=array), "x")
+    found = check_coverage(replace(phantom.images, array=array), "x")
     assert found.array is array
     assert found.notes == ()
 
@@ -91,11 +91,11 @@ def test_padding_with_a_little_tissue_is_padding(phantom: Phantom) -> None:
     given = padded(phantom, 1)
     some = np.indices(given.array.shape[1:]).sum(axis=0) % 32 == 0  # in planes across every axis
     given.array[0][some] = phantom.images.array[0][some]
-    assert not np.any(remove_padding(given, "x").array[0] == 1)
+    assert not np.any(check_coverage(given, "x").array[0] == 1)
 
 
 def test_the_brain_is_measured_where_any_sequence_shows_it(phantom: Phantom) -> None:
-    given = remove_padding(padded(phantom, 1), "x")
+    given = check_coverage(padded(phantom, 1), "x")
     whole, part = (measure(phantom.reference, images=images) for images in (phantom.images, given))
     assert part.brain_ml == whole.brain_ml
     assert part.side == whole.side
@@ -103,7 +103,7 @@ def test_the_brain_is_measured_where_any_sequence_shows_it(phantom: Phantom) -> 
 
 def test_a_lone_sequence_is_cleaned_but_not_compared(phantom: Phantom) -> None:
     given = padded(phantom, 1)
-    lone = remove_padding(replace(given, array=given.array[:1], channels=(Modality.T1N,)), "x")
+    lone = check_coverage(replace(given, array=given.array[:1], channels=(Modality.T1N,)), "x")
     assert not lone.array[0][QUARTER].any()
     (note,) = lone.notes
     assert "have the value 1" in note.what

@@ -88,7 +88,7 @@ class Case:
     def require(self, modalities: Iterable[Modality]) -> Case:
         """Return the case if it has all ``modalities``; raises its own error, or CaseError (E-MODALITY)."""
         missing = [m for m in modalities if m not in self.images]
-        if self.error and (missing or self.error.code != "E-UNKNOWN"):  # the missing one may not be wanted
+        if self.error and (missing or self.error.code != "E-UNKNOWN"):  # the missing one may not be needed
             raise self.error
         if missing:
             raise CaseError(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gliomaseg.cases.alignment import alignment, groups
 from gliomaseg.cases.appearance import likeness, pair_features, similarity
-from gliomaseg.cases.coverage import edge_notes, remove_padding
+from gliomaseg.cases.coverage import check_coverage
 from gliomaseg.cases.intensities import is_wrapped
 from gliomaseg.errors import CaseError, GliomasegError, Note
 from gliomaseg.imaging.volume import Grid, Segmentation, Volume, filled_box
@@ -65,7 +65,7 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     Raises CaseError (E-SKULL, E-NOTBRAIN, E-WRAPPED, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these
     become notes. Fewer sequences allow fewer checks.
     """
-    coarse, covered, names = _sample(volume, case_id), remove_padding(volume, case_id), volume.channels
+    coarse, covered, names = _sample(volume, case_id), check_coverage(volume, case_id), volume.channels
     notes = _forced(lambda: _check_head(coarse), force)
     notes += _forced(lambda: _check_levels(coarse, names), force)
     notes += _forced(lambda: _check_wrapped(coarse, volume), force)
@@ -73,7 +73,7 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     if len(names) > 1:
         notes += _forced(lambda: _check_order(coarse, names), force)
         notes += _forced(lambda: _check_alignment(coarse, names), force)
-    return replace(covered, notes=(*covered.notes, *notes, *edge_notes(volume, case_id)))
+    return replace(covered, notes=(*covered.notes, *notes))
 
 
 def check_reference_content(

@@ -32,8 +32,8 @@ _LACKING = 0.02
 _EDGE_MM2, _FLAT_MM2 = 200.0, 800.0
 
 
-def remove_padding(volume: Volume, case_id: str) -> Volume:
-    """Return ``volume`` with padding in the brain set to 0, and notes of that and of gaps in a sequence.
+def check_coverage(volume: Volume, case_id: str) -> Volume:
+    """Return ``volume`` with padding in the brain set to 0, and notes of that, of gaps and of cut edges.
 
     The brain is where all other sequences are nonzero; gaps of a single sequence can't be found.
     """
@@ -48,7 +48,8 @@ def remove_padding(volume: Volume, case_id: str) -> Volume:
             coarse[channel][coarse[channel] == value] = 0
             what = f"case {case_id}: {np.count_nonzero(padded):,} voxels of {name} have the value {value:g}"
             notes.append(Note("W-COVER", what, "they count as missing: no tissue is so uniform"))
-    return replace(volume, array=array, notes=(*volume.notes, *notes, *_gaps(coarse != 0, volume, case_id)))
+    notes += [*_gaps(coarse != 0, volume, case_id), *_cut_edges(volume, case_id)]
+    return replace(volume, array=array, notes=(*volume.notes, *notes))
 
 
 def _padding(image: Numbers) -> float | None:
@@ -84,7 +85,7 @@ def _gaps(there: npt.NDArray[np.bool_], volume: Volume, case_id: str) -> list[No
     return notes
 
 
-def edge_notes(volume: Volume, case_id: str) -> list[Note]:
+def _cut_edges(volume: Volume, case_id: str) -> list[Note]:
     """Return a note if the brain ends in a plane, except at the bottom, where many BraTS images end."""
     faces = []
     for axis, whole in enumerate(filled_box(*volume.array) or ()):

@@ -77,7 +77,7 @@ def case_of_files(images: Mapping[str, str | Path], case_id: str | None = None) 
     for path in paths.values():
         if not path.exists():
             raise missing_file(path)
-    ids = {part.case_id for part in (parse_name(path.name) for path in paths.values()) if part}
+    ids = {parsed.case_id for parsed in (parse_name(path.name) for path in paths.values()) if parsed}
     return Case(case_id or (ids.pop() if len(ids) == 1 else "case"), paths)
 
 
@@ -86,11 +86,11 @@ def label_scheme(path: Path) -> LabelScheme | None:
 
     Raises CaseError (E-MANIFEST) for a dataset.json that can't be understood.
     """
-    part = parse_name(path.name, "".join(f"{name}/" for name in path.resolve().parts[-3:-1]))
-    if part is None or not part.is_label:
+    parsed = parse_name(path.name, "".join(f"{name}/" for name in path.resolve().parts[-3:-1]))
+    if parsed is None or not parsed.is_label:
         return None
-    dataset = find_dataset(path.parent) if part.joined is not None else None
-    return dataset.scheme if dataset else part.scheme
+    dataset = find_dataset(path.parent) if parsed.joined is not None else None
+    return dataset.scheme if dataset else parsed.scheme
 
 
 def _case_of(group: Group, *, allow_missing: bool) -> Case:

@@ -103,8 +103,8 @@ def _file_in_folder(folder: Path) -> tuple[str, Path] | None:
     """
     has_ending = is_image_name(folder.name)
     name = folder.name if has_ending else f"{folder.name}.nii"
-    part = parse_name(name)
-    if part is None or part.channel is not None:
+    parsed = parse_name(name)
+    if parsed is None or parsed.channel is not None:
         return None
     try:
         inside = [path for path in folder.iterdir() if path.name[0] != "."]

@@ -3,7 +3,7 @@
 Patterns match the end of a path without the file's ending; those with a slash see its folders. Their groups:
 
 - ``id`` is the case; without it, ``patient`` and ``session`` from the folders' names are;
-- ``part`` is the sequence, by any name of ``labels.MODALITY_NAMES``;
+- ``sequence`` is one, by any name of ``labels.MODALITY_NAMES``;
 - ``contrast`` matches if a T1 is one with contrast;
 - ``channel`` is a number that dataset.json explains; a stack (all sequences in one file) has neither;
 - ``lesser`` matches if another file of the same sequence takes precedence;
@@ -35,7 +35,7 @@ _CONTRAST = (
 _UCSF = r"(?P<id>UCSF-PDGM-\d+(?:_FU\d+d)?)"
 _UPENN = r"(?P<id>UPENN-GBM-\d+_\d+)"
 _TCGA = r"(?P<id>TCGA-\w\w-\w{4}_\d{4}\.\d\d\.\d\d)"
-_ANY_PART = r"(?P<part>t1|t1w|t1n|t1c|t1ce|t1gd|ct1|t2|t2w|t2f|flair|t2flair)"
+_ANY_SEQUENCE = r"(?P<sequence>t1|t1w|t1n|t1c|t1ce|t1gd|ct1|t2|t2w|t2f|flair|t2flair)"
 
 
 class Layout(NamedTuple):
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
     example: str
 
 
-class Part(NamedTuple):
+class ParsedName(NamedTuple):
     """The meaning of one file name: the case, and the role of the file in it."""
 
     case_id: str
@@ -71,70 +71,70 @@ PLAIN = "plain"
 LAYOUTS = (
     Layout(
         "BraTS-PED",  # labels as in the other challenges in 2023, different ones in 2024
-        r"(?P<id>BraTS-PED-[^/]+)-(?P<part>t1n|t1c|t2w|t2f)",
+        r"(?P<id>BraTS-PED-[^/]+)-(?P<sequence>t1n|t1c|t2w|t2f)",
         r"(?P<id>BraTS-PED-[^/]+)-seg",
         UNSURE,
         "BraTS-PED-00001-000/BraTS-PED-00001-000-t1n.nii.gz, -t1c, -t2w, -t2f, -seg",
     ),
     Layout(
         "BraTS 2023/2024",
-        _ID + r"-(?P<part>t1n|t1c|t2w|t2f)",
+        _ID + r"-(?P<sequence>t1n|t1c|t2w|t2f)",
         _ID + r"-seg",
         BRATS2023,
         "BraTS-GLI-00005-000/BraTS-GLI-00005-000-t1n.nii.gz, -t1c, -t2w, -t2f, -seg",
     ),
     Layout(
         "BIDS",
-        _SUBJECT + _CONTRAST + _ENTITIES + r"_(?P<part>T1w|T2w|FLAIR)",
+        _SUBJECT + _CONTRAST + _ENTITIES + r"_(?P<sequence>T1w|T2w|FLAIR)",
         _SUBJECT + _ENTITIES + r"_dseg",
         UNSURE,
         "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz, _ce-gadolinium_T1w, _T2w, _FLAIR",
     ),
     Layout(
         "UCSF-PDGM",
-        _UCSF + r"_(?P<part>T1|T1c|T1gad|T2|FLAIR)(?P<lesser>_bias)?",
+        _UCSF + r"_(?P<sequence>T1|T1c|T1gad|T2|FLAIR)(?P<lesser>_bias)?",
         _UCSF + r"_tumor_segmentation",
         BRATS2021,
         "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_T1.nii.gz, _T1c, _T2, _FLAIR, _tumor_segmentation",
     ),
     Layout(
         "UPENN-GBM",
-        _UPENN + r"_(?P<part>T1|T1GD|T2|FLAIR)(?P<lesser>_unstripped)?(?P<set>)",
+        _UPENN + r"_(?P<sequence>T1|T1GD|T2|FLAIR)(?P<lesser>_unstripped)?(?P<set>)",
         _UPENN + r"(?P<lesser>_automated_approx)?_segm(?P<set>)",
         BRATS2021,
         "images_structural/UPENN-GBM-00002_11/UPENN-GBM-00002_11_T1.nii.gz, _T1GD, _T2, _FLAIR, _segm",
     ),
     Layout(
         "BraTS-TCGA",
-        _TCGA + r"_(?P<part>t1|t1gd|t2|flair)",
+        _TCGA + r"_(?P<sequence>t1|t1gd|t2|flair)",
         _TCGA + r"_GlistrBoost(?:_ManuallyCorrected|(?P<lesser>))",
         BRATS2021,
         "TCGA-02-0006/TCGA-02-0006_1996.08.23_t1.nii.gz, _t1Gd, _t2, _flair, _GlistrBoost",
     ),
     Layout(
         "FeTS",
-        _ID + r"_brain_" + _ANY_PART,
+        _ID + r"_brain_" + _ANY_SEQUENCE,
         r"(?P<id>[^/]+?)(?:_brain)?_final_seg",
         BRATS2021,
         "Patient_001/Patient_001_brain_t1.nii.gz, _brain_t1ce, _brain_t2, _brain_t2flair, _final_seg",
     ),
     Layout(
         "BraTS 2018 to 2021",
-        _ID + r"_(?P<part>t1|t1w|t1ce|t1gd|t1n|t1c|t2|t2w|t2f|flair)",
+        _ID + r"_(?P<sequence>t1|t1w|t1ce|t1gd|t1n|t1c|t2|t2w|t2f|flair)",
         _ID + r"_seg",
         BRATS2021,
         "BraTS2021_00005/BraTS2021_00005_t1.nii.gz, _t1ce, _t2, _flair, _seg",
     ),
     Layout(
         "LUMIERE",
-        r"(?P<patient>Patient-\d+)/(?P<session>week-[\d-]+)/(?P<part>CT1|T1|T2|FLAIR)",
+        r"(?P<patient>Patient-\d+)/(?P<session>week-[\d-]+)/(?P<sequence>CT1|T1|T2|FLAIR)",
         None,
         UNSURE,
         "Patient-001/week-000-1/T1.nii.gz, CT1, T2, FLAIR",
     ),
     Layout(
         PLAIN,
-        _ID + r"/" + _ANY_PART,
+        _ID + r"/" + _ANY_SEQUENCE,
         _ID + r"/(?P<lesser>)seg",
         BRATS2021,
         "case-7/t1.nii.gz, t1ce, t2, flair, seg",
@@ -167,7 +167,7 @@ _OTHERS = re.compile(
     r"phase\w*|t2star|pdw?|bias)(?:_bias)?" + ENDING,
     re.IGNORECASE | re.DOTALL,
 )
-#: A part of a name that is likely to be a sequence's.
+#: A piece of a name that is likely to be a sequence's.
 _SEQUENCE = re.compile(r"(?<![a-z])(?:c?t1|t2|fl|mpr|mp2?rage|spgr)", re.IGNORECASE)
 
 
@@ -186,7 +186,7 @@ _PATTERNS = [
 ]
 
 
-def parse_name(name: str, folders: str = "") -> Part | None:
+def parse_name(name: str, folders: str = "") -> ParsedName | None:
     """Return the meaning of a file name under the first layout that fits, or None.
 
     ``folders`` are the names of its last two folders, such as "Patient-001/week-000-1/".
@@ -194,13 +194,13 @@ def parse_name(name: str, folders: str = "") -> Part | None:
     for layout, is_label, pattern, sees_folders in _PATTERNS:
         match = pattern.fullmatch(folders + name if sees_folders else name)
         if match:
-            return _part_of(match.groupdict(), layout, is_label=is_label)
+            return _parsed(match.groupdict(), layout, is_label=is_label)
     return None
 
 
-def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -> Part:
+def _parsed(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -> ParsedName:
     case_id = groups.get("id") or f"{groups['patient']}_{groups['session']}"
-    modality = MODALITY_NAMES.get((groups.get("part") or "").lower())
+    modality = MODALITY_NAMES.get((groups.get("sequence") or "").lower())
     is_lesser = groups.get("lesser") is not None
     if groups.get("contrast") is not None:
         is_lesser |= modality != Modality.T1N  # T2 and FLAIR without contrast are preferred
@@ -208,7 +208,7 @@ def _part_of(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -
     number = groups.get("channel")
     channel = None if number is None else int(number)
     joined = groups.get("set")
-    return Part(case_id, layout, is_label, modality, channel, is_lesser, joined and joined.lower())
+    return ParsedName(case_id, layout, is_label, modality, channel, is_lesser, joined and joined.lower())
 
 
 def is_other_name(name: str) -> bool:

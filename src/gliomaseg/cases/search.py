@@ -16,7 +16,7 @@ from gliomaseg.cases.folders import Folder, walk
 from gliomaseg.cases.layouts import (
     PLAIN,
     STRAY_REFERENCE,
-    Part,
+    ParsedName,
     is_like_sequence,
     is_other_name,
     parse_name,
@@ -84,8 +84,8 @@ class _Search:
             if folder.error:
                 raise folder.error
             for name, path in folder.files:
-                part = parse_name(name, folder.names)
-                if part and self._add_file(part, path, folder, cases):
+                parsed = parse_name(name, folder.names)
+                if parsed and self._add_file(parsed, path, folder, cases):
                     continue
                 if STRAY_REFERENCE.fullmatch(name):
                     strays.append(path)
@@ -110,28 +110,28 @@ class _Search:
         candidates = [group for group in self._candidates if group.depth in depths and _may_be_case(group)]
         return _one_per_id(self._groups + candidates)
 
-    def _add_file(self, part: Part, path: Path, folder: Folder, cases: dict[str, Group]) -> bool:
+    def _add_file(self, parsed: ParsedName, path: Path, folder: Folder, cases: dict[str, Group]) -> bool:
         """Add a file to its case; returns False if its channel is not understood."""
-        scheme = part.scheme
-        if part.is_label and part.joined is not None:
+        scheme = parsed.scheme
+        if parsed.is_label and parsed.joined is not None:
             dataset = self._dataset(folder) if scheme is UNSURE else None
-            file = CaseFile(path, dataset.scheme if dataset else scheme, is_lesser=part.is_lesser)
-            _add(self._labels.setdefault((part.case_id, part.joined), []), file)
+            file = CaseFile(path, dataset.scheme if dataset else scheme, is_lesser=parsed.is_lesser)
+            _add(self._labels.setdefault((parsed.case_id, parsed.joined), []), file)
             return True
-        channels: dict[Modality, int | None] = {part.modality: None} if part.modality else {}
-        if not part.is_label and not part.modality:
+        channels: dict[Modality, int | None] = {parsed.modality: None} if parsed.modality else {}
+        if not parsed.is_label and not parsed.modality:
             dataset = self._dataset(folder)
             named = dataset.channels if dataset else {}
-            numbers = named if part.channel is None else {part.channel} & named.keys()
-            channels = {m: n if part.channel is None else None for n in numbers if (m := named[n])}
-        if not channels and not part.is_label:
+            numbers = named if parsed.channel is None else {parsed.channel} & named.keys()
+            channels = {m: n if parsed.channel is None else None for n in numbers if (m := named[n])}
+        if not channels and not parsed.is_label:
             return False
-        group = cases.setdefault(part.case_id, Group(part.case_id, folder.path, folder.depth))
+        group = cases.setdefault(parsed.case_id, Group(parsed.case_id, folder.path, folder.depth))
         for modality, channel in channels.items():
-            _add(group.images.setdefault(modality, []), CaseFile(path, scheme, channel, part.is_lesser))
-            group.layout, group.joined = part.layout.name, part.joined
-        if part.is_label:
-            _add(group.labels, CaseFile(path, scheme, is_lesser=part.is_lesser))
+            _add(group.images.setdefault(modality, []), CaseFile(path, scheme, channel, parsed.is_lesser))
+            group.layout, group.joined = parsed.layout.name, parsed.joined
+        if parsed.is_label:
+            _add(group.labels, CaseFile(path, scheme, is_lesser=parsed.is_lesser))
         return True
 
     def _dataset(self, folder: Folder) -> Dataset | None:

@@ -75,7 +75,7 @@ class Sequences:
         return stack.transpose(0, 3, 2, 1)  # x fastest, as in the files
 
     def _check_overlap(self, modality: Modality, arrays: dict[Modality, _Array]) -> Note:
-        """Return the note of a resampled sequence; raises CaseError (E-GRID) where the brains lie apart."""
+        """Return the note of a resampled sequence; raises CaseError (E-GRID) if the brains do not overlap."""
         target = target_of(tuple(arrays))
         one, other = arrays[modality] != 0, arrays[target] != 0
         both, total = np.count_nonzero(one & other), np.count_nonzero(one) + np.count_nonzero(other)

@@ -187,7 +187,7 @@ def obliquity_degrees(grid: Grid) -> float:
 
 
 def obliquity(grid: Grid) -> str:
-    """Return a warning when the grid is oblique, else nothing."""
+    """Return a sentence about an oblique grid, else nothing."""
     degrees = obliquity_degrees(grid)
     if degrees < OBLIQUE_DEGREES:
         return ""

@@ -121,9 +121,9 @@ def _filled_part(array: _Array, grid: Grid, target: Grid) -> tuple[Floats, Box]:
         x, y, z = (slice(0, n) for n in target.shape)
         return _tilted(array.astype(np.float32), step, target.shape), (x, y, z)
     found, places = array[filled].astype(np.float32), []
-    for axis, part in enumerate(filled):
+    for axis, side in enumerate(filled):
         centres = np.round(starts[axis] + steps[axis] * np.arange(target.shape[axis]), 4)
-        weights = _weights(centres, steps[axis], grid.shape[axis])[:, part]
+        weights = _weights(centres, steps[axis], grid.shape[axis])[:, side]
         rows = np.flatnonzero(weights.any(axis=1))
         places.append(slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0))
         found = _along(found, weights[places[-1]], axis)

@@ -91,9 +91,9 @@ class Segmentation:
     grid: Grid
     scheme: LabelScheme
 
-    def mask(self, part: Region | Tissue) -> npt.NDArray[np.bool_]:
+    def mask(self, region: Region | Tissue) -> npt.NDArray[np.bool_]:
         """Return the (x, y, z) mask of a region or tissue."""
-        return self.scheme.mask(self.labels, part)
+        return self.scheme.mask(self.labels, region)
 
 
 def filled_box(*images: npt.NDArray[np.generic]) -> Box | None:
