@@ -1,4 +1,4 @@
-"""Copies of a case that are spoilt on purpose, for content_checks.py: what was done, and what should tell."""
+"""Deliberately corrupted copies of a case for content_checks.py, with the code that each should get."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def one_changed(volume: Volume, index: int, change: Callable[[Array], Array]) ->
 
 
 def rotated(image: Array, degrees: float) -> Array:
-    """Return ``image`` turned about its z axis, by nearest neighbour."""
+    """Return ``image`` rotated about its z axis, by nearest neighbour."""
     from scipy.ndimage import rotate
 
     return rotate(image, degrees, (0, 1), reshape=False, order=0)
 
 
 def ending(image: Array, value: int) -> Array:
-    """Return ``image`` with one number in place of the last tenth of its voxels that are not 0, along x."""
+    """Return ``image`` with one value in place of the last tenth of its nonzero voxels along x."""
     counts = np.cumsum((image != 0).sum(axis=(1, 2)))
     beyond = (counts > 0.9 * counts[-1])[:, None, None] & (image != 0)
     return np.where(beyond, value, image).astype(image.dtype)
 
 
 def noisy_copy(volume: Volume) -> Volume:
-    """Return a case whose T1 with contrast is the T1 once more: rescaled, bent, noisy."""
+    """Return a case whose T1 with contrast is the T1 once more: rescaled, with another gamma, noisy."""
     t1n = volume.array[0].astype(np.float32)
     spread = np.subtract(*np.percentile(t1n[t1n > 0], (75, 25)))
     copy = 1.3 * t1n**1.1 + RNG.normal(0, 0.15 * spread, t1n.shape)
@@ -67,7 +67,7 @@ def scalp(volume: Volume, background: bool) -> Volume:
 
 
 def shuffled(volume: Volume) -> Volume:
-    """Return a case whose brain holds the same intensities at random places, the same in all sequences."""
+    """Return a case with the intensities of each sequence permuted inside the brain."""
     array = volume.array.copy()
     brain = array.any(axis=0)
     for image in array:
@@ -76,7 +76,7 @@ def shuffled(volume: Volume) -> Volume:
 
 
 def inverted(volume: Volume) -> Volume:
-    """Return a case that is dark where it was bright, as a CT window or another kind of image might be."""
+    """Return a case with dark and bright exchanged in two sequences, as in another kind of image."""
     array = volume.array.copy()
     for index in (1, 2):
         brain = array[index] > 0
@@ -85,13 +85,13 @@ def inverted(volume: Volume) -> Volume:
 
 
 def wrapped(image: Array, percentile: float) -> Array:
-    """Return an image scaled so that what is brighter than a percentile of the brain overflows int16."""
+    """Return an image scaled so that voxels above a percentile of the brain overflow int16."""
     scale = 32767 / np.percentile(image[image != 0], percentile)
     return (image * scale).astype(np.int64).astype(np.int16)
 
 
-def spoilt(volume: Volume, before: Volume | None) -> Iterator[tuple[str, str, Volume]]:
-    """Yield (what was done, the code that should tell, the copy); ``before`` is another patient's case."""
+def corrupted(volume: Volume, before: Volume | None) -> Iterator[tuple[str, str, Volume]]:
+    """Yield (corruption, expected code, copy); ``before`` is another patient's case."""
     for order in itertools.permutations(range(4)):
         if order != (0, 1, 2, 3):
             name = "T1 and T1c swapped" if order == (1, 0, 2, 3) else "T2 and FLAIR swapped"
@@ -101,10 +101,10 @@ def spoilt(volume: Volume, before: Volume | None) -> Iterator[tuple[str, str, Vo
                 "E-MODALITY-ORDER",
                 with_array(volume, volume.array[list(order)]),
             )
-    yield "T1c is the T1 again, with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy_copy(volume)
-    yield "skull left on, noisy background", "E-SKULL", scalp(volume, True)
-    yield "skull left on, background 0", "E-SKULL", scalp(volume, False)
-    yield "intensities at random places", "E-NOTBRAIN", shuffled(volume)
+    yield "T1 again in place of T1c, with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy_copy(volume)
+    yield "with skull, noisy background", "E-SKULL", scalp(volume, True)
+    yield "with skull, background 0", "E-SKULL", scalp(volume, False)
+    yield "intensities at random positions", "E-NOTBRAIN", shuffled(volume)
     yield "T1c and T2 inverted", "E-NOTBRAIN", inverted(volume)
     yield (
         "a quarter of the brain",
@@ -115,19 +115,19 @@ def spoilt(volume: Volume, before: Volume | None) -> Iterator[tuple[str, str, Vo
     for index, modality in enumerate(Modality):
         for percentile in (95, 99):
             copy = one_changed(wide, index, lambda image, p=percentile: wrapped(image, p))
-            yield f"brightest {100 - percentile} % wrapped to negative ({modality})", "E-WRAPPED", copy
+            yield f"brightest {100 - percentile} % wrapped to negative values ({modality})", "E-WRAPPED", copy
     yield "cut off at the top", "W-EDGE", Volume(volume.array[..., :100], volume.grid, volume.channels)
     top = np.arange(volume.array.shape[3]) < 100
-    yield "cut off at the top and filled up with 0", "W-EDGE", with_array(volume, volume.array * top)
+    yield "cut off at the top and filled with 0", "W-EDGE", with_array(volume, volume.array * top)
     binary = one_changed(volume, 3, lambda image: (image != 0) + (image > np.median(image[image != 0])))
-    yield "two numbers in place of FLAIR", "E-NOTBRAIN", binary
+    yield "two values in place of FLAIR", "E-NOTBRAIN", binary
     if before:
         mixed = np.concatenate([volume.array[:2], before.array[2:]])
         yield "T2 and FLAIR of another patient", "W-ALIGN", with_array(volume, mixed)
 
 
-def spoilt_one(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
-    """Yield the same, each of the four sequences in turn."""
+def corrupted_one(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
+    """Yield the same for each of the four sequences in turn."""
     for index, modality in enumerate(Modality):
         other = volume.array[(index + 1) % 4].astype(np.float32)
         copy = with_array(volume, volume.array.astype(np.float32))
@@ -135,23 +135,23 @@ def spoilt_one(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
         yield "a sequence given twice, once rescaled", "E-DUPLICATE", copy
         noisy = one_changed(copy, index, lambda image: image * RNG.normal(1, 0.15, image.shape))
         yield "a sequence given twice, once with 15 % noise", "W-CONTRAST or E-DUPLICATE", noisy
-        for name, value in (("0", 0), ("one dark number", 1)):
+        for name, value in (("0", 0), ("one dark value", 1)):
             ended = one_changed(volume, index, lambda image, value=value: ending(image, value))
-            yield f"a sequence ends within the brain, then {name} ({modality})", "W-COVER", ended
+            yield f"a sequence ends inside the brain, then {name} ({modality})", "W-COVER", ended
         for name, change in MOVES.items():
             yield f"{name} ({modality})", "W-ALIGN", one_changed(volume, index, change)
 
 
-def spoilt_few(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
-    """Yield the same of two or three of the sequences."""
+def corrupted_few(volume: Volume) -> Iterator[tuple[str, str, Volume]]:
+    """Yield the same for two or three of the sequences."""
     for few in some(volume):
-        count, said = len(few.channels), " and ".join(few.channels)
+        count, names = len(few.channels), " and ".join(few.channels)
         for order in list(itertools.permutations(range(count)))[1:]:
-            yield f"another order of {said}", "E-MODALITY-ORDER", with_array(few, few.array[list(order)])
+            yield f"another order of {names}", "E-MODALITY-ORDER", with_array(few, few.array[list(order)])
         if count == 2:
             first = few.array[0].astype(np.float32)
             moved = np.stack([first, np.roll(few.array[1], 6, 0)])
-            yield "one of two moved by 6 mm", "W-ALIGN", with_array(few, moved)
+            yield "one of two shifted by 6 mm", "W-ALIGN", with_array(few, moved)
             twice = np.stack([first, first * RNG.normal(0.8, 0.1, first.shape)])
             yield (
                 "one of two given twice, once with noise",
@@ -169,15 +169,15 @@ def some(volume: Volume) -> Iterator[Volume]:
 
 
 MOVES: dict[str, Callable[[Array], Array]] = {
-    "moved by 4 mm": lambda image: np.roll(image, 4, 0),
-    "moved by 6 mm": lambda image: np.roll(image, 6, 1),
-    "moved by 10 mm": lambda image: np.roll(image, 10, 0),
-    "turned by 5 degrees": lambda image: rotated(image, 5),
-    "turned by 10 degrees": lambda image: rotated(image, 10),
+    "shifted by 4 mm": lambda image: np.roll(image, 4, 0),
+    "shifted by 6 mm": lambda image: np.roll(image, 6, 1),
+    "shifted by 10 mm": lambda image: np.roll(image, 10, 0),
+    "rotated by 5 degrees": lambda image: rotated(image, 5),
+    "rotated by 10 degrees": lambda image: rotated(image, 10),
 }
 
 
 def QUARTER(volume: Volume) -> Array:  # noqa: N802
-    """Return where the first quarter of the brain's voxels lies along x."""
+    """Return a mask of the first quarter of the brain's voxels along x."""
     counts = np.cumsum(volume.array.any(axis=0).sum(axis=(1, 2)))
     return (counts < counts[-1] / 4)[:, None, None]
