@@ -35,13 +35,13 @@ Array = npt.NDArray[np.generic]
 
 ROWS = runpy.run_path(str(Path(__file__).with_name("bad_inputs.py")))["ROWS"]
 
-#: No bad input needs more memory than this, traced, in megabytes; a sound small exam needs 270,
+#: No bad input needs more memory than this, traced, in megabytes; an intact small exam needs 270,
 #: as one of BraTS does: it is computed at 1 mm.
 LIMIT_MB = 350
 
 
 class Exam:
-    """A private copy of the small exam, spoilt by a row; ``args`` is what the command line is given."""
+    """A private copy of the small exam, corrupted by a row; ``args`` are those of the command line."""
 
     def __init__(self, source: Path, home: Path, patch: pytest.MonkeyPatch) -> None:
         self.id = source.name
@@ -96,13 +96,13 @@ class Exam:
         self.args = ["segment", *[a for o, f in given.items() for a in (f"--{o}", f)], "-o", self.out]
 
 
-Spoil = Callable[[Exam], None]
+Corrupt = Callable[[Exam], None]
 
 
 class Trial(NamedTuple):
     number: int
     name: str
-    spoil: Spoil
+    corrupt: Corrupt
     code: str
     words: str
     exit_code: int
@@ -113,13 +113,13 @@ TRIALS: list[Trial] = []
 
 def row(
     number: int, code: str = "", words: str = "", exit_code: int | None = None
-) -> Callable[[Spoil], Spoil]:
-    """Register a way to spoil the exam: the code that must be said, words of it, the exit code."""
+) -> Callable[[Corrupt], Corrupt]:
+    """Register a way to corrupt the exam: the code that must be shown, words of it, the exit code."""
 
-    def register(spoil: Spoil) -> Spoil:
+    def register(corrupt: Corrupt) -> Corrupt:
         code_of = exit_code if exit_code is not None else int(code.startswith("E-"))
-        TRIALS.append(Trial(number, spoil.__name__, spoil, code, words, code_of))
-        return spoil
+        TRIALS.append(Trial(number, corrupt.__name__, corrupt, code, words, code_of))
+        return corrupt
 
     return register
 
@@ -316,13 +316,13 @@ def time_series(exam: Exam) -> None:
 
 
 def some_bad(value: float, part: float = 0.0) -> Callable[[Array], Array]:
-    def spoil(array: Array) -> Array:
+    def corrupt(array: Array) -> Array:
         image = array.astype(np.float32)
         brain = np.flatnonzero(image.ravel())
         image.ravel()[brain[: max(100, int(part * brain.size))]] = value
         return image
 
-    return spoil
+    return corrupt
 
 
 @row(23, "W-VALUES", "that are not finite")
@@ -603,7 +603,7 @@ def another_patient(exam: Exam) -> None:
 
 
 def wrapped(array: Array, percentile: float) -> Array:
-    """Return an image scaled so that what is brighter than a percentile of the brain overflows int16."""
+    """Return an image scaled so that voxels above a percentile of the brain overflow int16."""
     scale = 32767 / np.percentile(array[array != 0], percentile)
     return (array * scale).astype(np.int64).astype(np.int16)
 
@@ -993,7 +993,7 @@ def test_row(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    trial.spoil(exam)
+    trial.corrupt(exam)
     before = contents(exam.home, without=exam.out)
     taken = contents(exam.out, without=exam.home / "data") if exam.out.is_dir() else {}
     monkeypatch.setattr(sys, "argv", ["gliomaseg", *map(str, exam.args)])
@@ -1003,10 +1003,10 @@ def test_row(
     peak = tracemalloc.get_traced_memory()[1]
     out, err = capsys.readouterr()
     assert int(end.value.code or 0) == trial.exit_code, err
-    said = " ".join((out + err).replace("│", " ").split())
-    assert "Traceback" not in said
-    assert trial.code in said or trial.code in out + err, said
-    assert "".join(trial.words.split()) in "".join(said.split()), said
+    shown = " ".join((out + err).replace("│", " ").split())
+    assert "Traceback" not in shown
+    assert trial.code in shown or trial.code in out + err, shown
+    assert "".join(trial.words.split()) in "".join(shown.split()), shown
     assert contents(exam.home, without=exam.out) == before
     assert peak < LIMIT_MB * 1e6
     if exam.out.is_dir():
@@ -1032,5 +1032,5 @@ def test_every_covered_row_has_a_trial_and_every_trial_a_row() -> None:
         assert not trial.code or trial.code in codes or trial.code in ("W-FORCED", "E-TRUNCATED"), trial
     for row in ROWS:
         assert set(row.codes.split()) <= {*CODES, *NOTES}, row
-        said = {t.code for t in TRIALS if t.number == row.number}
-        assert row.answer == "open" or not row.codes or said & set(row.codes.split()), row
+        codes = {t.code for t in TRIALS if t.number == row.number}
+        assert row.answer == "open" or not row.codes or codes & set(row.codes.split()), row

@@ -88,7 +88,7 @@ def test_stacked_sequences_are_read_like_single_ones(
     assert case.scheme is MSD
 
 
-def test_a_stack_that_lacks_a_channel_or_has_nothing_to_say_which(phantom_case: Case, tmp_path: Path) -> None:
+def test_a_stack_without_a_channel_or_a_dataset_json(phantom_case: Case, tmp_path: Path) -> None:
     root = stack(phantom_case, tmp_path, (T2F, T1N))
     (case,) = find_cases(root)
     with pytest.raises(GliomasegError, match="80 x 80 x 52 x 2") as caught:
@@ -100,7 +100,7 @@ def test_a_stack_that_lacks_a_channel_or_has_nothing_to_say_which(phantom_case: 
     assert "dataset.json" in caught.value.remedy
 
 
-def test_the_decathlons_references_are_scored_by_what_dataset_json_says(
+def test_the_decathlons_references_are_scored_by_dataset_json(
     phantom_case: Case, tmp_path: Path, run: Run
 ) -> None:
     root = stack(phantom_case, tmp_path / "data")

@@ -35,7 +35,7 @@ def affine(phantom_case: Case) -> np.ndarray:
     return np.asarray(nib.load(phantom_case.images[Modality.T1C]).affine)
 
 
-def test_arrays_give_what_files_give(
+def test_arrays_give_the_result_of_files(
     segmenter: Segmenter, phantom_case: Case, arrays: Arrays, affine: np.ndarray, tmp_path: Path
 ) -> None:
     """Byte for byte, in any order of memory and of bytes, by any names; also what is saved."""
@@ -60,7 +60,7 @@ def test_arrays_give_what_files_give(
     assert result.save(tmp_path / "x.nii.gz").is_file()
 
 
-def test_missing_sequences_and_numbers_that_are_none(
+def test_missing_sequences_and_voxels_that_are_not_finite(
     segmenter: Segmenter, arrays: Arrays, affine: np.ndarray
 ) -> None:
     few = {name: arrays[name].astype(np.float64) for name in ("t1c", "t2f")}
@@ -112,7 +112,7 @@ def wrong(name: str, arrays: Arrays, affine: np.ndarray) -> tuple[object, object
         ("words", "E-AFFINE"),
     ],
 )
-def test_what_is_wrong_is_refused_in_words(
+def test_bad_arrays_are_refused(
     segmenter: Segmenter, arrays: Arrays, affine: np.ndarray, name: str, code: str
 ) -> None:
     given, placed = wrong(name, arrays, affine)
@@ -122,7 +122,7 @@ def test_what_is_wrong_is_refused_in_words(
     assert caught.value.remedy
 
 
-def test_an_id_that_is_no_name_of_a_folder(segmenter: Segmenter, arrays: Arrays, affine: np.ndarray) -> None:
+def test_an_id_that_is_no_folder_name(segmenter: Segmenter, arrays: Arrays, affine: np.ndarray) -> None:
     with pytest.raises(GliomasegError, match="E-USAGE"):
         segmenter.segment_arrays(arrays, affine, case_id="../elsewhere")
 

@@ -43,7 +43,7 @@ def names_of(case: Case) -> dict[str, str]:
 
 
 def carried(code: str, path: Path) -> GliomasegError:
-    """Return the error of the only case there: whoever asks it for its sequences meets it."""
+    """Return the error of the only case there, which is raised when its sequences are requested."""
     (case,) = find_cases(path)
     assert case.error is not None
     assert case.error.code == code, case.error
@@ -171,7 +171,7 @@ def test_names_that_belong_to_no_case(name: str) -> None:
     assert parse_name(name) is None
 
 
-# What is no case
+# Files that are no case
 
 
 def test_our_own_results_are_no_cases(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     assert "2 NIfTI files" in refused("E-NOCASE", tmp_path).what
 
 
-def test_a_path_that_is_not_there_suggests_the_nearest(tmp_path: Path) -> None:
+def test_a_missing_path_suggests_similar_ones(tmp_path: Path) -> None:
     touch(tmp_path / "BraTS2021_00005", *case_files("BraTS2021_00005"))
     error = refused("E-NOFILE", tmp_path / "BraTS2021_0005")
     assert isinstance(error, ImageError)
@@ -240,7 +240,7 @@ def test_a_path_that_is_not_there_suggests_the_nearest(tmp_path: Path) -> None:
     assert "spelling" in refused("E-NOFILE", tmp_path / "xyz" / "abc").remedy
 
 
-def test_from_folder_wants_one(tmp_path: Path) -> None:
+def test_find_case_requires_one_case(tmp_path: Path) -> None:
     touch(tmp_path, *case_files("a"), *case_files("b"))
     with pytest.raises(CaseError, match="holds 2 cases") as caught:
         find_case(tmp_path)
@@ -303,14 +303,14 @@ def test_case_of_files_in_any_order_and_by_any_name(tmp_path: Path) -> None:
     assert case_of_files({"t1n": str(tmp_path / given["t1n"])}, "my id").id == "my id"
 
 
-def test_files_of_no_or_of_several_ids_are_called_case(tmp_path: Path) -> None:
+def test_files_without_a_common_id_get_the_id_case(tmp_path: Path) -> None:
     touch(tmp_path, "x.nii", "a_t1.nii", "b_t2.nii")
     assert case_of_files({"t1n": tmp_path / "x.nii"}).id == "case"
     assert case_of_files({"t1n": tmp_path / "a_t1.nii", "t2w": tmp_path / "b_t2.nii"}).id == "case"
     assert case_of_files({"t1n": tmp_path / "a_t1.nii", "t2w": tmp_path / "x.nii"}).id == "a"
 
 
-def test_case_of_files_refuses_what_it_can_not_use(tmp_path: Path) -> None:
+def test_case_of_files_refuses_bad_files(tmp_path: Path) -> None:
     touch(tmp_path, "patient_t1.nii.gz")
     with pytest.raises(ImageError, match=r"did you mean patient_t1\.nii\.gz") as missing:
         case_of_files({"t1n": tmp_path / "patient_t2.nii.gz"})
@@ -403,7 +403,7 @@ def test_columns_in_any_order_with_others_between(tmp_path: Path) -> None:
     assert names_of(two) == {"t2f": "g.nii"}
 
 
-def test_a_list_takes_the_scheme_that_is_given(tmp_path: Path) -> None:
+def test_a_list_takes_the_given_scheme(tmp_path: Path) -> None:
     (case,) = find_cases(write_list(tmp_path, "case,t1\nx,a.nii\n"), scheme=BRATS2023)
     assert case.scheme is BRATS2023
 

@@ -23,9 +23,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def cases(copy_case: CopyCase, tmp_path: Path) -> Path:
-    """Return a folder with a sound case, a cut one, one with a swap, one without T2."""
+    """Return a folder with an intact case, a truncated one, one with a swap, one without T2."""
     data = tmp_path / "data"
-    for name in ("a-sound", "b-cut", "c-swapped"):
+    for name in ("a-intact", "b-cut", "c-swapped"):
         copy_case(name, data)
     copy_case("d-missing", data, without=(Modality.T2W,), reference=False)
     cut = data / "b-cut" / "b-cut_t1.nii.gz"
@@ -41,12 +41,12 @@ def states(data: Path, *, deep: bool) -> list[str]:
     return [f"{f.state} {f.error.code if f.error else ''}" for f in check_cases(find_cases(data), deep=deep)]
 
 
-def test_headers_tell_what_they_can_and_deep_the_rest(cases: Path) -> None:
+def test_headers_reveal_some_errors_and_deep_the_rest(cases: Path) -> None:
     assert states(cases, deep=False) == ["warn ", "fail E-TRUNCATED", "warn ", "warn "]
     assert states(cases, deep=True) == [*("warn ", "fail E-TRUNCATED", "fail E-MODALITY-ORDER", "warn ")]
 
 
-def test_what_a_model_does_not_need_is_not_missed(cases: Path) -> None:
+def test_sequences_that_a_model_does_not_need_may_be_missing(cases: Path) -> None:
     whole = find_cases(cases)[-1]
     assert [note.code for found in check_cases([whole]) for note in found.notes][:1] == ["W-MISSING"]
     (needed,) = check_cases([whole], modalities=(Modality.T1C, Modality.T2F))
@@ -54,7 +54,7 @@ def test_what_a_model_does_not_need_is_not_missed(cases: Path) -> None:
     assert "W-MISSING" not in [note.code for note in needed.notes]
 
 
-def test_headers_are_all_that_is_read(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_headers_are_read(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, sizes = RawFile.read, dict[int, int]()
 
     def count(self: RawFile, size: int) -> bytes:
@@ -71,7 +71,7 @@ def test_headers_are_all_that_is_read(cases: Path, monkeypatch: pytest.MonkeyPat
     assert 0 < max(sizes.values()) <= 4096 + 2
 
 
-def test_the_first_bad_case_is_told_with_the_number_of_others(cases: Path) -> None:
+def test_the_first_bad_case_is_raised_with_the_number_of_others(cases: Path) -> None:
     with pytest.raises(ImageError, match=r"b-cut_t1.*\(1 more with errors") as caught:
         require_sound(find_cases(cases), tuple(Modality))
     assert caught.value.code == "E-TRUNCATED"
@@ -81,7 +81,7 @@ def test_the_first_bad_case_is_told_with_the_number_of_others(cases: Path) -> No
     assert "others" not in caught.value.what
 
 
-def test_a_reference_is_looked_at_too(copy_case: CopyCase, tmp_path: Path) -> None:
+def test_a_reference_is_checked_too(copy_case: CopyCase, tmp_path: Path) -> None:
     folder = copy_case("a", tmp_path / "data")
     path = folder / "a_seg.nii.gz"
     image = nib.load(path)
@@ -110,10 +110,10 @@ def test_training_refuses_bad_cases_before_any_work(cases: Path, tmp_path: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_what_looks_wrong_is_a_warning_in_training(
+def test_content_errors_are_notes_in_training(
     cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A data set is not to be refused for one case in a hundred that looks odd; check --deep fails it."""
+    """One odd case in a hundred must not stop a training; check --deep refuses it."""
     pytest.importorskip("torch")
     from gliomaseg.settings.schema import Settings
     from gliomaseg.training.cache import prepare_cases

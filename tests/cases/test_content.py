@@ -1,4 +1,4 @@
-"""What images show: sound phantoms pass without a word, spoilt ones are told by what is wrong with them."""
+"""What images show: intact phantoms pass without notes, each fault has its code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def codes(volume: Volume, *, force: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sound_exams_pass_without_a_word(seed: int) -> None:
+def test_intact_exams_pass_without_notes(seed: int) -> None:
     made = make_phantom("small", seed=seed, tumour=TumourSpec(seed=seed))
     assert codes(made.images) == []
     assert check_reference_content(made.images, made.reference, "x") == ()
@@ -41,7 +41,7 @@ def test_sound_exams_pass_without_a_word(seed: int) -> None:
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 1, 3, 2), (3, 2, 1, 0), (1, 2, 3, 0)])
-def test_every_swap_names_what_looks_like_what(phantom: Phantom, order: tuple[int, ...]) -> None:
+def test_every_swap_names_the_sequences(phantom: Phantom, order: tuple[int, ...]) -> None:
     swapped = replace(phantom.images, array=phantom.images.array[list(order)])
     with pytest.raises(CaseError, match="E-MODALITY-ORDER") as caught:
         check_content(swapped, "x")
@@ -61,7 +61,7 @@ def test_likeness_is_the_same_in_any_order(phantom: Phantom) -> None:
     assert turned.best == pytest.approx(given.best, abs=0.05)
 
 
-def test_a_model_is_nearest_to_what_it_was_fitted_to(phantom: Phantom) -> None:
+def test_a_model_is_nearest_to_its_own_cases(phantom: Phantom) -> None:
     rows = np.stack([features(pair_features(make_phantom("small", seed=s).images.array)) for s in range(6)])
     mean, precision = fit(rows)
     own = features(pair_features(phantom.images.array)) - mean
@@ -72,7 +72,7 @@ def test_a_model_is_nearest_to_what_it_was_fitted_to(phantom: Phantom) -> None:
 @pytest.mark.parametrize("step", [2, -3])
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("channel", range(4))
-def test_a_moved_sequence_is_named(phantom: Phantom, channel: int, axis: int, step: int) -> None:
+def test_a_shifted_sequence_is_named(phantom: Phantom, channel: int, axis: int, step: int) -> None:
     array = phantom.images.array.copy()
     array[channel] = np.roll(array[channel], step, axis)
     notes = check_content(replace(phantom.images, array=array), "x").notes
@@ -86,7 +86,7 @@ def test_alignment_of_images_that_share_nothing(phantom: Phantom) -> None:
     assert alignment(array, phantom.images.grid)[0, 1] == 0
 
 
-def test_sequences_of_two_patients_are_told(phantom: Phantom) -> None:
+def test_sequences_of_two_patients_are_noted(phantom: Phantom) -> None:
     other = make_phantom("small", seed=3, tumour=TumourSpec(seed=3)).images.array
     mixed = np.concatenate([phantom.images.array[:2], np.roll(other[2:], 3, axis=1)])
     notes = [n for n in check_content(replace(phantom.images, array=mixed), "x").notes if n.code == "W-ALIGN"]
@@ -94,7 +94,7 @@ def test_sequences_of_two_patients_are_told(phantom: Phantom) -> None:
     assert "t2w and t2f seem misregistered to the other" in notes[0].what
 
 
-def test_groups_hang_together_by_any_chain() -> None:
+def test_groups_are_linked_by_any_chain() -> None:
     ratios = np.array([[0, 2, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1.5], [0, 0, 1.5, 0]], float)
     assert groups(ratios, 1.2) == [[0, 1], [2, 3]]
     assert groups(ratios, 1.6) == [[0, 1], [2], [3]]
@@ -103,7 +103,7 @@ def test_groups_hang_together_by_any_chain() -> None:
 
 
 @pytest.mark.parametrize("given", [(0, 1, 2, 3), (0, 3)])
-def test_a_noisy_copy_is_told(phantom: Phantom, given: tuple[int, ...]) -> None:
+def test_a_noisy_copy_is_found(phantom: Phantom, given: tuple[int, ...]) -> None:
     array = phantom.images.array.astype(np.float32)
     noise = np.random.default_rng(0).normal(1, 0.05, array[0].shape)  # voxels are large, blocks of few
     array[3] = 0.8 * array[0] * noise
@@ -114,12 +114,12 @@ def test_a_noisy_copy_is_told(phantom: Phantom, given: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("places", [(0, 3), (0, 1, 3), (0, 1, 2, 3)])
-def test_sequences_that_share_no_voxel_are_told(phantom: Phantom, places: tuple[int, ...]) -> None:
+def test_sequences_that_share_no_voxel_are_refused(phantom: Phantom, places: tuple[int, ...]) -> None:
     array = phantom.images.array[list(places)].copy()
     half = array.shape[1] // 2
     array[0, :half], array[1:, half:] = 0, 0
     apart = Volume(array, phantom.images.grid, tuple(list(Modality)[k] for k in places))
-    with pytest.raises(CaseError, match=r"E-NOTBRAIN.*share no voxel"):
+    with pytest.raises(CaseError, match=r"E-NOTBRAIN.*share no nonzero voxel"):
         check_content(apart, "x")
     assert "W-FORCED" in codes(apart, force=True)
 
@@ -151,27 +151,27 @@ def test_a_wrapped_real_image_is_named(real_cases: list[Case]) -> None:
 
 
 def overflowed(image: np.ndarray, percentile: float) -> np.ndarray:  # type: ignore[type-arg]
-    """Return an image scaled so that what is brighter than a percentile of the brain overflows int16."""
+    """Return an image scaled so that voxels above a percentile of the brain overflow int16."""
     scale = 32767 / np.percentile(image[image != 0], percentile)
     return (image * scale).astype(np.int64).astype(np.int16)
 
 
-def test_labels_are_no_image(phantom: Phantom) -> None:
+def test_a_label_map_is_no_image(phantom: Phantom) -> None:
     array = phantom.images.array.copy()
     array[3] = phantom.reference.labels
     assert codes(replace(phantom.images, array=array)) == ["E-NOTBRAIN"]
-    with pytest.raises(CaseError, match="t2f has only 3 different numbers"):
+    with pytest.raises(CaseError, match="t2f has only 3 different values"):
         check_content(replace(phantom.images, array=array), "x")
 
 
-def test_what_was_never_measured_may_hold_0(phantom: Phantom) -> None:
+def test_zeros_beyond_the_field_of_view_count_as_its_end(phantom: Phantom) -> None:
     """The phantom is stored z to the Superior: the upper part of what registration filled up with 0."""
     array = phantom.images.array.copy()
     array[..., array.shape[3] // 2 :] = 0
     assert "W-EDGE" in codes(replace(phantom.images, array=array))
 
 
-def test_too_small_is_no_skull(phantom: Phantom) -> None:
+def test_a_small_brain_is_not_taken_for_a_skull(phantom: Phantom) -> None:
     small = replace(phantom.images, array=phantom.images.array[:, 20:24, 20:24, 20:24])
     assert codes(small) == ["E-NOTBRAIN"]
 
@@ -179,7 +179,7 @@ def test_too_small_is_no_skull(phantom: Phantom) -> None:
 @pytest.mark.parametrize(
     "names", [("t1n", "t2w"), ("t2w", "t2f"), ("t1n", "t1c", "t2f"), ("t1c", "t2w", "t2f")]
 )
-def test_a_swap_is_told_when_sequences_are_missing(phantom: Phantom, names: tuple[str, ...]) -> None:
+def test_a_swap_is_found_when_sequences_are_missing(phantom: Phantom, names: tuple[str, ...]) -> None:
     places = [list(Modality).index(Modality(name)) for name in names]
     some = Volume(phantom.images.array[places], phantom.images.grid, names)
     assert codes(some) == []
@@ -188,7 +188,7 @@ def test_a_swap_is_told_when_sequences_are_missing(phantom: Phantom, names: tupl
         check_content(swapped, "x")
 
 
-def test_the_head_is_looked_at_when_sequences_are_missing(phantom: Phantom) -> None:
+def test_the_head_is_checked_when_sequences_are_missing(phantom: Phantom) -> None:
     some = Volume(phantom.images.array[[0]], phantom.images.grid, ("t2f",))
     assert codes(some) == []
     assert codes(replace(some, array=some.array + 1)) == ["E-SKULL"]
@@ -231,7 +231,7 @@ def test_a_reference_in_the_middle_can_not_be_mirrored(phantom: Phantom) -> None
 
 
 def test_no_false_alarm_on_real_cases(real_cases: list[Case]) -> None:
-    """All 51 are looked at by benchmarks/content_checks.py; a test has time for some."""
+    """benchmarks/content_checks.py checks all 51; a test has time for some."""
     for case in [*real_cases[::17], *(case for case in real_cases if case.id in LACKING)]:
         volume = read_case(case, tuple(Modality))
         assert set(codes(volume)) == ({"W-COVER"} if case.id in LACKING else set())

@@ -1,4 +1,4 @@
-"""A sequence that ends within the brain: padding is taken out of it, and what it lacks is told."""
+"""A sequence that ends inside the brain: padding is removed, and gaps are noted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def padded(phantom: Phantom, value: int, channel: int = 0) -> Volume:
 
 
 @pytest.mark.parametrize("value", [0, 1])
-def test_what_a_sequence_lacks_is_told_and_0(phantom: Phantom, value: int) -> None:
+def test_gaps_of_a_sequence_are_noted_and_set_to_0(phantom: Phantom, value: int) -> None:
     given = padded(phantom, value)
     before = given.array.copy()
     found = check_coverage(given, "x")
@@ -39,26 +39,26 @@ def test_what_a_sequence_lacks_is_told_and_0(phantom: Phantom, value: int) -> No
     assert [f"{count:,} voxels of t1n have the value 1" in n.what for n in repairs] == [True] * value
     brain = phantom.images.array[1] != 0
     lacking = np.count_nonzero(brain[QUARTER]) / np.count_nonzero(brain)
-    told = float(note.what.partition("lacks ")[2].partition("%")[0]) / 100
-    assert told == pytest.approx(lacking, abs=0.05)  # of every fourth voxel
+    noted = float(note.what.partition("lacks ")[2].partition("%")[0]) / 100
+    assert noted == pytest.approx(lacking, abs=0.05)  # of every fourth voxel
     assert "t1n" in note.what
     assert "W-COVER" in [n.code for n in check_content(given, "x").notes]
 
 
-def test_a_sound_exam_is_left_alone(phantom: Phantom) -> None:
+def test_an_intact_exam_is_unchanged(phantom: Phantom) -> None:
     found = check_coverage(phantom.images, "x")
     assert found.array is phantom.images.array
     assert found.notes == phantom.images.notes
 
 
-def test_a_bright_number_is_tissue(phantom: Phantom) -> None:
+def test_a_frequent_bright_value_is_tissue(phantom: Phantom) -> None:
     """A saturated lesion or vessel, say: frequent, but not darker than the rest."""
     given = padded(phantom, int(phantom.images.array[0].max()))
     assert check_coverage(given, "x").array is given.array
 
 
 def test_clipped_liquid_is_tissue(phantom: Phantom) -> None:
-    """Many dark voxels of one value that lie here and there, as where FLAIR nulls the liquid."""
+    """Many dark voxels of one value that are scattered, as where FLAIR nulls the liquid."""
     array = phantom.images.array.astype(np.float32)
     brain = array[3][array[3] > 0]
     array[3] = np.where(array[3] > 0, np.maximum(array[3], np.percentile(brain, 5)), 0)
@@ -74,11 +74,11 @@ def test_padding_is_found_among_few_grey_levels(phantom: Phantom) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1])
-def test_a_little_of_one_number_stays(phantom: Phantom, value: int) -> None:
+def test_a_little_of_one_value_stays(phantom: Phantom, value: int) -> None:
     array = phantom.images.array.copy()
     edge = array[0, :, :17]
-    look = phantom.images.array[0, ::4, ::4, ::4] != 0
-    share = np.count_nonzero(look[:, :5]) / np.count_nonzero(look)
+    brain = phantom.images.array[0, ::4, ::4, ::4] != 0
+    share = np.count_nonzero(brain[:, :5]) / np.count_nonzero(brain)
     assert 0.01 < share < 0.02
     edge[edge != 0] = value
     found = check_coverage(replace(phantom.images, array=array), "x")
@@ -101,7 +101,7 @@ def test_the_brain_is_measured_where_any_sequence_shows_it(phantom: Phantom) -> 
     assert part.side == whole.side
 
 
-def test_a_lone_sequence_is_cleaned_but_not_compared(phantom: Phantom) -> None:
+def test_padding_of_a_single_sequence_is_removed(phantom: Phantom) -> None:
     given = padded(phantom, 1)
     lone = check_coverage(replace(given, array=given.array[:1], channels=(Modality.T1N,)), "x")
     assert not lone.array[0][QUARTER].any()

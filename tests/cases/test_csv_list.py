@@ -1,4 +1,4 @@
-"""Lists of cases as spreadsheets save them, and drafts: what is written is what is read."""
+"""Lists of cases as spreadsheets save them, and drafts, which are read back unchanged."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_unicode_text_as_excel_saves_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["", " ", "n/a", "NaN", "nan"])
-def test_cells_that_hold_nothing(tmp_path: Path, cell: str) -> None:
+def test_empty_cells(tmp_path: Path, cell: str) -> None:
     touch(tmp_path, "a.nii")
     (case,) = find_cases(save(tmp_path, f"{HEADER};seg\nx;a.nii;{cell};{cell};{cell};{cell}\n{cell};;;;;\n"))
     assert (case.images, case.reference) == ({T1N: tmp_path / "a.nii"}, None)
@@ -94,7 +94,7 @@ def test_a_wrong_path_names_its_row_and_the_others_go_on(tmp_path: Path) -> None
         ("cases.csv", bytes(range(256)) * 4, "comma, semicolon or tab"),
     ],
 )
-def test_what_is_no_text_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_files_that_are_no_text_are_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(GliomasegError) as caught:
         find_cases(tmp_path / name)
@@ -117,7 +117,7 @@ def test_columns_for_patient_session_and_scheme(tmp_path: Path) -> None:
 # Drafts
 
 
-def test_a_draft_is_read_as_the_cases_that_it_was_made_of(tmp_path: Path) -> None:
+def test_a_draft_is_read_as_the_same_cases(tmp_path: Path) -> None:
     names = [f"BraTS-GLI-00005-00{n}/BraTS-GLI-00005-00{n}-{p}.nii" for n in range(2) for p in
              ("t1n", "t1c", "t2w", "t2f", "seg")]  # fmt: skip
     touch(tmp_path / "data", *names, "=cmd/=cmd_t1.nii", "sub-1/ses-2/anat/sub-1_ses-2_T1w.nii",
@@ -156,7 +156,7 @@ def test_a_draft_never_replaces_an_image(tmp_path: Path, run: Run) -> None:
     assert "choose another name with --draft" in err
 
 
-def test_a_draft_leaves_empty_what_is_unsure_and_is_never_overwritten(tmp_path: Path, run: Run) -> None:
+def test_a_draft_leaves_ambiguous_cells_empty_and_is_never_overwritten(tmp_path: Path, run: Run) -> None:
     touch(
         tmp_path / "d",
         "a/a_t1.nii",
@@ -212,15 +212,15 @@ def test_a_corrected_draft_is_segmented(copy_case: CopyCase, tmp_path: Path, run
 # What check shows
 
 
-def test_check_shows_what_it_understood(copy_case: CopyCase, tmp_path: Path, run: Run) -> None:
+def test_check_shows_the_files_of_each_case(copy_case: CopyCase, tmp_path: Path, run: Run) -> None:
     for name in ("a-1", "a-2"):
         copy_case(name, tmp_path / "data")
     shutil.copyfile(tmp_path / "data/a-1/a-1_t1.nii.gz", tmp_path / "data/a-1/a-1_cbv.nii.gz")
     code, out, _ = run("check", tmp_path / "data")
     assert code == 0
-    said = "".join(out.replace("│", "").split())
-    assert "CASE_cbv.nii.gz" in said
-    assert "BraTS2018to2021" in said
+    shown = "".join(out.replace("│", "").split())
+    assert "CASE_cbv.nii.gz" in shown
+    assert "BraTS2018to2021" in shown
     code, out, _ = run("check", tmp_path / "data", "--json")
     one, two = json.loads(out)
     names = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}

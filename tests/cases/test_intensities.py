@@ -18,23 +18,23 @@ from gliomaseg.settings.schema import PrepareSettings
     ("value", "kind"), [(-1, "i2"), (3, "u1"), (-1024, "f4"), (-np.inf, "f4"), (65535, "u2")]
 )
 def test_a_constant_background_is_set_to_0(phantom: Phantom, value: float, kind: str) -> None:
-    sound = (phantom.images.array[2] % 200 + 4 * (phantom.images.array[2] != 0)).astype(kind)
+    image = (phantom.images.array[2] % 200 + 4 * (phantom.images.array[2] != 0)).astype(kind)
     notes: list[Note] = []
-    found = zero_background(np.where(sound == 0, np.array(value, kind), sound), "x.nii", notes)
-    np.testing.assert_array_equal(found, sound)
-    assert found.dtype == sound.dtype
+    found = zero_background(np.where(image == 0, np.array(value, kind), image), "x.nii", notes)
+    np.testing.assert_array_equal(found, image)
+    assert found.dtype == image.dtype
     assert [note.code for note in notes] == ["W-BACKGROUND"]
     assert f"a background of {value:g}" in notes[0].what
 
 
-def test_what_has_a_background_of_0_is_the_same_object(phantom: Phantom) -> None:
+def test_an_image_with_a_background_of_0_is_the_same_object(phantom: Phantom) -> None:
     notes: list[Note] = []
     image = phantom.images.array[0]
     assert zero_background(image, "x.nii", notes) is image
     assert notes == []
 
 
-def test_a_head_that_fills_the_image_and_noise_are_left_alone(phantom: Phantom) -> None:
+def test_a_head_that_fills_the_image_and_noise_are_unchanged(phantom: Phantom) -> None:
     noise = np.random.default_rng(0).integers(1, 20, phantom.images.array[0].shape)
     corners = phantom.images.array[0].copy()
     corners[np.ix_((0, -1), (0, -1), (0, -1))] = 7
@@ -44,7 +44,7 @@ def test_a_head_that_fills_the_image_and_noise_are_left_alone(phantom: Phantom) 
     assert notes == []
 
 
-def test_z_scores_of_the_whole_image_are_prepared_as_the_image_is(phantom: Phantom) -> None:
+def test_z_scores_of_the_whole_image_are_prepared_like_the_image(phantom: Phantom) -> None:
     array = phantom.images.array.astype(np.float32)
     scored = np.stack([zero_background((a - a.mean()) / a.std(), "x.nii", []) for a in array])
     wanted, found = (

@@ -149,7 +149,7 @@ def test_every_layout_has_a_tree_and_an_example() -> None:
     assert [layout.name for layout in LAYOUTS if layout.name not in page] == []
 
 
-def test_four_sequences_in_one_file_are_told_by_dataset_json(tmp_path: Path) -> None:
+def test_four_sequences_in_one_file_are_split_by_dataset_json(tmp_path: Path) -> None:
     touch(tmp_path, "Task01/imagesTr/BRATS_001.nii.gz", "Task01/labelsTr/BRATS_001.nii.gz")
     touch(tmp_path, "Task01/imagesTs/BRATS_485.nii.gz")
     (tmp_path / "Task01" / "dataset.json").write_text(json.dumps(DECATHLON))
@@ -159,7 +159,7 @@ def test_four_sequences_in_one_file_are_told_by_dataset_json(tmp_path: Path) -> 
     for case in (one, two):
         assert len(set(case.images.values())) == 1
         assert case.channels == {T1N: 1, T1C: 2, T2W: 3, T2F: 0}
-    (tmp_path / "Task01" / "dataset.json").unlink()  # nothing says which is which: no guess is made
+    (tmp_path / "Task01" / "dataset.json").unlink()  # nothing names the channels: no guess is made
     with pytest.raises(GliomasegError, match="no case") as caught:
         find_cases(tmp_path)
     assert "dataset.json" in caught.value.expected
@@ -193,8 +193,8 @@ def test_label_schemes_of_dataset_json(tmp_path: Path, labels: object, scheme: L
 def test_a_dataset_json_that_can_not_be_understood(tmp_path: Path, content: str) -> None:
     touch(tmp_path, "D/imagesTr/a_0000.nii.gz", "b/b_t1.nii.gz")
     (tmp_path / "D" / "dataset.json").write_text(content)
-    sound, broken = find_cases(tmp_path)
-    assert sound.error is None
+    intact, broken = find_cases(tmp_path)
+    assert intact.error is None
     assert broken.error is not None
     assert broken.error.code == "E-MANIFEST"
     assert str(tmp_path / "D" / "dataset.json") in broken.error.what
@@ -237,7 +237,7 @@ def test_two_t1c_in_one_session_are_refused_and_the_others_go_on(tmp_path: Path)
     assert "--draft" in two.error.remedy
 
 
-def test_flair_with_contrast_steps_back_behind_flair_without(tmp_path: Path) -> None:
+def test_flair_without_contrast_is_preferred(tmp_path: Path) -> None:
     touch(tmp_path, *expand("sub-1/anat/sub-1_{T1w,ce-gd_T1w,T2w,FLAIR,ce-gd_FLAIR}.nii.gz"))
     (case,) = find_cases(tmp_path)
     assert case.error is None
@@ -260,12 +260,12 @@ def test_an_id_names_its_patient_wherever_it_comes_from(case_id: str, patient: s
     assert Case(case_id, {}, patient="other", session="x").patient == "other"
 
 
-# What is not understood
+# Names that are not understood
 
 
 @pytest.mark.parametrize("odd", ["a_t1_ce", "a_T1wCE", "a_fl", "a-T1post", "T1 with Gd"])
 @pytest.mark.parametrize("end", [".nii.gz", ".nrrd", ".mhd", ".mgz"])
-def test_a_sequence_named_otherwise_is_named_and_refused(tmp_path: Path, odd: str, end: str) -> None:
+def test_a_sequence_with_an_unknown_name_is_named_and_refused(tmp_path: Path, odd: str, end: str) -> None:
     touch(tmp_path / "a", "a_t1.nii.gz", "a_t2.nii.gz", "a_flair.nii.gz", odd + end)
     touch(tmp_path / "b", *expand("b_{t1,t1ce,t2,flair}.nii.gz"))
     one, two = find_cases(tmp_path)
@@ -281,7 +281,7 @@ def test_a_sequence_named_otherwise_is_named_and_refused(tmp_path: Path, odd: st
     assert odd + end in allowed.notes[0].what
 
 
-def test_what_lies_beside_four_sequences_does_no_harm_but_is_noted(tmp_path: Path) -> None:
+def test_other_images_beside_four_sequences_are_only_noted(tmp_path: Path) -> None:
     touch(
         tmp_path / "a",
         *expand("a_{t1,t1ce,t2,flair,seg,cbv,brain_mask,adc}.nii.gz"),
@@ -294,7 +294,7 @@ def test_what_lies_beside_four_sequences_does_no_harm_but_is_noted(tmp_path: Pat
     assert "a_cbv.nii.gz" in case.notes[0].what
 
 
-def test_in_a_flat_folder_a_file_belongs_to_the_case_whose_id_it_bears(tmp_path: Path) -> None:
+def test_in_a_flat_folder_a_file_belongs_to_the_case_of_its_prefix(tmp_path: Path) -> None:
     touch(
         tmp_path, *expand("p1_{t1,t1ce,t2,flair}.nii"), *expand("p10_{t1,t2,flair}.nii"), "p10_contrast.nii"
     )
@@ -304,7 +304,7 @@ def test_in_a_flat_folder_a_file_belongs_to_the_case_whose_id_it_bears(tmp_path:
     assert ten.error is not None
 
 
-def test_a_case_of_which_nothing_is_understood_is_not_lost(tmp_path: Path) -> None:
+def test_a_case_with_only_unknown_names_is_not_lost(tmp_path: Path) -> None:
     touch(tmp_path / "a", *expand("a_{t1,t1ce,t2,flair}.nii.gz"))
     touch(tmp_path / "b", "T1_3D.nii.gz", "T1_3D_Gd.nii.gz")
     touch(tmp_path / "masks", "a_mask.nii.gz", "core.nii.gz")
@@ -336,7 +336,7 @@ def test_a_name_is_understood_whatever_the_id(case_id: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=300))
-def test_what_is_an_id_can_be_a_folder_and_a_lock(case_id: str) -> None:
+def test_an_id_can_be_a_folder_and_a_lock(case_id: str) -> None:
     if not is_id(case_id):
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -355,7 +355,7 @@ def test_an_id_that_segment_can_not_write_is_refused_when_it_is_found(tmp_path: 
 # What can't be read
 
 
-def test_what_stands_for_a_file_is_kept_and_reading_it_says_why(tmp_path: Path) -> None:
+def test_what_is_no_file_is_kept_and_reading_it_raises(tmp_path: Path) -> None:
     target = tmp_path / "a"
     touch(target, *expand("a_{t1,t2,flair}.nii.gz"))
     image = target / "a_t1ce.nii.gz"
@@ -384,7 +384,7 @@ def test_what_stands_for_a_file_is_kept_and_reading_it_says_why(tmp_path: Path) 
 
 
 @pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def shared_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a folder that another user may enter, and be one during the test: root may read everything."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -394,35 +394,35 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the permissions of POSIX")
-def test_a_folder_that_may_not_be_read_is_a_case_with_that_error(nobody: Path) -> None:
+def test_an_unreadable_folder_is_a_case_with_that_error(shared_folder: Path) -> None:
     for name in ("a", "b"):
-        touch(nobody / name, *expand(f"{name}_{{t1,t1ce,t2,flair}}.nii.gz"))
-    (nobody / "b").chmod(0o000)
+        touch(shared_folder / name, *expand(f"{name}_{{t1,t1ce,t2,flair}}.nii.gz"))
+    (shared_folder / "b").chmod(0o000)
     if os.getuid() == 0:
         os.seteuid(65534)
-    one, two = find_cases(nobody)
+    one, two = find_cases(shared_folder)
     with pytest.raises(GliomasegError) as caught:
-        find_cases(nobody / "b")
+        find_cases(shared_folder / "b")
     if os.getuid() == 0:
         os.seteuid(0)
-    (nobody / "b").chmod(0o755)
+    (shared_folder / "b").chmod(0o755)
     assert (one.id, one.error, two.id) == ("a", None, "b")
     assert two.error is not None
     assert two.error.code == caught.value.code == "E-PERM"
-    assert str(nobody / "b") in two.error.what
+    assert str(shared_folder / "b") in two.error.what
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the permissions of POSIX")
-def test_a_data_set_that_is_read_only(nobody: Path) -> None:
-    touch(nobody / "a", *expand("a_{t1,t1ce,t2,flair}.nii.gz"))
-    for folder in (nobody / "a", nobody):
+def test_a_read_only_data_set(shared_folder: Path) -> None:
+    touch(shared_folder / "a", *expand("a_{t1,t1ce,t2,flair}.nii.gz"))
+    for folder in (shared_folder / "a", shared_folder):
         folder.chmod(0o555)
     if os.getuid() == 0:
         os.seteuid(65534)
-    (case,) = find_cases(nobody)
+    (case,) = find_cases(shared_folder)
     if os.getuid() == 0:
         os.seteuid(0)
-    nobody.chmod(0o755)
+    shared_folder.chmod(0o755)
     assert (case.error, len(case.images)) == (None, 4)
 
 
@@ -439,13 +439,13 @@ def test_many_cases_are_found_without_opening_a_file(tmp_path: Path, monkeypatch
     assert all(isinstance(case, Case) and case.reference for case in cases)
 
 
-def test_dicom_files_that_are_no_part_of_a_case_are_told(tmp_path: Path, run: Run) -> None:
+def test_dicom_files_outside_cases_are_shown(tmp_path: Path, run: Run) -> None:
     touch(tmp_path / "d", "a/a_t1.nii", "a/a_t1.dcm", "a/raw/t1/1.dcm", "a/raw/t1/2.IMA", "b/x/y/DICOMDIR")
     touch(tmp_path / "d", "a/raw/notes.txt", "b/x/y/.hidden.dcm")
     _, _, err = run("check", tmp_path / "d")
-    told = " ".join(err.split())
-    assert "left out: 3 DICOM files in" in told
-    assert "and in 1 other folder;" in told
-    assert f"dcm2niix -z y {tmp_path / 'd' / 'a' / 'raw' / 't1'}" in told
+    shown = " ".join(err.split())
+    assert "left out: 3 DICOM files in" in shown
+    assert "and in 1 other folder;" in shown
+    assert f"dcm2niix -z y {tmp_path / 'd' / 'a' / 'raw' / 't1'}" in shown
     touch(tmp_path / "e", "a/a_t1.nii")
     assert "DICOM" not in run("check", tmp_path / "e")[2]

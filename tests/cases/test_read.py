@@ -1,4 +1,4 @@
-"""What is wrong with a case is said in words, before any work."""
+"""Faults of a case are reported before any work."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def refused(case: Case, code: str, modalities: tuple[Modality, ...] = tuple(Moda
     return caught.value
 
 
-def test_a_sound_case_is_read_in_the_order_asked_for(phantom_case: Case, phantom: Phantom) -> None:
+def test_a_case_is_read_in_the_given_order(phantom_case: Case, phantom: Phantom) -> None:
     volume = read_case(phantom_case, tuple(Modality))
     assert volume.channels == tuple(Modality)
     assert volume.array.dtype == np.int16
@@ -116,7 +116,7 @@ def test_other_spacing_or_orientation_on_the_same_shape_is_refused(make_case: Ma
         refused(make_case(t1c=(noise(), affine)), "E-GRID")
 
 
-def test_differences_of_rounding_are_no_difference(make_case: MakeCase) -> None:
+def test_rounding_differences_are_ignored(make_case: MakeCase) -> None:
     affine = AFFINE + np.array([[1e-6, 0, 0, 0.9 * GRID_TOLERANCE_MM]] + [[0] * 4] * 3)
     volume = read_case(make_case(t2f=(noise(), affine)), tuple(Modality))
     np.testing.assert_array_equal(volume.grid.affine, AFFINE)
@@ -152,8 +152,8 @@ def test_a_header_without_orientation_is_named_and_its_remedy_helps(
     command = error.remedy[error.remedy.index("python -c") :].split("; otherwise")[0]
     monkeypatch.chdir(tmp_path)
     subprocess.run(["/bin/sh", "-c", command.replace("python", sys.executable, 1)], check=True)
-    mended = dataclasses.replace(case, images={**case.images, lost: tmp_path / f"x-{lost}_oriented.nii.gz"})
-    volume = read_case(mended, tuple(Modality))
+    repaired = dataclasses.replace(case, images={**case.images, lost: tmp_path / f"x-{lost}_oriented.nii.gz"})
+    volume = read_case(repaired, tuple(Modality))
     np.testing.assert_array_equal(volume.grid.affine, AFFINE)
     assert not volume.notes
 
@@ -195,24 +195,24 @@ def test_another_orientation_of_the_same_brain_is_turned_exactly(
     assert "W-GRID" not in {note.code for note in (*volume.notes, *read_headers(case, tuple(Modality)))}
 
 
-def test_few_voxels_that_are_no_numbers_are_replaced_and_counted(make_case: MakeCase) -> None:
+def test_few_voxels_that_are_not_finite_are_replaced_and_counted(make_case: MakeCase) -> None:
     image = noise("f4")
     image[0, 0, 0], image[1, 1, 1], image[2, 2, 2], image[5, 6, 7] = np.nan, np.inf, -np.inf, np.nan
     others = {m: (noise() + index, AFFINE) for index, m in enumerate(("t1n", "t2w", "t2f"))}
     for array, _ in others.values():
         array[5, 6, 7] = 0  # background of all sequences
     volume = read_case(make_case(t1c=(image, AFFINE), **others), tuple(Modality))
-    sound = image[np.isfinite(image)]
-    assert volume.array[1][0, 0, 0] == np.median(sound)
-    assert volume.array[1][1, 1, 1] == sound.max()
-    assert volume.array[1][2, 2, 2] == sound.min()
+    finite = image[np.isfinite(image)]
+    assert volume.array[1][0, 0, 0] == np.median(finite)
+    assert volume.array[1][1, 1, 1] == finite.max()
+    assert volume.array[1][2, 2, 2] == finite.min()
     assert volume.array[1][5, 6, 7] == 0
     (note,) = (note for note in volume.notes if note.code == "W-VALUES")
     assert "x-t1c.nii.gz has 4 voxels" in note.what
     assert "3 of them inside" in note.remedy
 
 
-def test_a_background_of_nan_is_one_of_0(make_case: MakeCase) -> None:
+def test_a_background_of_nan_becomes_0(make_case: MakeCase) -> None:
     others = {m: noise() + index for index, m in enumerate(("t1n", "t2w", "t2f"))}
     image = noise("f4")
     for array in (*others.values(), image):
@@ -223,14 +223,14 @@ def test_a_background_of_nan_is_one_of_0(make_case: MakeCase) -> None:
     assert not volume.array[1][:, :, 4:].any()
 
 
-def test_too_many_voxels_that_are_no_numbers_are_refused(make_case: MakeCase) -> None:
+def test_too_many_voxels_that_are_not_finite_are_refused(make_case: MakeCase) -> None:
     image = noise("f4")
     image[:, :, 0] = np.nan
     assert "42 brain voxels" in refused(make_case(t1c=(image, AFFINE)), "E-VALUES").what
     refused(make_case(t1c=(np.full(SHAPE, np.nan, np.float32), AFFINE)), "E-VALUES")
 
 
-def test_notes_do_not_tell_where_the_files_lie(make_case: MakeCase, tmp_path: Path) -> None:
+def test_notes_contain_no_paths(make_case: MakeCase, tmp_path: Path) -> None:
     case = make_case(t1c=(noise("f4") - 50, AFFINE))
     patient = Case("pseudonym", case.images)
     (note,) = read_case(patient, tuple(Modality)).notes
@@ -302,7 +302,7 @@ def test_a_label_outside_the_scheme_names_both_schemes(phantom_case: Case) -> No
     assert "--scheme brats2021" in caught.value.remedy
 
 
-def test_real_cases_are_sound(real_cases: list[Case]) -> None:
+def test_real_cases_have_no_error(real_cases: list[Case]) -> None:
     case = real_cases[0]
     volume = read_case(case, tuple(Modality))
     assert volume.array.shape == (4, 240, 240, 155)

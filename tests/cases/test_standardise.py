@@ -1,4 +1,4 @@
-"""A case at 1 mm and back: what is 1 mm already stays as it is, what is not is interpolated once."""
+"""A case at 1 mm and back: 1 mm voxels are unchanged, others are interpolated once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_case(phantom: Phantom, tmp_path: Path) -> MakeCase:
     return make
 
 
-def test_a_case_of_usual_voxels_is_not_touched(phantom_case: Case, phantom: Phantom) -> None:
+def test_a_case_with_usual_voxels_is_unchanged(phantom_case: Case, phantom: Phantom) -> None:
     found = standardise(phantom_case, tuple(Modality), 3.0)  # as for a network of 3 mm
     assert found.is_own
     assert found.own is found.volume.grid
@@ -56,7 +56,7 @@ def test_a_case_of_usual_voxels_is_not_touched(phantom_case: Case, phantom: Phan
     assert found.restore(probability) is probability
 
 
-def test_real_cases_are_not_touched(real_cases: list[Case]) -> None:
+def test_real_cases_are_unchanged(real_cases: list[Case]) -> None:
     for case in real_cases[::10]:
         found, stored = standardise(case, tuple(Modality)), read_case(case, tuple(Modality))
         assert found.is_own
@@ -65,7 +65,7 @@ def test_real_cases_are_not_touched(real_cases: list[Case]) -> None:
         np.testing.assert_array_equal(found.volume.array, stored.array)
 
 
-def test_other_voxels_are_brought_to_the_size_asked_for(phantom_case: Case, phantom: Phantom) -> None:
+def test_other_voxels_get_the_given_size(phantom_case: Case, phantom: Phantom) -> None:
     found = standardise(phantom_case, tuple(Modality), 2.0)
     assert not found.is_own
     np.testing.assert_allclose(found.volume.grid.spacing, 2)
@@ -92,7 +92,7 @@ def test_each_sequence_is_interpolated_once(make_case: MakeCase, phantom: Phanto
         expected = resample(*thick(phantom.images.array[index], own, slices), goal)
         np.testing.assert_allclose(found.volume.array[index], expected, atol=1e-3)
     assert [note.code for note in found.volume.notes].count("W-GRID") == 3, (
-        "all but T1 contrast lie elsewhere"
+        "all but T1 contrast are elsewhere"
     )
 
 
@@ -118,7 +118,7 @@ def test_other_voxels_are_noted_by_check_and_segment_alike(
     assert f"3 x 3 x {3 * slices} mm" in notes[0][0].what
 
 
-def test_memory_is_told_by_the_voxels_that_there_will_be(phantom_case: Case) -> None:
+def test_memory_is_estimated_for_the_resampled_grid(phantom_case: Case) -> None:
     stored = 80 * 80 * 52
     assert stored_size(phantom_case, tuple(Modality)) == (stored, 8)
     assert stored_size(phantom_case, tuple(Modality), 3.0) == (stored, 8)

@@ -35,7 +35,7 @@ def test_a_field_of_second_order_is_found(name: str) -> None:
     assert np.abs(found - centred(FIELD))[BRAIN].max() < 0.01
 
 
-def test_what_is_taken_out_is_the_field() -> None:
+def test_the_correction_removes_the_field() -> None:
     image = np.where(BRAIN, 100 * np.exp(FIELD), 0).astype(np.float32)
     found = correct_bias(image, "t2f", 1.0)
     assert found[BRAIN].std() < 0.01 * found[BRAIN].mean()
@@ -45,7 +45,7 @@ def test_what_is_taken_out_is_the_field() -> None:
 
 
 @pytest.mark.parametrize(("name", "brightness"), [("t2f", 3.0), ("t1c", 2.0), ("t2w", 3.0), ("t1n", 0.4)])
-def test_a_tumour_of_one_side_is_not_a_field(name: str, brightness: float) -> None:
+def test_a_tumour_on_one_side_is_not_a_field(name: str, brightness: float) -> None:
     tumour = (X - 0.45) ** 2 + (Y - 0.3) ** 2 + Z**2 < 0.3
     image = np.where(BRAIN, np.where(tumour, 100 * brightness, 100), 0).astype(np.float32)
     assert np.abs(centred(whole_field(image, name)))[BRAIN].max() < 0.02
@@ -65,7 +65,7 @@ def test_the_field_is_bounded() -> None:
     assert np.abs(whole_field(image, "t2f")).max() <= 1.4 + 1e-6
 
 
-def test_a_shaded_exam_is_prepared_nearly_as_an_even_one(phantom: Phantom) -> None:
+def test_an_exam_with_a_bias_field_is_prepared_nearly_like_one_without(phantom: Phantom) -> None:
     images = phantom.images
     y, z = (np.linspace(-1, 1, n) for n in images.grid.shape[1:])
     shade = np.exp(0.4 * y[:, None] - 0.3 * z[None])[None, None]
@@ -80,7 +80,7 @@ def test_a_shaded_exam_is_prepared_nearly_as_an_even_one(phantom: Phantom) -> No
     assert distance(1.0) < distance(0.5) < distance(0.0)
 
 
-def test_nothing_changes_unless_it_is_wanted(phantom: Phantom) -> None:
+def test_nothing_changes_by_default(phantom: Phantom) -> None:
     plain = prepare(phantom.images, PrepareSettings()).image
     np.testing.assert_array_equal(plain, prepare(phantom.images, PrepareSettings(bias_correction=0)).image)
     assert not np.array_equal(plain, prepare(phantom.images, PrepareSettings(bias_correction=0.5)).image)

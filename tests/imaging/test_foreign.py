@@ -46,7 +46,7 @@ def save(path: Path, array: np.ndarray = VOXELS, *, packed: bool = True) -> Path
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32])
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("end", [".mgz", ".mgh", ".nrrd", ".mha"])
-def test_the_same_voxels_in_the_same_place(tmp_path: Path, end: str, packed: bool, kind: type) -> None:
+def test_the_same_voxels_at_the_same_place(tmp_path: Path, end: str, packed: bool, kind: type) -> None:
     path = save(tmp_path / f"a{end}", VOXELS.astype(kind), packed=packed)
     notes: list[Note] = []
     image = read_channels(path, notes, [None])[0]
@@ -60,11 +60,11 @@ def test_the_same_voxels_in_the_same_place(tmp_path: Path, end: str, packed: boo
 @pytest.mark.parametrize("end", [".mgz", ".mgh", ".nrrd", ".mha"])
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.9, -8])
-def test_a_file_that_was_cut(tmp_path: Path, end: str, packed: bool, part: float) -> None:
+def test_a_truncated_file(tmp_path: Path, end: str, packed: bool, part: float) -> None:
     path = save(tmp_path / f"a{end}", packed=packed)
     content = path.read_bytes()
     if end == ".mgh" and part == -8:
-        part = -30  # behind the data lie 20 bytes that no reader needs
+        part = -30  # 20 bytes follow the data that no reader needs
     path.write_bytes(content[: int(part) if part < 0 else int(len(content) * part)])
     with pytest.raises(ImageError) as caught:
         read_image(path)
@@ -84,8 +84,8 @@ def test_a_flipped_byte(tmp_path: Path, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", [".mgz", ".mgh", ".nrrd", ".mha"])
-@pytest.mark.parametrize("content", [b"x", b"\0" * 5000, b"NRRD0004\n\n", gzip.compress(b"x" * 400)])
-def test_what_is_not_what_its_name_says(tmp_path: Path, end: str, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"x", b"\0" * 5000, b"NRRD0004\n\n", gzip.compress(b"x" * 400, mtime=0)])
+def test_content_of_another_format_than_the_name(tmp_path: Path, end: str, content: bytes) -> None:
     if end in (".nrrd", ".mha"):
         pytest.importorskip("SimpleITK")
     path = tmp_path / f"a{end}"
@@ -109,7 +109,7 @@ def test_more_than_three_dimensions(tmp_path: Path, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", [".nrrd", ".mha"])
-def test_without_simpleitk_it_says_what_to_install(
+def test_without_simpleitk_the_error_names_the_package(
     tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(tmp_path / f"a{end}")
@@ -120,7 +120,7 @@ def test_without_simpleitk_it_says_what_to_install(
     assert "pip install simpleitk" in caught.value.remedy
 
 
-def test_a_header_that_does_not_say_how_the_image_lies_is_noted(tmp_path: Path) -> None:
+def test_a_header_without_orientation_is_noted(tmp_path: Path) -> None:
     pytest.importorskip("SimpleITK")
     path = tmp_path / "a.nrrd"
     fields = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 9 8 7\nencoding: raw\nendian: little\n\n"

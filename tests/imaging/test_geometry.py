@@ -1,4 +1,4 @@
-"""A result lies on its image for every reader: in 48 orientations, oblique, with uneven voxels."""
+"""A result covers its image for every reader: in 48 orientations, oblique, with anisotropic voxels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def segment(case: Case) -> Segmentation:
 
 
 def places_by_nibabel(path: Path) -> npt.NDArray[np.float64]:
-    """Return where the labels lie, in RAS mm, sorted."""
+    """Return the positions of the labels in RAS mm, sorted."""
     image = nib.Nifti1Image.from_filename(path)
     voxels = np.argwhere(np.asarray(image.dataobj) > 0)
     return ordered(nib.affines.apply_affine(image.affine, voxels))

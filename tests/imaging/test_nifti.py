@@ -111,7 +111,7 @@ def at_most(megabytes: float) -> Iterator[None]:
         tracemalloc.stop()
 
 
-# What is read
+# Files that are read
 
 
 @pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
@@ -166,7 +166,7 @@ def test_both_versions_in_both_byte_orders(tmp_path: Path, version: int, dtype: 
         *("big-endian", "big-endian-qform", "nifti2", "nifti2-big-qform", "scaled", "no-units", "far-data"),
     ],
 )
-def test_a_result_lies_exactly_where_its_image_lay(tmp_path: Path, content: bytes) -> None:
+def test_a_result_has_exactly_the_place_of_its_image(tmp_path: Path, content: bytes) -> None:
     source, result = store(tmp_path, content, "in.nii.gz"), tmp_path / "out.nii.gz"
     array, grid = read_image(source)
     labels = (array > 50).astype(np.uint8)
@@ -256,7 +256,7 @@ def test_read_grid_reads_the_header_and_the_end_alone(tmp_path: Path) -> None:
             read_grid(path)
 
 
-def test_a_foreign_end_is_no_damage_for_read_grid(tmp_path: Path) -> None:
+def test_bytes_after_the_stream_are_no_damage_for_read_grid(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(nifti()) + bytes(512))
     assert read_grid(path).shape == SHAPE
@@ -319,7 +319,7 @@ def test_a_gzip_file_of_several_members_is_one_stream(tmp_path: Path, size: int)
     refused(path, "E-CORRUPT")
 
 
-def test_padding_behind_the_data_is_no_damage(tmp_path: Path) -> None:
+def test_padding_after_the_data_is_no_damage(tmp_path: Path) -> None:
     for name, content in (("a.nii", nifti()), ("a.nii.gz", gzip.compress(nifti()))):
         (tmp_path / name).write_bytes(content + bytes(512))
         np.testing.assert_array_equal(read_image(tmp_path / name)[0], VOXELS)
@@ -348,7 +348,7 @@ def test_scaling_is_applied(tmp_path: Path, dtype: str, slope: float, intercept:
 
 
 @pytest.mark.parametrize("slope", [0.0, np.nan, np.inf, -np.inf])
-def test_a_slope_that_is_no_number_means_unscaled(tmp_path: Path, slope: float) -> None:
+def test_a_slope_that_is_not_finite_means_unscaled(tmp_path: Path, slope: float) -> None:
     array, _ = read_image(store(tmp_path, nifti(scl_slope=slope, scl_inter=3.0)))
     assert array.dtype == np.int16
     np.testing.assert_array_equal(array, VOXELS)
@@ -365,7 +365,7 @@ def test_labels_saved_under_a_scaled_header_come_back_whole(tmp_path: Path) -> N
         read_labels(store(tmp_path, stored), BRATS2021)
 
 
-# What is refused
+# Files that are refused
 
 
 def test_a_missing_file_suggests_the_nearest_name(tmp_path: Path) -> None:
@@ -382,12 +382,12 @@ def test_a_broken_link_does_not_suggest_itself(tmp_path: Path) -> None:
     assert "did you mean" not in refused(link, "E-NOFILE").remedy
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").mkdir()
     assert "folder" in refused(tmp_path / "a.nii.gz", "E-NOFILE").what
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = store(tmp_path, nifti())
 
     def refuse(*_: object) -> None:
@@ -404,7 +404,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_plain_file_cut_anywhere(tmp_path: Path, version: int) -> None:
+def test_an_uncompressed_file_truncated_anywhere(tmp_path: Path, version: int) -> None:
     content = nifti(version=version)
     path = tmp_path / "a.nii"
     for length in {*range(1, 700, 3), len(content) - 1}:
@@ -412,7 +412,7 @@ def test_a_plain_file_cut_anywhere(tmp_path: Path, version: int) -> None:
         assert "gzip" not in refused(path, "E-TRUNCATED").remedy
 
 
-def test_a_compressed_file_cut_anywhere(tmp_path: Path) -> None:
+def test_a_compressed_file_truncated_anywhere(tmp_path: Path) -> None:
     content = gzip.compress(nifti())
     path = tmp_path / "a.nii.gz"
     for length in range(1, len(content)):
@@ -430,7 +430,7 @@ def test_an_image_without_orientation_is_placed_as_the_note_states(tmp_path: Pat
 
 
 @given(st.data())
-def test_one_changed_bit_is_noticed_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
+def test_one_changed_bit_is_detected_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
     """Behind the ten bytes of the gzip header every bit counts; in it the time does not."""
     noise = np.random.default_rng(0).integers(0, 99, SHAPE)
     content = bytearray(gzip.compress(nifti(noise)))
@@ -481,7 +481,7 @@ def test_a_damaged_gzip_stream(tmp_path: Path, change: object, code: str) -> Non
         (b'[{"a": 1}]', "download"),
     ],
 )
-def test_placeholders_are_called_by_their_name(tmp_path: Path, content: bytes, words: str) -> None:
+def test_placeholders_are_named(tmp_path: Path, content: bytes, words: str) -> None:
     for name in ("a.nii", "a.nii.gz"):
         assert words in refused(store(tmp_path, content, name), "E-POINTER").remedy
     (tmp_path / "plain.nii.gz").write_bytes(content)
@@ -501,12 +501,12 @@ def test_placeholders_are_called_by_their_name(tmp_path: Path, content: bytes, w
     ],
     ids=["text", "zeros", "png", "dicom", "hdr-img-pair", "no-magic", "zip"],
 )
-def test_other_formats_are_no_nifti(tmp_path: Path, content: bytes) -> None:
+def test_other_formats_are_named(tmp_path: Path, content: bytes) -> None:
     refused(store(tmp_path, content), "E-FORMAT")
     refused(store(tmp_path, content, "a.nii.gz"), "E-FORMAT")
 
 
-def test_a_gzip_bomb_is_not_inflated(tmp_path: Path) -> None:
+def test_a_gzip_bomb_is_not_decompressed(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     packer = zlib.compressobj(wbits=31)
     blocks = [packer.compress(nifti()), *(packer.compress(bytes(1 << 20)) for _ in range(64)), packer.flush()]
@@ -520,7 +520,7 @@ def test_a_gzip_bomb_is_not_inflated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("mark", [b"", b"\1"])
-def test_gigabytes_behind_the_data_are_not_held_in_memory(tmp_path: Path, name: str, mark: bytes) -> None:
+def test_gigabytes_after_the_data_are_not_held_in_memory(tmp_path: Path, name: str, mark: bytes) -> None:
     """A sparse file: what follows is read and hashed, as the record names the hash of the whole file."""
     path, notes = store(tmp_path, nifti(), name), list[Note]()
     whole = path.stat().st_size
@@ -536,7 +536,7 @@ def test_gigabytes_behind_the_data_are_not_held_in_memory(tmp_path: Path, name: 
 
 
 def test_a_gzip_header_with_a_long_name_is_read_through(tmp_path: Path) -> None:
-    """Also where the header alone is wanted: it lies a megabyte behind the front."""
+    """Also where the header alone is wanted: it is a megabyte from the front."""
     packed = gzip.compress(nifti())
     path = tmp_path / "a.nii.gz"
     path.write_bytes(packed[:3] + b"\x08" + packed[4:10] + b"n" * (1 << 20) + b"\0" + packed[10:])
@@ -575,7 +575,7 @@ def test_lengths_in_metres_and_micrometres(
 
 
 @pytest.mark.parametrize("unit", [1, 3])
-def test_a_unit_that_can_not_be_meant_is_noted_and_left_out(tmp_path: Path, unit: int) -> None:
+def test_an_impossible_unit_is_noted_and_ignored(tmp_path: Path, unit: int) -> None:
     path, notes = store(tmp_path, nifti(affine=OBLIQUE, xyzt_units=unit)), list[Note]()
     np.testing.assert_allclose(read_grid(path, notes).affine, OBLIQUE, atol=1e-5)
     assert [note.code for note in notes] == ["W-SPACING"]
@@ -583,7 +583,7 @@ def test_a_unit_that_can_not_be_meant_is_noted_and_left_out(tmp_path: Path, unit
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_a_header_that_announces_too_much_allocates_nothing(tmp_path: Path, name: str) -> None:
+def test_a_header_with_a_huge_size_allocates_nothing(tmp_path: Path, name: str) -> None:
     for dims in ([3, 32767, 32767, 32767, 1, 1, 1, 1], [3, 1024, 1024, 129, 1, 1, 1, 1]):
         path = store(tmp_path, nifti(dim=dims), name)
         with at_most(2):
@@ -661,7 +661,7 @@ def test_a_header_that_contradicts_itself(tmp_path: Path, fields: dict[str, obje
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300, -1e300])
-def test_voxels_that_are_no_numbers(tmp_path: Path, bad: float) -> None:
+def test_voxels_that_are_not_finite(tmp_path: Path, bad: float) -> None:
     array = VOXELS.astype(np.float64)
     array[2, 3, 4] = array[0, 0, 0] = bad
     kinds = ["<f8", ">f8"] if abs(bad) == 1e300 else ["<f4", ">f4", "<f8"]
@@ -701,7 +701,7 @@ def test_several_volumes_in_one_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_damage_ends_in_an_image_error_or_in_an_image(tmp_path: Path, seed: int) -> None:
-    """What is accepted is a finite image on a grid onto which a result can be written."""
+    """An accepted file is a finite image on a grid onto which a result can be written."""
     random = np.random.default_rng(seed)
     contents = [nifti(), nifti(dtype=">f4", affine=OBLIQUE, codes=(1, 0)), nifti(version=2, codes=(0, 0))]
     accepted = 0

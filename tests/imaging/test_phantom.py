@@ -66,7 +66,7 @@ def test_same_arguments_give_the_same_voxels(small: Phantom) -> None:
     np.testing.assert_array_equal(again.reference.labels, small.reference.labels)
 
 
-def test_another_seed_bends_the_brain_and_another_tumour_seed_the_tumour(small: Phantom) -> None:
+def test_the_seeds_deform_the_brain_and_the_tumour(small: Phantom) -> None:
     other = make_phantom("small", seed=1)
     assert np.any((other.images.array[0] > 0) != (small.images.array[0] > 0))
     lesion = make_phantom("small", tumour=TumourSpec(seed=1))
@@ -140,14 +140,14 @@ def test_no_tumour_means_no_labels_and_a_changed_image_only_near_it(small: Phant
 
 
 @pytest.mark.parametrize("x", [30.0, -30.0])
-def test_positive_x_lies_on_the_patients_right(x: float) -> None:
+def test_positive_x_is_on_the_patients_right(x: float) -> None:
     phantom = make_phantom("small", tumour=TumourSpec(centre_mm=(x, -28.0, 24.0)))
     brain = np.argwhere(phantom.images.array[0] > 0).mean(axis=0)
     middle = (phantom.images.grid.affine[:3] @ [*brain, 1.0])[0]
     assert np.sign(centre_of(phantom)[0] - middle) == np.sign(x)
 
 
-def test_the_tumour_lies_where_it_was_ordered(small: Phantom) -> None:
+def test_the_tumour_is_at_its_centre(small: Phantom) -> None:
     assert np.linalg.norm(centre_of(small) - to_box(*TumourSpec().centre_mm)) < 5
 
 
@@ -186,7 +186,7 @@ def test_the_full_phantom_is_a_brats_exam(full: Phantom, small: Phantom) -> None
         assert volumes[1] == pytest.approx(volumes[0], rel=0.1)
 
 
-def test_written_files_come_back_alike(tmp_path: Path, small: Phantom) -> None:
+def test_written_files_are_read_back_unchanged(tmp_path: Path, small: Phantom) -> None:
     case = write_phantom(small, tmp_path, case_id="p1")
     assert case == tmp_path / "p1"
     names = ("t1", "t1ce", "t2", "flair")
@@ -200,9 +200,7 @@ def test_written_files_come_back_alike(tmp_path: Path, small: Phantom) -> None:
         assert not bytes(image.header["descrip"]).strip(b"\0")
 
 
-def test_the_written_exam_says_that_it_is_synthetic_and_under_which_licence(
-    tmp_path: Path, small: Phantom
-) -> None:
+def test_the_written_exam_states_that_it_is_synthetic_and_its_licence(tmp_path: Path, small: Phantom) -> None:
     case = write_phantom(small, tmp_path)
     text = (case / "README.txt").read_text(encoding="utf-8")
     assert "synthetic" in case.name

@@ -92,7 +92,7 @@ def test_every_storage_of_an_anatomy_gives_the_same_input_and_the_exact_way_back
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS[::5], ids=str)
 @pytest.mark.parametrize("affine", [STRAIGHT, OBLIQUE], ids=["straight", "oblique"])
-def test_a_label_set_by_the_network_lies_at_its_place_in_space(
+def test_a_label_of_the_network_is_at_its_place_in_space(
     orientation: npt.NDArray[np.float64], affine: Affine
 ) -> None:
     """By pencil: the voxel (4, 6, 3) of the RAS anatomy is at affine @ (4, 6, 3) mm in every storage."""
@@ -130,7 +130,7 @@ def test_any_shape_is_padded_to_the_multiple_and_comes_back(
     assert not prepared.image[0][prepared.forward(turned) == 0].any()
 
 
-def test_what_lies_outside_the_crop_comes_back_as_background() -> None:
+def test_voxels_outside_the_crop_come_back_as_background() -> None:
     prepared, *_ = prepare_stored(STRAIGHT, ORIENTATIONS[0])
     restored = prepared.restore(np.ones(prepared.image.shape[1:], dtype=np.uint8))
     expected = np.zeros(SHAPE, dtype=np.uint8)
@@ -138,7 +138,7 @@ def test_what_lies_outside_the_crop_comes_back_as_background() -> None:
     np.testing.assert_array_equal(restored, expected)
 
 
-def test_the_padding_lies_behind() -> None:
+def test_the_padding_is_at_the_end() -> None:
     prepared, *_ = prepare_stored(STRAIGHT, ORIENTATIONS[0])
     assert prepared.image.shape == (2, 8, 16, 8)
     assert prepared.valid == (slice(0, 7), slice(0, 10), slice(0, 6))

@@ -1,4 +1,4 @@
-"""The one interpolation: by pencil, against SciPy, and for every way that a grid can lie."""
+"""The only interpolation: by pencil, against SciPy, and in every orientation of a grid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RNG = np.random.default_rng(0)
 
 
 def grid(shape: tuple[int, int, int], spacing: tuple[float, float, float], first: float = 0.0) -> Grid:
-    """Return a grid whose first corner, not its first centre, lies at ``first`` on every axis."""
+    """Return a grid whose first corner, not its first centre, is at ``first`` on every axis."""
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = first + np.array(spacing) / 2
     return Grid(shape, affine)
@@ -80,7 +80,7 @@ def test_brain_is_not_mixed_with_background() -> None:
     assert regrid(column([0, 0, 0]), SLICES, FINE).shape == (1, 1, 15)
 
 
-def test_what_lies_beyond_the_image_is_0() -> None:
+def test_voxels_beyond_the_image_are_0() -> None:
     wider = grid((1, 1, 21), (1, 1, 1), -3)
     wider.affine[:2, 3] = FINE.affine[:2, 3]
     found = regrid(column([10, 20, 40]), SLICES, wider)[0, 0]
@@ -128,7 +128,7 @@ def places(shape: tuple[int, int, int]) -> Numbers:
 
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (0.8, 1.25, 1), (0.80000001, 1, 1.2499999)])
-def test_usual_voxels_stay_as_they_are(spacing: tuple[float, float, float]) -> None:
+def test_usual_voxels_are_unchanged(spacing: tuple[float, float, float]) -> None:
     own = grid((5, 5, 5), spacing)
     assert is_usual(spacing)
     assert standard_grid(own) is own
@@ -166,6 +166,6 @@ def test_networks_of_other_voxels() -> None:
     np.testing.assert_allclose(standard_grid(own, 2.0).spacing, 2)
 
 
-def test_a_head_of_ten_metres_is_refused_in_words() -> None:
+def test_a_head_of_ten_metres_is_refused() -> None:
     with pytest.raises(ImageError, match="E-TOOBIG: 500 x 500 x 500 voxels of 20 x 20 x 20 mm"):
         standard_grid(grid((500, 500, 500), (20, 20, 20)))

@@ -49,7 +49,7 @@ def test_masks_of_a_segmentation() -> None:
     assert segmentation.mask(Tissue.OEDEMA).ravel().tolist() == [False, False, True, False]
 
 
-def test_the_box_is_that_of_all_images_together() -> None:
+def test_the_box_surrounds_all_images() -> None:
     one, other = np.zeros((2, 9, 12, 7), dtype=np.int16)
     one[2:5, 3, 4:6] = -1
     other[4, 1:3, 6] = 7

@@ -191,7 +191,7 @@ def _check_copies(volume: Volume, case_id: str) -> list[Note]:
 def _check_order(coarse: _Coarse, names: Sequence[str]) -> list[Note]:
     if not np.all(coarse.channels != 0, axis=0).any():
         raise _not_brain(
-            f"case {coarse.case_id}: no voxel is nonzero in all of its images",
+            f"case {coarse.case_id}: its images share no nonzero voxel",
             "sequences of one brain, registered to each other",
         )
     known = list(Modality)
