@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from gliomaseg.cases.case import Case
-from gliomaseg.errors import GliomasegError, OutputError, UsageError, as_coded
+from gliomaseg.errors import OutputError, UsageError, as_coded
 from gliomaseg.imaging.formats import is_nifti_name
 from gliomaseg.labels import BRATS2021, LabelScheme
 from gliomaseg.result import ROOM, Result
@@ -20,7 +20,7 @@ from gliomaseg.segmenter import ReadyCase, Segmenter
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file, refuse_inputs
 from gliomaseg.storage.result_folder import ResultFolder
-from gliomaseg.storage.summary import Outcome, refuse_foreign_summary, write_summary
+from gliomaseg.storage.summary import Outcome, State, refuse_foreign_summary, write_summary
 
 #: The share of a case's time that has passed when a stage begins, from the seconds in docs/speed.md.
 _SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "save": 0.75}
@@ -55,12 +55,12 @@ def segment_cases(
         title = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
 
         def notify(stage: str, number: int = number, title: str = title) -> None:
-            if all(job.outcome or job.locked for job in jobs[:number]):  # show the first of those at work
+            if all(job.state for job in jobs[:number]):  # show the first of those at work
                 progress((number + _SHARE.get(stage, 0)) / len(cases), f"{title}: {stage}")
 
         jobs.append(_Job(case, order, notify))
     one_at_a_time = segmenter.settings.inference.max_memory_gb is not None
-    outcomes = _overlapped(jobs, ahead=0 if one_at_a_time else 1)
+    outcomes = _outcomes(jobs, ahead=0 if one_at_a_time else 1)
     return outcomes if is_nifti_name(output.name) else _summarised(outcomes, output)
 
 
@@ -110,14 +110,25 @@ def _is_done_elsewhere(outcome: Outcome, output: Path) -> bool:
     return outcome.state == "locked" and ResultFolder(output / outcome.case_id).is_result
 
 
-def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
-    """Prepare, label and save each job; yield outcomes in order, those of locked cases last.
+def _outcomes(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
+    """Process each job and yield outcomes in order, those of locked cases last, after another try."""
+    try:
+        with contextlib.closing(_overlapped(jobs, ahead)) as outcomes:
+            yield from (outcome for outcome in outcomes if outcome.state != "locked")
+        yield from (job.try_again() for job in jobs if job.state == "locked")
+    finally:
+        for job in jobs:
+            job.unlock()
+
+
+def _overlapped(jobs: Sequence[_Job], ahead: int) -> Generator[Outcome]:
+    """Prepare, label and save each job, and yield the outcomes in order.
 
     While one is labelled, ``ahead`` jobs are prepared, and as many saved, by two other threads.
     """
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     preparing: deque[Future[None]] = deque()
-    saving: deque[Future[Outcome | None]] = deque()
+    saving: deque[Future[Outcome]] = deque()
     try:
         for number, job in enumerate(jobs):
             for following in jobs[number + len(preparing) : number + 1 + ahead]:
@@ -126,19 +137,16 @@ def _overlapped(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
             job.label()
             saving.append(writer.submit(job.save))
             while len(saving) > ahead:
-                yield from filter(None, [saving.popleft().result()])
-        yield from filter(None, [future.result() for future in saving])
-        yield from (job.try_again() for job in jobs if job.locked)
+                yield saving.popleft().result()
+        yield from (future.result() for future in saving)
     finally:
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)
-        for job in jobs:
-            job.unlock()
 
 
 @dataclass(frozen=True)
 class _Order:
-    """What is wanted of every case."""
+    """The options of a cohort."""
 
     segmenter: Segmenter
     output: Path
@@ -151,46 +159,40 @@ class _Job:
     """One case from its images to its folder: prepared, labelled, saved. An error becomes its outcome."""
 
     def __init__(self, case: Case, order: _Order, notify: Callable[[str], None]) -> None:
-        self.outcome: Outcome | None = None
-        self.locked: GliomasegError | None = None
         self._case, self._order, self._notify = case, order, notify
         self._is_file = is_nifti_name(order.output.name)
         self._target = order.output if self._is_file else order.output / case.id
         self._lock = contextlib.ExitStack()
         self._ready: ReadyCase | None = None
         self._result: Result | None = None
+        self._outcome: Outcome | None = None
+        self._was_locked = False
+
+    @property
+    def state(self) -> str | None:
+        """Return the state of the outcome; None as long as there is none."""
+        return self._outcome.state if self._outcome else None
 
     def prepare(self) -> None:
         """Read and prepare the case, unless it is locked or its folder holds the wanted result."""
         with self._errors_as_outcome():
             self._notify("check")
-            was_locked, self.locked = bool(self.locked), self._try_lock()
-            if self.locked:
-                return
+            self._lock.enter_context(files.claim(self._target))
             if self._is_file:
                 refuse_file(self._target, self._case.files, overwrite=self._order.overwrite)
-            elif self._is_done(was_locked):
+            elif self._is_done():
                 self._end(Outcome.read(ResultFolder(self._target)))
                 return
             segmenter, scheme = self._order.segmenter, self._order.scheme
             self._ready = segmenter.prepare(self._case, scheme=scheme, on_stage=self._notify)
 
-    def _try_lock(self) -> GliomasegError | None:
-        try:
-            self._lock.enter_context(files.claim(self._target))
-        except OutputError as error:
-            if error.code != "E-LOCKED":
-                raise
-            return error
-        return None
-
-    def _is_done(self, was_locked: bool) -> bool:
+    def _is_done(self) -> bool:
         """Return whether the wanted result exists; with overwrite, only if another process just made it."""
         folder = ResultFolder(self._target)
         if not self._order.overwrite:
             return folder.same_as(self._wanted)
         with contextlib.suppress(OutputError):
-            return was_locked and folder.same_as(self._wanted)
+            return self._was_locked and folder.same_as(self._wanted)
         return False
 
     def _wanted(self) -> dict[str, Any]:
@@ -204,8 +206,8 @@ class _Job:
                 self._result = self._order.segmenter.label(self._ready, on_stage=self._notify)
         self._ready = None
 
-    def save(self) -> Outcome | None:
-        """Write the result and return the outcome of the case; None if it is locked."""
+    def save(self) -> Outcome:
+        """Write the result and return the outcome of the case."""
         with self._errors_as_outcome():
             if self._result:
                 self._notify("save")
@@ -216,22 +218,21 @@ class _Job:
                     else Outcome.read(ResultFolder(saved), "done")
                 )
         self._result = None
-        return self.outcome
+        return cast("Outcome", self._outcome)  # one of the three steps has set it
 
     def try_again(self) -> Outcome:
         """Process a case that was locked, if it is free now."""
+        self._outcome, self._was_locked = None, True
         self.prepare()
         self.label()
-        if self.locked:
-            self._end(Outcome(self._case.id, "locked", error=self.locked.reworded(self._shorten)))
-        return cast("Outcome", self.save())  # there is one now, whatever happened
+        return self.save()
 
     def unlock(self) -> None:
         """Let other processes work on the case."""
         self._lock.close()
 
     def _end(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+        self._outcome = outcome
         self.unlock()
 
     @contextlib.contextmanager
@@ -239,13 +240,15 @@ class _Job:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (the other cases go on after any error)
-            self._end(Outcome(self._case.id, "failed", error=as_coded(error).reworded(self._shorten)))
+            coded = as_coded(error).reworded(self._shorten)
+            state: State = "locked" if coded.code == "E-LOCKED" else "failed"
+            self._end(Outcome(self._case.id, state, error=coded))
 
     def _shorten(self, text: str) -> str:
         return self._case.anonymous(text).replace(f"{self._target.parent}{os.sep}", "")
 
 
 def _of_label_map(result: Result, file: Path) -> Outcome:
-    """Return the outcome of a case of which only the label map was written."""
+    """Return the outcome of a case with a label map only."""
     record, measured = result.record(), result.measured()
     return Outcome(result.case.id, "done", file, measured, notes=result.notes, record=record)

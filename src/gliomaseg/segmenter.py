@@ -70,31 +70,14 @@ class Segmenter:
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: str | Path | Bundle = "shipped",
         *,
         force: bool = False,
         keep_names: bool = False,
         maps: bool = False,
         **options: object,
     ) -> None:
-        """Take the bundle's settings; ``options`` replace some of its inference settings."""
-        self.bundle = bundle
-        self.force, self.keep_names, self.maps = force, keep_names, maps
-        tree = bundle.settings.model_dump(mode="json")
-        self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
-        self.engine = choose_engine(bundle, self.settings.inference)
-
-    @classmethod
-    def load(
-        cls,
-        model: str | Path = "shipped",
-        *,
-        force: bool = False,
-        keep_names: bool = False,
-        maps: bool = False,
-        **options: object,
-    ) -> Segmenter:
-        """Return a segmenter for the shipped model or the bundle in a folder.
+        """Load the shipped model, the bundle in a folder, or take one that is loaded.
 
         ``force`` segments images that fail the content checks; ``keep_names`` records the name of every file
         in run.json; ``maps`` adds each region's probability and entropy to the result. ``options`` are
@@ -102,7 +85,16 @@ class Segmenter:
         (auto, int8, bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto).
         Raises ModelError, SettingsError.
         """
-        return cls(Bundle.load(model), force=force, keep_names=keep_names, maps=maps, **options)
+        self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
+        self.force, self.keep_names, self.maps = force, keep_names, maps
+        tree = self.bundle.settings.model_dump(mode="json")
+        self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
+        self.engine = choose_engine(self.bundle, self.settings.inference)
+
+    @classmethod
+    def load(cls, model: str | Path = "shipped", **options: Any) -> Segmenter:
+        """Return a segmenter for the shipped model or the bundle in a folder; options as of ``Segmenter``."""
+        return cls(model, **options)
 
     def segment(self, case: Case, *, scheme: LabelScheme = BRATS2021, on_stage: OnStage = _ignore) -> Result:
         """Label every voxel of ``case`` under ``scheme``.

@@ -31,7 +31,7 @@ _MOST = 3.0
 #: Every second voxel along each axis is sampled; so many samples are needed on either side.
 _STEP, _FEW = 2, 25
 #: The weight of the pooled covariance, which keeps each side from being fitted too closely; and the addition
-#: to each variance, in z-scores squared, for sequences that hardly vary.
+#: to each variance, in z-scores squared, for sequences with little variation.
 _POOLED, _RIDGE = 0.5, 0.01
 #: Probabilities are kept this far from 0 and 1.
 _LEAST = 1e-6

@@ -108,10 +108,8 @@ class OpenVinoEngine:
         try:
             return core().compile_model(self.network, "CPU", self.options)
         except RuntimeError as error:
-            remedy = (
-                "upgrade OpenVINO (pip install -U openvino), or export the model again with gliomaseg export"
-            )
-            raise self._error("can't be prepared", error, remedy) from error
+            remedy = "upgrade OpenVINO (pip install -U openvino), or export the model again"
+            raise self._error("can't be compiled", error, remedy) from error
 
     def kernels(self) -> dict[str, int]:
         """Return the implementations of convolution that were chosen, and their number of layers."""
@@ -132,9 +130,7 @@ class OpenVinoEngine:
         try:
             outputs = self._compiled.create_infer_request().infer({0: window}, share_inputs=True)
         except RuntimeError as error:
-            remedy = (
-                "try another --precision, or give the same command with --debug and report what it prints"
-            )
+            remedy = "try another --precision, or give the same command with --debug and report the output"
             raise self._error(f"can't run a window of {window.shape}", error, remedy) from error
         return np.asarray(outputs[0], dtype=np.float32)
 

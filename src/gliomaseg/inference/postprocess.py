@@ -1,4 +1,4 @@
-"""From probabilities of nested regions to labels: thresholds, nesting, what is too small."""
+"""From probabilities of nested regions to labels: thresholds, nesting, removal of small components."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def software_record() -> dict[str, Any]:
 
 
 def model_record(bundle: Bundle, case_id: str, sequences: Sequence[Modality]) -> dict[str, Any]:
-    """Return the model's hash and settings, and what it knows of a case with these ``sequences``."""
+    """Return the model's hash and settings, and its expected Dice for a case with these ``sequences``."""
     return {
         "model": {"name": bundle.name, "sha256": bundle.sha256},
         "missing": [m.value for m in bundle.settings.network.modalities if m not in sequences],

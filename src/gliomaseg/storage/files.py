@@ -121,7 +121,7 @@ def claim(target: Path) -> Iterator[None]:
     """Keep other processes from working on ``target`` during the block.
 
     The lock is the file ``.lock-NAME`` beside the target. Without support for locks (Windows, some network
-    disks) the block runs all the same: results still appear whole, at worst they are computed twice.
+    disks) the block runs without: results still appear whole, at worst they are computed twice.
     Raises OutputError (E-LOCKED; E-OUTPUT if that file is something else).
     """
     name = target.name

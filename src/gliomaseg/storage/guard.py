@@ -62,7 +62,7 @@ def refuse_file(path: Path, inputs: Iterable[Path], *, overwrite: bool, option: 
     if os.path.lexists(path) and not overwrite:
         raise OutputError(
             "E-EXISTS",
-            f"{path} is there already",
+            f"{path} exists already",
             expected="the name of a new file",
             remedy=f"choose another name with {option}, or replace it with --overwrite",
         )
@@ -93,7 +93,7 @@ def refuse_foreign(path: Path, marks: Iterable[bytes], *, overwrite: bool | None
     if not any(mark in first for mark in marks):
         raise OutputError(
             "E-EXISTS",
-            f"{path} is there already, and is not what gliomaseg wrote there before",
+            f"{path} exists already, and was not written by gliomaseg",
             expected="a new file, or an older one of the same kind",
             remedy=f"choose another name with {option}"
             + ", or replace it with --overwrite" * (overwrite is not None),

@@ -176,7 +176,7 @@ class ResultFolder:
         try:
             return self.read()
         except CaseError as error:
-            raise self._in_the_way(f"can't prove what it holds: {error.what}", _MOVE) from error
+            raise self._in_the_way(f"holds a result that can't be verified: {error.what}", _MOVE) from error
 
     def _require_replaceable(self, record: Mapping[str, Any]) -> None:
         """Raise OutputError (E-EXISTS) for files of another program and for an edited label map."""
