@@ -1,4 +1,4 @@
-"""Many cases: whatever befalls one, the others go on and no result is lost."""
+"""Many cases: whatever happens to one, the others go on and no result is lost."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_what_is_whole_is_left_and_what_is_not_is_done_again(
         ("run.json", "A failed E-EXISTS"),
     ],
 )
-def test_what_someone_edited_is_never_replaced_unasked(
+def test_an_edited_result_is_never_replaced_unless_asked(
     segmenter: Segmenter, cases: list[Case], tmp_path: Path, name: str, after: str
 ) -> None:
     """With ``overwrite`` only what can be made again is; a corrected label map is hours of work."""
@@ -227,7 +227,7 @@ def test_a_case_that_is_free_again_at_the_end(
         assert states(list(outcomes)) == [state]
 
 
-def test_what_is_written_does_not_tell_where_files_lie_or_whose_they_are(
+def test_written_files_do_not_reveal_folders_or_patients(
     segmenter: Segmenter, cases: list[Case], tmp_path: Path
 ) -> None:
     secret = tmp_path / "Doe^John 1970"

@@ -82,10 +82,10 @@ def test_a_signal_ends_a_training_cleanly(phantom_folder: Path, tmp_path: Path) 
 
 
 def test_two_processes_on_one_folder(phantom_folder: Path, tmp_path: Path) -> None:
-    """Each case is made by one of them; the other says so; nothing is half-written, nothing is left."""
+    """Each case is made by one of them; the other reports that; nothing is half-written, nothing is left."""
     rivals = [start("segment", phantom_folder, "-o", tmp_path / "out") for _ in range(2)]
-    said = [rival.communicate(timeout=120)[1] for rival in rivals]
-    for rival, err in zip(rivals, said, strict=True):
+    reports = [rival.communicate(timeout=120)[1] for rival in rivals]
+    for rival, err in zip(rivals, reports, strict=True):
         assert rival.returncode == 0 or "E-LOCKED" in err, err
         assert "Traceback" not in err
     last = start("segment", phantom_folder, "-o", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Cases with missing sequences: a model that was trained to do without segments them, and says so."""
+"""Cases with missing sequences: a model that supports them segments them, with a note."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return make
 
 
-def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
+def test_missing_sequences_are_zeros_and_the_dice_to_expect_is_noted(
     model: Make, phantom_case: Case, tmp_path: Path
 ) -> None:
     segmenter = Segmenter(model(0.25))
@@ -53,11 +53,11 @@ def test_a_model_that_bears_gaps_sees_zeros_and_says_what_to_expect(
     (note,) = [n for n in result.notes if n.code == "W-MISSING"]
     assert "has no t1n, t2w" in note.what
     assert note.remedy == "Dice to expect without: WT 0.81, TC 0.62, ET 0.33"
-    assert {region: sure.dice for region, sure in result.uncertainty.items()} == EXPECTED
-    assert not any(sure.range_ml for sure in result.uncertainty.values())
+    assert {region: found.dice for region, found in result.uncertainty.items()} == EXPECTED
+    assert not any(found.range_ml for found in result.uncertainty.values())
     assert result.report.about.quality.name == "unreliable"
-    said = "With these sequences the model is often wrong about ET: its mean Dice on unseen cases was 0.33."
-    assert said in result.report.about.quality.reasons
+    reason = "With these sequences the model is often wrong about ET: its mean Dice on unseen cases was 0.33."
+    assert reason in result.report.about.quality.reasons
     folder = result.save(tmp_path)
     record = json.loads((folder / "run.json").read_text())
     assert record["missing"] == ["t1n", "t2w"]
@@ -77,15 +77,15 @@ def test_one_sequence_alone_is_segmented(model: Make, phantom_case: Case, modali
     assert result.images.channels == (modality,)
     (note,) = [n for n in result.notes if n.code == "W-MISSING"]
     assert note.remedy == "the Dice without was not measured"
-    assert {sure.dice for sure in result.uncertainty.values()} == {None}
+    assert {found.dice for found in result.uncertainty.values()} == {None}
     assert result.overview.startswith(b"\x89PNG")
 
 
-def test_nothing_is_missing_nothing_is_said(model: Make, phantom_case: Case) -> None:
+def test_without_missing_sequences_there_is_no_note(model: Make, phantom_case: Case) -> None:
     segmenter = Segmenter(model(0.25))
     result = segmenter.segment(phantom_case)
     assert not [n for n in result.notes if n.code == "W-MISSING"]
-    assert all(sure.range_ml for sure in result.uncertainty.values())
+    assert all(found.range_ml for found in result.uncertainty.values())
     assert "90 % interval is expected to hold nine of ten" in result.report.page()
     assert segmenter.describe(phantom_case, phantom_case.scheme)["missing"] == []
 

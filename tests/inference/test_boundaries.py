@@ -31,7 +31,7 @@ def brain(bright: float = 2.0, noise: float = 0.2) -> Floats:
 
 
 def unsure(found: tuple[slice, ...] = FOUND) -> Floats:
-    """Return probabilities of WT: sure within, unsure over four voxels around, sure of nothing farther."""
+    """Return probabilities of WT: high inside, falling over four voxels around, low farther out."""
     wt = np.full(SHAPE, 0.01, np.float32)
     wt[tuple(slice(s.start - 4, s.stop + 4) for s in found)] = 0.3
     wt[found] = 0.95
@@ -131,7 +131,7 @@ def test_a_border_that_is_too_wide_comes_back() -> None:
 
 @pytest.mark.parametrize("bright", [1.6, 2.0, 3.0])
 def test_it_lies_half_way_however_bright_the_oedema(bright: float) -> None:
-    """Voxels of all intensities in a layer where the network can't tell: the upper half becomes tumour."""
+    """Voxels of all intensities in a layer of probability about a half: the upper half becomes tumour."""
     image, probabilities = brain(bright, noise=0.05), unsure()
     layer = (slice(12, 14), slice(14, 30), slice(14, 30))
     ramp = np.linspace(1, bright, 512).reshape(2, 16, 16).astype(np.float32)

@@ -19,7 +19,7 @@ PROBABILITIES = hnp.arrays(np.float32, (3, 3, 4, 2), elements=st.floats(0, 1, wi
 
 
 def settings(
-    regions: str = "wt, tc, et", thresholds: str = "0.5, 0.5, 0.5", least: int = 0, part: float = 0
+    regions: str = "wt, tc, et", thresholds: str = "0.5, 0.5, 0.5", least: int = 0, fraction: float = 0
 ) -> Settings:
     ones = ", ".join("1" for _ in regions.split(","))
     return load_settings(
@@ -28,7 +28,7 @@ def settings(
             f"training.region_weights=[{ones}]",
             f"segment.thresholds=[{thresholds}]",
             f"segment.min_et_ml={least / 1000}",
-            f"segment.min_component_fraction={part}",
+            f"segment.min_component_fraction={fraction}",
         ]
     )
 
@@ -164,7 +164,7 @@ def test_nested_whatever_the_probabilities(probabilities: np.ndarray, least: int
 
 
 @pytest.mark.parametrize(
-    ("part", "expected"),
+    ("fraction", "expected"),
     [
         (0.0, "eooo.oo.e.oooo"),
         (0.12, "eooo.oo.e.oooo"),
@@ -175,10 +175,10 @@ def test_nested_whatever_the_probabilities(probabilities: np.ndarray, least: int
         (1.0, "eooo......oooo"),
     ],
 )
-def test_small_parts_are_left_out_with_what_is_in_them(part: float, expected: str) -> None:
+def test_small_components_are_removed_with_the_regions_inside(fraction: float, expected: str) -> None:
     wt = "99990990909999"
     core = "90000000900000"
-    labels = label_regions(line(wt, core, core), settings(part=part), SCHEMES["brats2021"])
+    labels = label_regions(line(wt, core, core), settings(fraction=fraction), SCHEMES["brats2021"])
     assert words(labels, SCHEMES["brats2021"]) == expected
 
 
@@ -188,7 +188,7 @@ def test_a_component_fades_as_it_gets_smaller_beside_the_largest() -> None:
     kept = []
     for largest in np.geomspace(800, 12000, 60).round().astype(int):
         row = np.concatenate([np.ones(largest), [0], beside]).astype(np.float32)
-        found = tumour_mask(np.stack([row] * 3)[..., None, None], settings(part=0.1)).ravel()
+        found = tumour_mask(np.stack([row] * 3)[..., None, None], settings(fraction=0.1)).ravel()
         assert found[:largest].all()
         kept.append(int(found[largest:].sum()))
     assert (kept[0], kept[-1]) == (400, 0)
@@ -199,22 +199,27 @@ def test_a_component_fades_as_it_gets_smaller_beside_the_largest() -> None:
 
 def test_enhancing_tumour_in_a_small_part_does_not_count() -> None:
     wt, core = "99990909", "90000909"
-    found = label_regions(line(wt, core, core), settings(part=0.5, least=2), SCHEMES["brats2021"])
+    found = label_regions(line(wt, core, core), settings(fraction=0.5, least=2), SCHEMES["brats2021"])
     assert words(found, SCHEMES["brats2021"]) == "nooo...."
-    assert not label_regions(line("111", "111", "111"), settings(part=0.5), SCHEMES["brats2021"]).any()
+    assert not label_regions(line("111", "111", "111"), settings(fraction=0.5), SCHEMES["brats2021"]).any()
 
 
 @pytest.mark.parametrize(
-    ("regions", "part", "expected"),
+    ("regions", "fraction", "expected"),
     [
         ("wt, tc, et", 0.0, "0101110001"),
         ("wt, tc, et", 0.5, "0001110000"),
         ("et, wt, tc", 0.0, "0000000010"),  # of rows in another order, that of WT counts: here the second
     ],
 )
-def test_the_tumour_mask_is_that_of_the_outermost_region(regions: str, part: float, expected: str) -> None:
+def test_the_tumour_mask_is_that_of_the_outermost_region(
+    regions: str, fraction: float, expected: str
+) -> None:
     given = line("0907860006", "0000000070", "9999999999")
-    assert "".join(map(str, tumour_mask(given, settings(regions, part=part)).astype(int).ravel())) == expected
+    assert (
+        "".join(map(str, tumour_mask(given, settings(regions, fraction=fraction)).astype(int).ravel()))
+        == expected
+    )
 
 
 def test_the_tumour_mask_takes_the_threshold_of_its_region() -> None:
@@ -228,7 +233,7 @@ def thrice(array: np.ndarray) -> np.ndarray:
 
 
 def test_relabel_averages_probabilities(scheme: LabelScheme) -> None:
-    """Slices of three: two that are hardly tumour lose it, one that is surely tumour outweighs two."""
+    """Slices of three: two of low probability lose it, one of high probability outweighs two."""
     given = line("669661111", "449611999", "199111111")
     labels = label_regions(given, settings(), scheme)
     assert words(labels, scheme) == "ooeno...."
@@ -241,9 +246,9 @@ def test_relabel_averages_probabilities(scheme: LabelScheme) -> None:
 
 
 def test_what_was_left_out_does_not_come_back(scheme: LabelScheme) -> None:
-    """A small part, and enhancing tumour of less than 2 ml where a voxel has one: on the native grid, too."""
+    """A small component, and less than 2 ml of enhancing tumour where a voxel has 1 ml on the native grid."""
     given = line("999999111999", "111999111999", "111191111999")
-    chosen = settings(part=0.6, least=2000)
+    chosen = settings(fraction=0.6, least=2000)
     labels = label_regions(given, chosen, scheme, 1.0)
     assert words(labels, scheme) == "ooonnn......"
     assert words(relabel(given, labels, chosen, scheme, thrice), scheme) == "on.."
@@ -256,7 +261,7 @@ def test_what_was_left_out_does_not_come_back(scheme: LabelScheme) -> None:
 
 def test_relabel_on_the_same_grid_changes_nothing(scheme: LabelScheme) -> None:
     given = np.random.default_rng(0).random((3, 6, 5, 4), np.float32)
-    chosen = settings(part=0.3, least=3)
+    chosen = settings(fraction=0.3, least=3)
     labels = label_regions(given, chosen, scheme)
     assert labels.any()
     np.testing.assert_array_equal(relabel(given, labels, chosen, scheme, lambda array: array), labels)
@@ -266,7 +271,7 @@ def test_relabel_on_the_same_grid_changes_nothing(scheme: LabelScheme) -> None:
 
 @pytest.mark.parametrize(("voxel_ml", "expected"), [(0.0111, "n"), (0.0205, "n"), (0.0207, "e"), (0.04, "e")])
 def test_the_least_enhancing_tumour_is_a_volume(voxel_ml: float, expected: str) -> None:
-    """Voxels as sure as 0.9 count from 0.93 ml on, where 0.5 ml is the least: 50 of them have 45."""
+    """Voxels of probability 0.9 count from 0.93 ml on, where 0.5 ml is the least: 50 of them have 45."""
     given, chosen = line("9" * 50, "9" * 50, "9" * 50), settings(least=500)
     labels = label_regions(given, chosen, SCHEMES["brats2021"], voxel_ml)
     assert set(words(labels, SCHEMES["brats2021"])) == {expected}

@@ -36,7 +36,7 @@ def test_quality_decides_on_the_second_pass(quality: str, windows: list[tuple[in
 
 
 def test_boundaries_are_refined_last() -> None:
-    """A rim that the network misses looks like the tumour: the refinement adds it."""
+    """A rim that the network misses has the intensities of the tumour: the refinement adds it."""
     image = np.random.default_rng(0).normal(-1, 0.1, (4, 64, 64, 64)).astype(np.float32)
     image[:, 20:40, 20:40, 20:40] += 2
     image[0, 20] = -1

@@ -78,11 +78,11 @@ def test_an_interval_is_the_models_range_widened_in_the_logarithm() -> None:
     Each is 0.5 ml.
     """
     wt = np.repeat(np.float32([0.95, 0.8, 0.3, 0.05]), [2, 2, 4, 8])
-    # of ET nothing is even likely, and 6 voxels are hardly; TC may not be larger than WT: not 4 * 2**3
+    # ET has no voxel above 0.5, and 6 above 0.1; TC may not be larger than WT: not 4 * 2**3
     given = np.stack([wt, wt, np.minimum(wt, 0.3)])[..., None, None]
     given[2, :2] = 0
     found = estimate_uncertainty(given, load_settings("unet3d", ["segment.volume_widths=[2, 3, 1]"]), 0.5)
-    assert {region: sure.range_ml for region, sure in found.items()} == {
+    assert {region: one.range_ml for region, one in found.items()} == {
         WT: (0.5, 8),
         TC: (0.25, 8),
         ET: (0, 3),
@@ -107,11 +107,11 @@ def test_predicted_dice_by_pencil() -> None:
     assert found[WT].dice == pytest.approx(2 * 1 / (1 + 3)), "one voxel above 0.8, three above 0.2"
     assert found[TC].dice is None, "nothing is above a half"
     assert found[ET].dice is None, "no more probable than the core around it"
-    sure = np.array([[1, 1, 1], [0.1, 0.9, 0.3], [0, 0.9, 0]], np.float32)[:, :, None, None]
-    found = estimate_uncertainty(sure, load_settings("unet3d", lines), 1.0)
+    given = np.array([[1, 1, 1], [0.1, 0.9, 0.3], [0, 0.9, 0]], np.float32)[:, :, None, None]
+    found = estimate_uncertainty(given, load_settings("unet3d", lines), 1.0)
     assert found[TC].dice == pytest.approx(0.1 + 0.5 * 2 * 1 / (1 + 2))
     assert found[ET].dice == 0, "never below 0"
-    found = estimate_uncertainty(sure, load_settings("unet3d", [lines[0], "segment.min_et_ml=2"]), 1.0)
+    found = estimate_uncertainty(given, load_settings("unet3d", [lines[0], "segment.min_et_ml=2"]), 1.0)
     assert found[ET].dice is None, "one voxel is too little to be labelled"
     assert found[TC].dice is not None
 

@@ -166,7 +166,7 @@ def test_make_folder_refuses_before_any_work(tmp_path: Path, monkeypatch: pytest
 
 
 def make_draft(folder: Path, name: str) -> Path:
-    """Make what a killed process leaves: a draft with a lock file that nobody holds."""
+    """Make what a killed process leaves: a draft with a lock file that no process holds."""
     draft = folder / name
     (draft / "new" / "case").mkdir(parents=True)
     (draft / "new" / "case" / "seg.nii.gz").write_bytes(b"half")
@@ -218,9 +218,7 @@ def test_a_draft_of_a_living_process_is_spared_whatever_its_number_and_its_host(
     assert names(tmp_path) == ["case"]
 
 
-def test_where_locks_are_not_sure_no_draft_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_exclusive_locks_no_draft_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_draft(tmp_path, ".tmp-abcd_123")
     monkeypatch.setattr("fcntl.flock", fail(errno.ENOLCK))
     files.clear_leftovers(tmp_path)
@@ -318,9 +316,7 @@ def test_a_claim_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> N
     assert names(tmp_path) == []
 
 
-def test_where_files_can_not_be_locked_the_work_is_done_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_support_for_locks_the_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcntl.flock", fail(errno.ENOLCK))
     with files.claim(tmp_path / "case"):
         assert names(tmp_path) == [".lock-case"]

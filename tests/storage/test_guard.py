@@ -1,4 +1,4 @@
-"""What is someone else's is never replaced unasked, by any verb that writes."""
+"""Files of other programs are never replaced without --overwrite, by any verb that writes."""
 
 from __future__ import annotations
 

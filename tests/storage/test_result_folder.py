@@ -1,4 +1,4 @@
-"""A case's folder proves what it holds; what it can't prove is never replaced."""
+"""A result folder verifies its files; a file that it can't verify is never replaced."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_the_record_does_not_list_is_kept(folder: ResultFolder, name: str) 
     assert folder.same_as(lambda: WANTED), "nothing is replaced"
     assert f"did not write: {name}" in in_the_way(folder, overwrite=True)
     (folder.path / MEASUREMENTS).unlink()
-    assert "did not write" in in_the_way(folder), "a part of a result, and more"
+    assert "did not write" in in_the_way(folder), "an incomplete result, and more"
 
 
 def test_what_a_file_browser_leaves_is_in_nobodys_way(folder: ResultFolder) -> None:
@@ -80,7 +80,7 @@ def test_another_result_is_replaced_only_when_asked(folder: ResultFolder) -> Non
     with pytest.raises(OutputError, match="E-EXISTS"), folder.write():
         pass
     (folder.path / LABELS).unlink()
-    assert not folder.same_as(lambda: WANTED), "a part of a result is made again"
+    assert not folder.same_as(lambda: WANTED), "an incomplete result is computed again"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
