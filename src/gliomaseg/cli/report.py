@@ -32,11 +32,13 @@ def report(
     json: Json = False,
 ) -> None:
     """Make one page of many cases, and a report of each that has none or was edited."""
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.report.cohort import write_reports
+    from gliomaseg.report.sources import find_sources
+
     with console.progress() as progress, console.resumable():
         progress(0, "finding label maps")
-        sources = _find_sources(results, data, scheme)
-        from gliomaseg.report.cohort import write_reports
-
+        sources = find_sources(results, data=data, scheme=find_scheme(scheme) if scheme else None)
         entries = write_reports(sources, output, mosaic=mosaic, overwrite=overwrite, progress=progress)
     passed = [entry for entry in entries if entry.quality == "pass"]
     if json:
@@ -53,13 +55,6 @@ def report(
         console.say(f"{len(entries)} cases, {len(passed)} pass; page: {output}; table: {table}")
         console.say(RESEARCH_USE)
     console.end(sum(entry.quality == "failed" for entry in entries), len(entries))
-
-
-def _find_sources(results: Path, data: Path | None, scheme: str | None) -> list[Source]:
-    from gliomaseg.labels import find_scheme
-    from gliomaseg.report.sources import find_sources
-
-    return find_sources(results, data=data, scheme=find_scheme(scheme) if scheme else None)
 
 
 def view(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,11 @@ def write_reports(
     """
     refuse_foreign_page(page, overwrite=overwrite)
     files.make_folder(page.parent)
-    entries = list(_failed_before(sources))
+    known, parents = {source.case_id for source in sources}, {source.seg.parent.parent for source in sources}
+    entries = []
+    for row in [row for parent in parents for row in failed_before(parent) if row["case"] not in known]:
+        reason = ": ".join(row[key] for key in ("error", "message") if row.get(key))
+        entries.append(Entry(row["case"], "failed", (reason,) if reason else ()))
     for number, source in enumerate(sources):
         progress(number / max(len(sources), 1), f"{number + 1}/{len(sources)} {source.case_id}")
         try:
@@ -192,16 +196,6 @@ def refuse_foreign_page(page: Path, *, overwrite: bool) -> None:
         )
     refuse_foreign(page, [PAGE], overwrite=overwrite)
     refuse_foreign(page.with_suffix(".csv"), [b"case,quality,", b"case,verdict,"], overwrite=overwrite)
-
-
-def _failed_before(sources: Sequence[Source]) -> Iterator[Entry]:
-    """Yield the cases without a result that summary.csv beside the results lists as failed."""
-    known = {source.case_id for source in sources}
-    for folder in {source.seg.parent.parent for source in sources}:
-        for row in failed_before(folder):
-            if row["case"] not in known:
-                reason = f"{row.get('error') or ''}: {row.get('message') or ''}".strip(": ")
-                yield Entry(row["case"], "failed", (reason,) if reason else ())
 
 
 def _write_case(source: Source, page: Path, *, limit: int | None, mosaic: int, overwrite: bool) -> Entry:

@@ -101,8 +101,10 @@ class ResultFolder:
 
     def edited(self) -> bool:
         """Return whether the label map was changed since it was written; raises as ``read``."""
-        labels, digest = self.path / LABELS, self.read()["outputs"].get(LABELS)
-        return digest is not None and labels.is_file() and files.sha256_of(labels) != digest
+        labels = self.path / LABELS
+        if not self.has(LABELS) or not labels.is_file():
+            return False
+        return files.sha256_of(labels) != str(self.read()["outputs"][LABELS])
 
     def is_whole(self) -> bool:
         """Return whether every file that was written exists unchanged; raises as ``read``."""
