@@ -29,7 +29,7 @@ def evaluate(
     ] = None,
     rules: Annotated[str, choice("--rules", RULES, "The rules of this year and task.")] = "brats2020",
     compare: Annotated[
-        list[Path] | None, typer.Option(help="Other predictions to compare with, as often as wanted.")
+        list[Path] | None, typer.Option(help="Other predictions to compare with; may be repeated.")
     ] = None,
     scheme: Scheme = None,
     prediction_scheme: Annotated[

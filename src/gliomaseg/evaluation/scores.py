@@ -99,6 +99,12 @@ class Column(NamedTuple):
         is_ratio = self.unit in _PLAIN_UNITS and self.metric not in _COUNTS
         return f"{value:.3f}" if is_ratio else f"{value:.1f}"
 
+    def mean_text(self, summary: Summary, *, signed: bool = False) -> str:
+        """Return a mean with its 95 % interval in brackets; without the interval below two cases."""
+        values = (summary.mean, summary.low, summary.high)
+        mean, low, high = (("+" if signed and value > 0 else "") + self.text(value) for value in values)
+        return mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]"
+
 
 @dataclass(frozen=True)
 class Evaluation:

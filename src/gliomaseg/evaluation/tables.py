@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 from gliomaseg import __version__
 from gliomaseg.evaluation.comparison import Comparison, name_methods
-from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Evaluation
-from gliomaseg.evaluation.statistics import Summary, plain
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Evaluation
+from gliomaseg.evaluation.statistics import plain
 from gliomaseg.storage.tables import cell
 
 SCHEMA_VERSION = 2
@@ -44,7 +44,7 @@ def scores_csv(evaluations: Sequence[Evaluation]) -> str:
 
 def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -> dict[str, object]:
     """Return everything as plain values, for JSON; NaN becomes None."""
-    summaries, interval = evaluation.summaries, evaluation.interval()
+    summaries, has_interval = evaluation.summaries, len(evaluation.cases) > 1
     return {
         "schema_version": SCHEMA_VERSION,
         "gliomaseg": __version__,
@@ -53,7 +53,7 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "n": len(evaluation.cases),
         "mean": {name: plain(s.mean) for name, s in summaries.items()},
         "median": {name: plain(s.median) for name, s in summaries.items()},
-        "interval_95": {n: [plain(low), plain(high)] for n, (low, high) in interval.items()},
+        "interval_95": {n: [plain(s.low), plain(s.high)] for n, s in summaries.items() if has_interval},
         "statistics": [
             {"region": column.region, "metric": column.metric_name}
             | {key: plain(value) for key, value in asdict(summaries[name]).items()}
@@ -89,15 +89,9 @@ def summary_table(evaluation: Evaluation) -> Table:
         for metric in evaluation.shown:
             column = evaluation.column(region, metric)
             summary = evaluation.summaries.get(column.name) if column else None
-            row.append(_mean(column, summary) if column and summary else "")
+            row.append(column.mean_text(summary) if column and summary else "")
         rows.append(row)
     return [header, *rows]
-
-
-def _mean(column: Column, summary: Summary) -> str:
-    """Return the mean with its 95 % interval in brackets; without the interval below two cases."""
-    mean, low, high = (column.text(value) for value in (summary.mean, summary.low, summary.high))
-    return mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]"
 
 
 def case_table(evaluation: Evaluation, cases: Sequence[str]) -> Table:
@@ -224,25 +218,20 @@ def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[st
     """Return the paired differences of some metrics, a table for each method against the first."""
     tables: dict[str, Table] = {}
     for found in comparison.differences:
-        column, summary = found.column, found.summary
+        column = found.column
         if column.metric not in metrics or column.region == ALL:
             continue
         header = ["region", "metric", found.first, found.other, "difference", "p"]
-        mean, low, high = (_signed(column, v) for v in (summary.mean, summary.low, summary.high))
         row = [
             column.region.upper(),
             column.title,
             column.text(found.first_mean),
             column.text(found.other_mean),
-            mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]",
+            column.mean_text(found.summary, signed=True),
             p_text(found.test.p),
         ]
         tables.setdefault(f"{found.other} against {found.first}", [header]).append(row)
     return tables
-
-
-def _signed(column: Column, value: float) -> str:
-    return ("+" if value > 0 else "") + column.text(value)
 
 
 def p_text(p: float) -> str:
