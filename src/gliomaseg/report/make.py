@@ -152,23 +152,25 @@ def _slices(inputs: ReportInputs, packed: Packed, sizes: Measurements) -> Slices
         tissues={
             TISSUE_NUMBERS[t]: TissueStyle(title=TISSUE_TITLES[t], colour=TISSUE_COLOURS[t]) for t in used
         },
-        outlines=tuple(_outline(part) for part in STROKES if isinstance(part, Region) or part in used),
+        outlines=tuple(
+            _outline(structure) for structure in STROKES if isinstance(structure, Region) or structure in used
+        ),
         kinds=KINDS if inputs.reference else (),
         start=start,
         lines=lines,
     )
 
 
-def _outline(part: Region | Tissue) -> Outline:
-    stroke = STROKES[part]
-    tissues = REGION_TISSUES[part] if isinstance(part, Region) else {part}
+def _outline(structure: Region | Tissue) -> Outline:
+    stroke = STROKES[structure]
+    tissues = REGION_TISSUES[structure] if isinstance(structure, Region) else {structure}
     return Outline(
-        name=part.value,
-        title=TITLES[part],
+        name=structure.value,
+        title=TITLES[structure],
         colour="#" + bytes(stroke.colour).hex(),
         dash=(stroke.dash * _DASH, stroke.space * _DASH) if stroke.space else (),
         numbers=tuple(sorted(TISSUE_NUMBERS[tissue] for tissue in tissues)),
-        is_region=isinstance(part, Region),
+        is_region=isinstance(structure, Region),
     )
 
 

@@ -141,8 +141,8 @@ def outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tu
     """Return the pixels (rows, columns) of each outline in a plane, in drawing order."""
     labels = slice_ras(segmentation.labels, view, plane=plane)
     edges = []
-    for part, stroke in STROKES.items():
-        mask = segmentation.scheme.mask(labels, part).astype(np.uint8)
+    for structure, stroke in STROKES.items():
+        mask = segmentation.scheme.mask(labels, structure).astype(np.uint8)
         large = Image.fromarray(mask).resize(view.size(plane), Image.Resampling.NEAREST)
         edges.append((stroke.colour, contour(np.asarray(large, dtype=bool), stroke)))
     return edges
@@ -219,13 +219,13 @@ def legend(sizes: Measurements, width: int) -> Image.Image:
     if not found:
         draw.text((x, 20), "no tumour found", CAUTION, font(20), anchor="lm")
         x += 220
-    for part in (*Region, Tissue.CAVITY):
-        volume = sizes.volume_ml(part)
-        if volume == 0 and not (found and isinstance(part, Region)):
+    for structure in (*Region, Tissue.CAVITY):
+        volume = sizes.volume_ml(structure)
+        if volume == 0 and not (found and isinstance(structure, Region)):
             continue
-        sample = contour(np.ones((20, 45), dtype=bool), STROKES[part])
-        strip.paste(STROKES[part].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
-        words = f"{TITLES[part]} ({part.upper()})  {millilitres(volume)} ml"
+        sample = contour(np.ones((20, 45), dtype=bool), STROKES[structure])
+        strip.paste(STROKES[structure].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
+        words = f"{TITLES[structure]} ({structure.upper()})  {millilitres(volume)} ml"
         draw.text((x + 54, 20), words, TEXT, font(18), anchor="lm")
         x += round(font(18).getlength(words)) + 88
     return strip

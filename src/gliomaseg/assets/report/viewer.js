@@ -16,7 +16,7 @@ const state = {
   cursor: report.start.slice(), channel: (report.channels.find((c) => c.name === "t1c") || report.channels[0] || {name: null}).name,
   windows: Object.fromEntries(report.channels.map((c) => [c.name, c.window.slice()])),
   opacity: 0.15, outlines: true, crosshair: true, smooth: true, lines: true, drag: "crosshair",
-  shown: new Set(report.outlines.map((part) => part.name)), maps: report.maps[0], region: "wt",
+  shown: new Set(report.outlines.map((outline) => outline.name)), maps: report.maps[0], region: "wt",
 };
 
 async function inflate(bytes) {
@@ -97,8 +97,8 @@ function greyPicture(view) {
 function layers(view) {
   if (state.maps !== "compare") {
     const labels = slice(view, state.maps);
-    return report.outlines.filter((part) => state.shown.has(part.name)).map((part) =>
-      ({...part, edge: true, fill: true, mask: Uint8Array.from(labels, (v) => part.numbers.includes(v) ? 1 : 0)}));
+    return report.outlines.filter((outline) => state.shown.has(outline.name)).map((outline) =>
+      ({...outline, edge: true, fill: true, mask: Uint8Array.from(labels, (v) => outline.numbers.includes(v) ? 1 : 0)}));
   }
   const region = report.outlines.find((r) => r.name === state.region);
   const one = slice(view, "seg"), other = slice(view, "reference"), has = (v) => region.numbers.includes(v);
