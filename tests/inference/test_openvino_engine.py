@@ -171,10 +171,20 @@ def test_a_network_that_is_gone(hollow: Bundle, tmp_path: Path) -> None:
         OpenVinoEngine(replace(hollow, folder=tmp_path), EXACT).run(noise(1, 4, 32, 32, 32))
 
 
-def test_openvino_is_told_not_to_tell() -> None:
+def test_openvino_has_no_telemetry() -> None:
     openvino = load_openvino()
     assert openvino is engines.load_openvino()
     assert "openvino_telemetry" not in sys.modules or sys.modules["openvino_telemetry"] is None
+
+
+def test_the_model_converter_is_loaded_when_called() -> None:
+    """Importing it takes as long as the rest of OpenVINO, and only exports need it."""
+    code = (
+        "import sys; from gliomaseg.inference.openvino_engine import load_openvino\n"
+        "openvino = load_openvino(); print('openvino.tools.ovc' in sys.modules); openvino.convert_model"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 _TWO_ENGINES = """

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from gliomaseg import RESEARCH_USE
 from gliomaseg.cli import console
-from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
 
 if TYPE_CHECKING:
     from gliomaseg.inference.bundle import Bundle
@@ -28,6 +27,7 @@ def report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
 
 
 def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
+    from gliomaseg.storage.result_folder import LABELS, REPORT
     from gliomaseg.storage.summary import SUMMARY
 
     done = [outcome for outcome in outcomes if outcome.folder]
@@ -87,6 +87,8 @@ def _quality(outcome: Outcome) -> str:
 
 def _where(outcome: Outcome) -> str:
     """Return in words where the result of one case lies."""
+    from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
+
     place = outcome.folder
     if place is None or not place.is_dir():
         return f"label map: {place}"
