@@ -29,6 +29,7 @@ from gliomaseg.measurement.quality import Quality, judge
 from gliomaseg.report.case_report import Report
 from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.report.packing import Packed, pack
+from gliomaseg.report.pages import load_templates
 from gliomaseg.report.picture import Picture, draw_overview, png
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file
@@ -134,12 +135,18 @@ class Result:
         target = ResultFolder(Path(output) / self.case.id)
         with target.write(overwrite=overwrite, inputs=self.case.files) as draft:
             with ThreadPoolExecutor(1) as beside:  # independent files are made at the same time
-                packing = None if only else beside.submit(lambda: self._packed)
+                packing = None if only else beside.submit(self._prepare_page)
                 self._write_maps(draft)
                 if packing:
                     self._write_pages(draft, beside, packing)
             seal(draft, self.record() | {"only": only})
         return target.path
+
+    def _prepare_page(self) -> Packed:
+        """Pack the volumes and compile the templates, while the label map is written and measured."""
+        packed = self._packed
+        load_templates()
+        return packed
 
     def _save_labels(self, path: Path, *, overwrite: bool) -> Path:
         refuse_file(path, self.case.files, overwrite=overwrite)

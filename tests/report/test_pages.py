@@ -9,6 +9,8 @@ import pytest
 from jinja2 import UndefinedError
 from pages import ODD, Page
 
+from gliomaseg.report import pages
+from gliomaseg.report.case_report import Report
 from gliomaseg.report.pages import millilitres, render
 
 
@@ -34,3 +36,11 @@ def test_a_value_that_was_forgotten_is_an_error() -> None:
 )
 def test_volumes_are_written_alike_everywhere(volume: float, text: str) -> None:
     assert millilitres(volume) == text
+
+
+def test_every_template_of_a_case_is_loaded_before(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = pages._environment()
+    environment.cache.clear()  # type: ignore[union-attr]
+    pages.load_templates()
+    monkeypatch.setattr(environment.loader, "get_source", lambda *_: pytest.fail("a template was not loaded"))
+    assert "<h2>Measurements</h2>" in report.page()
