@@ -29,14 +29,9 @@ DOORS = {
     "PIL": {"report/picture.py", "report/axial.py", "report/marks.py"},
     "monai": {"training/network.py", "training/loss.py"},
     "scipy": {"imaging/phantom.py", "imaging/phantom_tumour.py", "imaging/resample.py", "evaluation/"},
-    "accelerate": {
-        "training/process.py",
-        "training/state.py",
-        "training/trackers.py",
-        "training/train.py",
-    },
+    "accelerate": {"training/loop.py", "training/process.py", "training/state.py", "training/train.py"},
     "matplotlib": {"training/curves.py", "training/patch_sheet.py"},
-    "mlflow": {"training/trackers.py"},
+    "mlflow": {"training/process.py"},
     "safetensors": {"training/run.py"},
     "pickle": set(),
 }

@@ -54,7 +54,8 @@ def test_training_without_pytorch_is_refused_in_words(
     name: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every name loads, so that ``from gliomaseg import *`` works; only the call is refused."""
-    monkeypatch.delitem(sys.modules, f"gliomaseg.training.{module}", raising=False)
+    for loaded in (module, "loop"):
+        monkeypatch.delitem(sys.modules, f"gliomaseg.training.{loaded}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     function = getattr(gliomaseg, name)
     with pytest.raises(SettingsError, match=f"E-EXTRA: {name} needs torch") as caught:

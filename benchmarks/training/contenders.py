@@ -37,10 +37,9 @@ class Task:
 
 def gliomaseg(task: Task) -> Iterator[Any]:
     """Read as gliomaseg train does, with its default augmentation."""
-    from gliomaseg.training.batches import read_batches
     from gliomaseg.training.cache import prepare_cases
     from gliomaseg.training.dataset import PatchDataset
-    from gliomaseg.training.process import keep_freed_memory
+    from gliomaseg.training.process import keep_freed_memory, read_batches
 
     keep_freed_memory()
     settings = load_settings("unet3d", [f"training.patch={list(task.patch)}"])

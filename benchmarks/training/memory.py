@@ -42,10 +42,9 @@ def measure(data: Path, cache: Path, links: Path, copies: int, patches: int) -> 
     """Return how many cases there are, and the peaks of pss_mb while patches are read."""
     from gliomaseg.cases.find import find_cases
     from gliomaseg.settings.loading import load_settings
-    from gliomaseg.training.batches import read_batches
     from gliomaseg.training.cache import PreparedCase, prepare_cases
     from gliomaseg.training.dataset import PatchDataset
-    from gliomaseg.training.process import keep_freed_memory
+    from gliomaseg.training.process import keep_freed_memory, read_batches
 
     keep_freed_memory()
     settings = load_settings("unet3d")

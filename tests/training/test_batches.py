@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 import torch
 
-from gliomaseg.training.batches import read_batches
 from gliomaseg.training.dataset import PatchDataset
+from gliomaseg.training.process import read_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

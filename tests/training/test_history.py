@@ -9,7 +9,7 @@ import pytest
 from gliomaseg.labels import Region
 from gliomaseg.settings.schema import TrainingSettings
 from gliomaseg.training.history import SCORES, History, Row, read_history
-from gliomaseg.training.schedule import is_at_end, learning_rate
+from gliomaseg.training.optimiser import learning_rate, stops_early
 
 
 def scored(*means: float) -> History:
@@ -101,7 +101,7 @@ class TestSchedule:
 
     def test_early_stop(self) -> None:
         ended = scored(0.5, 0.4, 0.4)
-        assert is_at_end(TrainingSettings(early_stop=True, patience=2), ended)
-        assert not is_at_end(TrainingSettings(early_stop=False, patience=2), ended)
-        assert not is_at_end(TrainingSettings(early_stop=True, patience=3), ended)
-        assert not is_at_end(TrainingSettings(early_stop=True, patience=2, schedule="plateau"), ended)
+        assert stops_early(TrainingSettings(early_stop=True, patience=2), ended)
+        assert not stops_early(TrainingSettings(early_stop=False, patience=2), ended)
+        assert not stops_early(TrainingSettings(early_stop=True, patience=3), ended)
+        assert not stops_early(TrainingSettings(early_stop=True, patience=2, schedule="plateau"), ended)

@@ -20,8 +20,9 @@ from gliomaseg.training import cache as caching
 from gliomaseg.training.cache import PreparedCase, count_room, prepare_cases
 from gliomaseg.training.dataset import PatchDataset
 from gliomaseg.training.network import build_network, count_parameters
-from gliomaseg.training.plan import Plan, check_patch, count_memory, make_plan
+from gliomaseg.training.plan import Plan, count_memory, make_plan
 from gliomaseg.training.run import Run
+from gliomaseg.training.split import check_patch
 from gliomaseg.training.state import begin
 from gliomaseg.training.train import plan
 
@@ -140,7 +141,7 @@ class TestRoomForTheCache:
     def test_none_is_told_before_the_work(
         self, tmp_path: Path, tiny, cases: list[Case], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(caching, "_BOX_PART", 1e9)
+        monkeypatch.setattr(caching, "_BOX_SHARE", 1e9)
         with pytest.raises(OutputError) as error:
             prepare_cases(cases, tiny(), tmp_path, quiet)
         assert error.value.code == "E-DISK"

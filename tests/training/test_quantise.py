@@ -70,4 +70,4 @@ def test_a_case_that_is_not_prepared(tmp_path: Path, tiny) -> None:
 def test_without_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(SettingsError, match=r"E-EXTRA.*nncf"):
-        quantise._load_nncf()
+        quantise._quantise(None, [])

@@ -9,7 +9,7 @@ import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.errors import SettingsError
-from gliomaseg.training import trackers
+from gliomaseg.training import process
 from gliomaseg.training.train import train
 
 
@@ -51,7 +51,7 @@ def test_what_is_missing_is_told_before_the_work(
     tmp_path: Path, tiny, cases: list[Case], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     known = importlib.util.find_spec
-    monkeypatch.setattr(trackers, "find_spec", lambda asked: None if asked == name else known(asked))
+    monkeypatch.setattr(process, "find_spec", lambda asked: None if asked == name else known(asked))
     with pytest.raises(SettingsError) as error:
         train(cases, tmp_path, tiny(f"training.track=[{name}]"), progress=quiet)
     assert error.value.code == "E-EXTRA"

@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from gliomaseg.cases.case import Case
 from gliomaseg.errors import SettingsError, TrainingError
 from gliomaseg.settings.schema import Settings
-from gliomaseg.training import train as loop
+from gliomaseg.training import loop
 from gliomaseg.training.network import build_network
+from gliomaseg.training.optimiser import learning_rate
 from gliomaseg.training.process import keep_freed_memory
 from gliomaseg.training.run import Run, read_checkpoint, weights
-from gliomaseg.training.schedule import learning_rate
-from gliomaseg.training.state import State, _follow, begin
+from gliomaseg.training.state import State, begin, update_ema
 from gliomaseg.training.train import train
 
 Progress = Callable[[float, str], None]
@@ -399,7 +399,7 @@ class TestAverage:
             network.running_mean.fill_(8)
             network.running_var.fill_(3)
             network.num_batches_tracked.fill_(7)
-        _follow(average, network, 0.75)
+        update_ema(average, network, 0.75)
         assert average.weight.item() == 0.75 * 1 + 0.25 * 5
         assert average.running_mean.item() == 0.75 * 0 + 0.25 * 8
         assert average.running_var.item() == 0.75 * 1 + 0.25 * 3

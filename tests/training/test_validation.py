@@ -59,14 +59,14 @@ def test_predictions_are_those_of_the_padded_image(tiny, preset: str, shape: tup
 @pytest.mark.parametrize("preset", ["unet3d", "unet2d"])
 def test_a_perfect_network_scores_1(tiny, shown_case, preset: str) -> None:
     settings = tiny("segment.min_et_ml=0", preset=preset)
-    (scores,) = validate(TorchEngine([Shown()], settings), [shown_case], settings)
+    scores = validate(TorchEngine([Shown()], settings), shown_case, settings)
     assert scores == dict.fromkeys(SCORES, 1.0)
 
 
 def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
     assert shown_case.et_voxels == 27
     settings = tiny("segment.min_et_ml=0.028")
-    (scores,) = validate(TorchEngine([Shown()], settings), [shown_case], settings)
+    scores = validate(TorchEngine([Shown()], settings), shown_case, settings)
     assert [scores[f"dice_{region}"] for region in Region] == [1, 1, 0]
     assert scores["dice_ncr"] == pytest.approx(2 * 21 / (21 + 48))
 
@@ -74,7 +74,8 @@ def test_small_enhancing_tumour_is_taken_away(tiny, shown_case) -> None:
 def test_scores_are_means_over_cases(tiny, shown_case, tmp_path, store) -> None:
     healthy = store(tmp_path / "healthy", np.array(shown_case.image), np.zeros(shown_case.label.shape))
     settings = tiny("segment.min_et_ml=0")
-    scores = mean_scores(validate(TorchEngine([Shown()], settings), [shown_case, healthy], settings))
+    engine = TorchEngine([Shown()], settings)
+    scores = mean_scores([validate(engine, case, settings) for case in (shown_case, healthy)])
     assert [scores[f"dice_{region}"] for region in Region] == [0.5] * 3
 
 
@@ -82,7 +83,7 @@ def test_only_the_regions_of_the_network_are_scored(tiny, shown_case) -> None:
     settings = tiny(
         "network.regions=[wt, tc]", "training.region_weights=[1, 1]", "segment.thresholds=[0.5, 0.5]"
     )
-    (scores,) = validate(TorchEngine([Shown()], settings), [shown_case], settings)
+    scores = validate(TorchEngine([Shown()], settings), shown_case, settings)
     measures = ("dice", "precision", "sensitivity", "specificity")
     assert scores == {f"{m}_{r}": 1 for m in measures for r in ("wt", "tc")}
 

@@ -1,11 +1,11 @@
-"""Prepared cases on disk.
+"""Prepared cases on disk: CACHE/SETTINGS/CASE.
 
-Each case is prepared once into a folder of plain .npy files that are memory-mapped: a patch touches
-only its own pages, so that memory does not grow with the number of cases. They are mapped anew for each
-patch (0.2 ms): a map that is kept holds a file open, and 1251 cases of BraTS have more than a process may.
+Each case is prepared once, into a folder of .npy files that are memory-mapped: a patch reads only its own
+pages, so that memory does not grow with the number of cases. They are mapped anew for each patch (0.2 ms): a
+map that is kept holds a file open, and 1251 cases of BraTS exceed the limit of a process.
 
-A cache holds CACHE/SETTINGS/CASE, where SETTINGS is a hash of those that shape what is prepared: runs that
-prepare otherwise can share a cache. A case whose files changed is prepared again.
+SETTINGS is a hash of the settings that preparation depends on, so that runs with other settings can share a
+cache. A case whose files changed is prepared again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from gliomaseg.cases.read import check_reference, read_grid_of
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import CaseError, OutputError, TrainingError
 from gliomaseg.imaging.nifti import read_labels
-from gliomaseg.imaging.prepare import Prepared, prepare
+from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.raw_file import missing_file
-from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.imaging.volume import Volume
 from gliomaseg.inference.hardware import cores
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue
 from gliomaseg.settings.schema import Settings
@@ -45,29 +45,29 @@ _log = logging.getLogger(__name__)
 
 #: The scheme of prepared label maps, whatever the scheme of the source.
 STORED = BRATS2023
-#: What patches are centred on, by number: the places kept in each prepared case.
+#: Kinds of voxels that patches are centred on, by number; places of each are kept with a prepared case.
 KINDS = ("core", "tumour", "brain")
 CORE, TUMOUR, BRAIN = range(3)
 
-#: Written last, so that a case without it was not finished.
+#: Written last: a case without it is not complete.
 _RECORD = "case.json"
-#: Voxel places kept per kind to centre patches on.
+#: Places kept of each kind.
 _PLACES = 5000
 _FORMAT = 6
 #: Cases prepared at once: each needs about 0.5 GB while it is.
 _THREADS = 4
-#: Seconds between looks at whether another process has prepared a case.
+#: Seconds to wait before asking again whether another process has prepared a case.
 _WAIT = 0.2
-#: The part of an image that the brain's box fills: 140 x 175 x 140 of 240 x 240 x 155 voxels in BraTS.
-_BOX_PART = 0.4
+#: Share of the image inside the brain's box: 140 x 175 x 140 of 240 x 240 x 155 voxels in BraTS.
+_BOX_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case of the cache: ``image`` (c, x, y, z) float16 and ``label`` (x, y, z) uint8 under STORED.
+    """One case of the cache: ``image`` (c, x, y, z) float16 and ``label`` (x, y, z) uint8 in STORED.
 
-    ``facts`` is what is known of the whole case: shape and spacing (mm) as prepared, voxels of each tissue,
-    mean, standard deviation, least and greatest intensity of each sequence inside the brain, and notes.
+    ``facts`` holds shape and spacing (mm) as prepared, voxels of each tissue, mean, standard deviation,
+    minimum and maximum of each sequence inside the brain, and notes.
     """
 
     id: str
@@ -111,8 +111,8 @@ def prepare_cases(
 ) -> list[PreparedCase]:
     """Prepare every case into ``cache``, skipping those that are there and unchanged.
 
-    Raises OutputError (E-DISK) when there is no room for them, CaseError (E-NOREF, E-GRID), or what reading
-    and checking a case raises.
+    Raises OutputError (E-DISK) without enough free space, CaseError (E-NOREF, E-GRID), and the errors of
+    reading and checking a case.
     """
     _require_references(cases)
     folder = files.make_folder(_folder(cache, settings), room=count_room(cases, settings, cache))
@@ -143,7 +143,7 @@ def _require_references(cases: Sequence[Case]) -> None:
 
 
 def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
-    """Return about how many bytes the cases that are not in ``cache`` will take there, by the first one."""
+    """Return an estimate of the bytes that the cases missing in ``cache`` will take, by the first of them."""
     folder = _folder(cache, settings)
     missing = [case for case in cases if not (folder / case.id / _RECORD).exists()]
     if not missing:
@@ -151,14 +151,13 @@ def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
     modalities = settings.network.modalities
     shape = read_grid_of(missing[0].require(modalities), modalities[0]).shape
     each = int(np.prod(shape, dtype=np.int64)) * (2 * len(modalities) + 1)
-    return round(len(missing) * _BOX_PART * each)
+    return round(len(missing) * _BOX_SHARE * each)
 
 
 def find_prepared(case_id: str, settings: Settings, cache: Path) -> PreparedCase:
-    """Return a case that is in the cache; raises TrainingError (E-RUN) when it is not."""
+    """Return a case from the cache; raises TrainingError (E-RUN) if it is not there."""
     folder = _folder(cache, settings) / case_id
-    known = _read_record(folder)
-    if known:
+    if known := _read_record(folder):
         return PreparedCase(case_id, case_id, folder, known["facts"])
     raise TrainingError(
         "E-RUN",
@@ -177,7 +176,7 @@ def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
     key = _key(case, settings)
     folder = cache / case.id
     if _read_record(folder).get("key") != key:
-        with _turn(folder):  # of several trainings that share the cache, one prepares and the others wait
+        with _wait_for(folder):  # of several trainings that share the cache, one prepares, the others wait
             if _read_record(folder).get("key") != key:
                 with files.open_folder(folder) as draft:
                     facts = _write_case(case, settings, draft)
@@ -186,9 +185,9 @@ def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    """Return what case.json says; nothing where a file of the prepared case is missing, cut or damaged.
+    """Return the content of case.json; {} if a file of the prepared case is missing, cut or damaged.
 
-    The arrays are opened, which compares their headers with their lengths, and not read.
+    The arrays are opened, which compares their headers with their lengths, but not read.
     """
     try:
         known = dict(json.loads((folder / _RECORD).read_text(encoding="utf-8")))
@@ -203,8 +202,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Wait until no other process prepares a case into ``folder``, and keep others from it."""
+def _wait_for(folder: Path) -> Iterator[None]:
+    """Wait until no other process prepares a case into ``folder``, then hold its lock."""
     with ExitStack() as stack:
         while True:
             try:
@@ -228,29 +227,28 @@ def _key(case: Case, settings: Settings) -> str:
 
 
 def _write_case(case: Case, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Prepare a case into ``folder``; returns its facts."""
     standardised = standardise(case, settings.network.modalities, settings.prepare.spacing_mm)
     volume = check_content(standardised.volume, case.id, force=True)
-    stored = read_labels(Path(str(case.reference)), case.scheme)
-    check_reference(case, standardised.own, stored.grid)
-    reference = standardised.forward(stored)
+    read = read_labels(Path(str(case.reference)), case.scheme)
+    check_reference(case, standardised.own, read.grid)
+    reference = standardised.forward(read)
     notes = (*volume.notes, *check_reference_content(volume, reference, case.id, force=True))
-    prepared = prepare(volume, settings.prepare)
-    image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)
-    label = _stored_labels(reference, prepared)
-    _save(folder / "image.npy", image)
-    _save(folder / "label.npy", label)
-    masks = [STORED.mask(label, Region.TC), STORED.mask(label, Region.WT), np.any(image != 0, axis=0)]
-    places = {kind: _some(mask) for kind, mask in zip(KINDS, masks, strict=True)}
-    with files.open_atomic(folder / "places.npz") as stream:
-        np.savez(stream, **places)  # type: ignore[arg-type]
-    return {**_facts(volume, label, settings), "notes": [str(note) for note in notes]}
-
-
-def _stored_labels(reference: Segmentation, prepared: Prepared) -> npt.NDArray[np.uint8]:
     stored = np.zeros_like(reference.labels)
     for region, tissue in REGION_SHELL.items():
         stored[reference.mask(region)] = STORED.values[tissue]
-    return prepared.forward(stored)[prepared.valid].astype(np.uint8)
+    prepared = prepare(volume, settings.prepare)
+    image = prepared.image[(slice(None), *prepared.valid)].astype(np.float16)
+    label = prepared.forward(stored)[prepared.valid].astype(np.uint8)
+    masks = [STORED.mask(label, Region.TC), STORED.mask(label, Region.WT), np.any(image != 0, axis=0)]
+    places = {kind: _some(mask) for kind, mask in zip(KINDS, masks, strict=True)}
+    facts = {**_facts(volume, label, settings), "notes": [str(note) for note in notes]}
+    for name, array in (("image.npy", image), ("label.npy", label)):
+        with files.open_atomic(folder / name) as stream:
+            np.save(stream, array, allow_pickle=False)
+    with files.open_atomic(folder / "places.npz") as stream:
+        np.savez(stream, **places)  # type: ignore[arg-type]
+    return facts
 
 
 def _facts(volume: Volume, label: npt.NDArray[np.uint8], settings: Settings) -> dict[str, Any]:
@@ -279,12 +277,8 @@ def _spread(values: npt.NDArray[np.floating]) -> dict[str, float]:
     }
 
 
-def _save(path: Path, array: npt.NDArray[np.generic]) -> None:
-    with files.open_atomic(path) as stream:
-        np.save(stream, array, allow_pickle=False)
-
-
 def _some(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    """Return the places (n, 3) of at most ``_PLACES`` voxels of a mask."""
     places = np.flatnonzero(mask)
     if places.size > _PLACES:
         places = np.random.default_rng(0).choice(places, _PLACES, replace=False)

@@ -1,9 +1,8 @@
-"""Augmented patches, read from prepared cases on the fly."""
+"""Augmented patches, cut from prepared cases on the fly."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,31 +16,23 @@ from gliomaseg.training.lesions import lower_lesion_contrast, paste_lesion
 from gliomaseg.training.patch import draw_warp, sample_patch
 from gliomaseg.training.target import as_target
 
-#: Cases with no more enhancing tumour, in ml, are of another kind, and rare: 8 of 51 of BraTS.
-FAINT_ML = 1.0
-
-
-class _Draw(NamedTuple):
-    """What is decided about a patch before it is cut out."""
-
-    case: PreparedCase
-    kind: int
-    centre: npt.NDArray[np.int16]
+#: At most this much enhancing tumour, in ml, is a small one: 8 of 51 cases of BraTS.
+SMALL_ET_ML = 1.0
 
 
 class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
     """Augmented patches by number: the same number and seed always give the same patch.
 
-    An item is (image (c, *patch) float16, target (channel, *patch) bool), to be widened by who takes it: as
-    float32 a patch costs a third as much again, to hand it from one process to another. A resumed training
-    goes on with the patches that an uninterrupted one would have seen. There is no last number, so no length.
+    An item is (image (c, *patch) float16, target (channel, *patch) bool), converted to float32 by the
+    training process: passing float32 from a worker makes a patch a third more expensive. There is no last
+    number, so no length.
     """
 
     def __init__(self, cases: Sequence[PreparedCase], settings: Settings) -> None:
         self.cases = list(cases)
         self.settings = settings
         times = settings.training.oversample_small_et
-        self._round = [case for case in self.cases for _ in range(times if case.et_ml <= FAINT_ML else 1)]
+        self._round = [case for case in self.cases for _ in range(times if case.et_ml <= SMALL_ET_ML else 1)]
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         image, label = self.patch(number)
@@ -51,44 +42,40 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
     def patch(self, number: int) -> tuple[Tensor, Tensor]:
         """Return image (c, x, y, z) and stored labels (x, y, z) of a patch; z is 1 for slices."""
         rng = self._rng(number)
-        image, label = self._cut(self._draw(number, rng), rng)
+        image, label = self._cut(*self._draw(number, rng), rng)
         if rng.random() < self.settings.augment.paste:
             donor = self.cases[int(rng.integers(len(self.cases)))]
-            centre = _centre(donor, TUMOUR, rng)
-            image, label = paste_lesion(image, label, self._cut(_Draw(donor, TUMOUR, centre), rng), rng)
+            image, label = paste_lesion(image, label, self._cut(donor, TUMOUR, rng), rng)
         if self.settings.augment.lesion_contrast and rng.random() < self.settings.augment.lesion_contrast:
             image = lower_lesion_contrast(image, label, rng)
         return augment(image, label, self.settings.augment, rng)
 
     def describe(self, number: int) -> str:
-        """Return which case and place a patch is of, for a message."""
-        draw = self._draw(number, self._rng(number))
-        return (
-            f"case {draw.case.id}, {KINDS[draw.kind]} voxel {tuple(draw.centre.tolist())} of the brain's box"
-        )
+        """Return the case and the place of a patch, for a message."""
+        rng = self._rng(number)
+        case, kind = self._draw(number, rng)
+        place = tuple(_centre(case, kind, rng).tolist())
+        return f"case {case.id}, {KINDS[kind]} voxel {place} of the brain's box"
 
     def _rng(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.settings.training.seed, number])
 
-    def _draw(self, number: int, rng: np.random.Generator) -> _Draw:
-        training = self.settings.training
-        case = self._round[_shuffled(number, len(self._round), training.seed)]
-        kind = int(rng.choice(3, p=training.centre_on))
-        return _Draw(case, kind, _centre(case, kind, rng))
+    def _draw(self, number: int, rng: np.random.Generator) -> tuple[PreparedCase, int]:
+        """Return the case of a patch, from a shuffled round of all, and the kind of its centre."""
+        seed = self.settings.training.seed
+        epoch, place = divmod(number, len(self._round))
+        order = np.random.default_rng([seed, epoch, 1]).permutation(len(self._round))
+        return self._round[order[place]], int(rng.choice(3, p=self.settings.training.centre_on))
 
-    def _cut(self, draw: _Draw, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _cut(self, case: PreparedCase, kind: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        centre, image, label = _centre(case, kind, rng), case.image, case.label
         size = (*self.settings.training.patch, 1)[:3]
         warp = draw_warp(rng, self.settings.augment, size, self.settings.network.modalities)
-        return sample_patch(draw.case.image, draw.case.label, draw.centre, warp)
-
-
-def _shuffled(number: int, count: int, seed: int) -> int:
-    epoch, place = divmod(number, count)
-    return int(np.random.default_rng([seed, epoch, 1]).permutation(count)[place])
+        return sample_patch(image, label, centre, warp)
 
 
 def _centre(case: PreparedCase, kind: int, rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    """Return a random voxel of a kind, of the next wider kind if there is none."""
+    """Return a random voxel of a kind, or of the next wider kind if there is none."""
     for wider in range(kind, len(KINDS)):
         places = case.places(wider)
         if len(places):

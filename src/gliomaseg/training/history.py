@@ -10,16 +10,16 @@ from pathlib import Path
 
 from gliomaseg.labels import Region
 
-_MEASURES = ("dice", "precision", "sensitivity", "specificity")
-#: Scores of whole held-out cases, in the prepared crop, means over cases: of each region, Dice of the two
-#: classes that are no region, and the mean IoU of background and three classes that notebooks print.
-SCORES = (*(f"{m}_{r}" for m in _MEASURES for r in Region), "dice_ncr", "dice_ed", "mean_iou")
+MEASURES = ("dice", "precision", "sensitivity", "specificity")
+#: Mean scores of whole held-out cases, in the prepared crop: those of each region, Dice of the two classes
+#: that are not a region, and the mean IoU over the background and the three classes, common in notebooks.
+SCORES = (*(f"{m}_{r}" for m in MEASURES for r in Region), "dice_ncr", "dice_ed", "mean_iou")
 _COLUMNS = ("step", "minutes", "loss", "learning_rate", *SCORES, "final")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of history.csv; ``final`` says whether the finished network was scored."""
+    """A row of history.csv; ``final``: whether the finished network was scored."""
 
     step: int
     minutes: float
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def mean_dice(self) -> float:
-        """Return the mean Dice over regions, by which trainings are compared."""
+        """Return the mean Dice over regions."""
         return sum(self.dice.values()) / len(self.dice)
 
 
@@ -51,7 +51,7 @@ class History:
         return [row for row in self.rows if row.dice]
 
     def is_final_at(self, step: int) -> bool:
-        """Return whether the network that was finished at a step was validated."""
+        """Return whether the final network, of this step, was validated."""
         return bool(self.rows and self.rows[-1].final and self.rows[-1].step == step)
 
     @property
@@ -61,7 +61,7 @@ class History:
         return bool(means) and means[-1] > max(means[:-1], default=-1.0)
 
     def count_plateaus(self, patience: int) -> int:
-        """Return how often ``patience`` validations in a row brought no better mean Dice."""
+        """Return how often ``patience`` validations in a row gave no better mean Dice."""
         best, waited, plateaus = -1.0, 0, 0
         for row in self.scored:
             waited = 0 if row.mean_dice > best else waited + 1

@@ -1,12 +1,12 @@
-"""Networks by name. Door: monai.networks.
+"""Networks by name, from MONAI.
 
 A network maps (batch, modality, *space) to a list of logits (batch, channel, *space), the full
 resolution first, then coarser outputs if there are any (in training only), brought to full size.
 
-``filters`` are channels from the finest level down. Those that take other numbers: ``unet_plusplus``
-six (five levels and the last), ``vnet`` none, ``residual_unet`` doubles the first at each level,
-``unetr`` the channels of its convolutions and the width of its tokens (a multiple of 12), ``swin_unetr``
-the width of its tokens (a multiple of 12), ``mednext`` the channels of its stem.
+``filters`` are channels from the finest level down. Exceptions: ``unet_plusplus`` takes six (five levels and
+the last), ``vnet`` none, ``residual_unet`` doubles the first at each level, ``unetr`` takes the channels of
+its convolutions and the width of its tokens (a multiple of 12), ``swin_unetr`` the width of its tokens (a
+multiple of 12), ``mednext`` the channels of its stem.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from gliomaseg.errors import SettingsError
 from gliomaseg.settings.schema import NetworkSettings
 
-#: Coarser outputs of the topology of nnU-Net that are trained (all but the two coarsest, at most three).
+#: Coarser outputs of nnU-Net's topology with deep supervision (all except the two coarsest, at most three).
 _DEEP_OUTPUTS = 3
 
 
@@ -186,17 +186,24 @@ def build_network(settings: NetworkSettings, channels: int | None = None) -> Any
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return the number of trained numbers."""
+    """Return the number of trained parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def memory_format(dimensions: int) -> torch.memory_format:
-    """Return the order in memory in which CPUs convolve fastest: channels last."""
+    """Return the memory format in which CPUs convolve fastest: channels last."""
     return torch.channels_last_3d if dimensions == 3 else torch.channels_last
 
 
+def computes_bf16(network: nn.Module, settings: NetworkSettings, device: torch.device) -> bool:
+    """Return whether a device supports bf16; a CPU's result is also compared with fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and agrees_in_bf16(network, settings)
+
+
 def agrees_in_bf16(network: nn.Module, settings: NetworkSettings) -> bool:
-    """Return whether this CPU computes in bf16, and to nearly the logits of fp32.
+    """Return whether this CPU supports bf16, with nearly the same logits as fp32.
 
     Some builds of PyTorch are reported to convolve wrongly in bf16, so the two are compared once.
     """

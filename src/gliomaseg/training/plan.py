@@ -1,7 +1,7 @@
-"""The plan of a training: what the data are like, what fits this machine, how long it will take.
+"""The plan of a training: its data, the memory that it needs on this computer, and how long it takes.
 
-The time comes from a few real steps on real patches with a copy of the network, so that planning changes
-nothing. Memory is counted before that, without computing. What does not fit is said in words.
+The time is that of a few steps on real patches with a copy of the network, so that planning changes nothing.
+Memory is counted before that, without computing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from gliomaseg.cases.case import Case
-from gliomaseg.cases.read import read_grid_of
-from gliomaseg.errors import TrainingError
 from gliomaseg.inference import hardware
 from gliomaseg.settings.schema import Settings
 from gliomaseg.storage import files
@@ -30,22 +27,21 @@ from gliomaseg.training.loss import build_loss
 from gliomaseg.training.network import count_parameters, memory_format
 from gliomaseg.training.state import State
 
-#: Steps that are timed, after one that is not.
+#: Steps that are timed, after one to warm up.
 _TIMED = 2
-#: What is kept of each weight while training: itself, its gradient, two moments, its average; in fp32.
+#: For each weight, in fp32: itself, its gradient, two moments, its average.
 _BYTES_PER_WEIGHT = 5 * 4
-#: The part of the free memory that a training may need before the plan warns.
+#: Share of the free memory that a training may need without advice.
 _SAFE = 0.8
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training will be; seconds are wall-clock on this machine, memory is in bytes.
+    """The size of a training; seconds are wall-clock on this computer, memory is in bytes.
 
-    ``memory`` is an estimate of what weights and one process's patches keep in fp32. ``step_seconds`` is a
-    forward and a backward pass with one process's patches, None where the memory looked too small to try.
-    ``read_seconds`` is what a worker needs for these patches. ``hours`` adds up steps and validations, the
-    latter estimated from the former.
+    ``memory`` is an estimate for weights and one process's patches in fp32. ``step_seconds`` is the time of a
+    forward and a backward pass with these patches, None if the free memory seems too small. ``read_seconds``
+    is the time in which one worker reads them. ``hours`` includes validations, estimated from the steps.
     """
 
     data: Fingerprint
@@ -73,7 +69,7 @@ class Plan:
         return {**asdict(self), "advice": self.advice}
 
     def rows(self) -> list[list[str]]:
-        """Return the plan in words, as rows under a header; the advice is not among them."""
+        """Return the plan as text, rows under a header, without the advice."""
         free = "unknown" if self.free_memory is None else f"{self.free_memory / 1e9:.1f} GB free"
         share = f", {self.processes} processes" if self.processes > 1 else ""
         size = " x ".join(map(str, self.patch))
@@ -83,25 +79,25 @@ class Plan:
             ["split", f"{self.training_cases} cases to train on, {self.held_out_cases} held out"],
             ["network", f"{self.network}, {self.parameters:,} parameters"],
             ["step", f"{self.batch} patches of {size} voxels, {self.precision}{share}"],
-            ["machine", f"{self.device}, {self.cores} cores, {free}"],
+            ["hardware", f"{self.device}, {self.cores} cores, {free}"],
             ["memory", f"about {self.memory / 1e9:.2f} GB, counted for fp32, in each process"],
             ["time", self._time()],
         ]
 
     @property
     def advice(self) -> list[str]:
-        """Return what does not fit, and what to do, in sentences."""
+        """Return notes, problems and their remedies, each a sentence."""
         advice = list(self.notes)
         if self.free_memory is not None and self.memory > _SAFE * self.free_memory:
             advice.append(
-                f"memory: about {self.memory / 1e9:.1f} GB wanted, {self.free_memory / 1e9:.1f} GB free; "
+                f"memory: about {self.memory / 1e9:.1f} GB needed, {self.free_memory / 1e9:.1f} GB free; "
                 "lower --set training.batch or training.patch, or choose a smaller preset"
             )
         least = [axis.least for axis in self.data.box]
         over = [n for n, there in zip(self.patch, least, strict=False) if n > there]
         if over:
             advice.append(
-                f"patch: {max(over)} voxels are more than the smallest brain's box has ({min(least):.0f}); "
+                f"patch: {max(over)} voxels exceed the smallest brain's box ({min(least):.0f}); "
                 "the rest of such a patch is 0"
             )
         if self.data.without.get("et"):
@@ -124,12 +120,12 @@ class Plan:
         return advice
 
     def text(self) -> str:
-        """Return the plan in words, a line for each row."""
+        """Return the plan as text, a line for each row."""
         return "\n".join(["plan:", *[f"  {what}: {found}" for what, found in self.rows()[1:]], *self.advice])
 
     def _time(self) -> str:
         if self.step_seconds is None or self.hours is None:
-            return "not measured: the memory looks too small"
+            return "not measured: the free memory seems too small"
         lasts = f"{60 * self.hours:.0f} minutes" if self.hours < 3 else f"{self.hours:.1f} hours"
         return (
             f"about {lasts}: {self.steps} steps of {self.step_seconds:.2f} s (the mean of {_TIMED}), with "
@@ -141,7 +137,7 @@ class Plan:
 def make_plan(
     state: State, patches: PatchDataset, held_out: Sequence[PreparedCase], folder: Path | None = None
 ) -> Plan:
-    """Return the plan of a training, also in ``folder``/plan.json; leaves ``state`` as it is."""
+    """Return the plan of a training, also in ``folder``/plan.json; doesn't change ``state``."""
     settings, accelerator = state.settings, state.accelerator
     share = max(1, settings.training.batch // accelerator.num_processes)
     memory = count_memory(state.network, settings, share)
@@ -176,28 +172,10 @@ def make_plan(
     return plan
 
 
-def check_patch(cases: Sequence[Case], settings: Settings) -> None:
-    """Raise TrainingError (E-SETTING) when a patch is larger than the image of a case, by its header.
-
-    Raises what ``Case.require`` and reading a header raise, too.
-    """
-    modalities, patch = settings.network.modalities, settings.training.patch
-    for case in cases:
-        shape = read_grid_of(case.require(modalities), modalities[0]).shape
-        if any(wanted > there for wanted, there in zip(patch, shape, strict=False)):
-            raise TrainingError(
-                "E-SETTING",
-                f"a patch of {list(patch)} voxels is larger than the image of {case.id}, "
-                f"which has {list(shape)}",
-                expected="a patch that fits into every case",
-                remedy="choose a smaller --set training.patch, in multiples of 16, or leave out such cases",
-            )
-
-
 def count_memory(network: nn.Module, settings: Settings, batch: int) -> int:
-    """Return the bytes that weights and the tensors kept for the backward pass need in fp32.
+    """Return the bytes of weights and of the tensors kept for the backward pass in fp32.
 
-    A copy without content passes a batch without content: nothing is computed.
+    A copy on the device "meta" processes a batch there: nothing is computed.
     """
     kept: dict[StorageWeakRef, torch.UntypedStorage] = {}
 
@@ -216,7 +194,7 @@ def count_memory(network: nn.Module, settings: Settings, batch: int) -> int:
 
 
 def _read(patches: PatchDataset, count: int) -> tuple[float, tuple[Tensor, Tensor]]:
-    """Return the seconds that reading takes, and what was read; the first patch also opens files."""
+    """Return the seconds of reading ``count`` patches, without the first, and the patches as a batch."""
     read = [patches[0]]
     started = time.monotonic()
     read += [patches[number] for number in range(1, max(2, count))]
@@ -244,7 +222,7 @@ def _time_steps(state: State, batch: tuple[Tensor, Tensor]) -> float:
 def _length(
     state: State, step: float | None, read: float, held_out: Sequence[PreparedCase]
 ) -> tuple[int, float | None]:
-    """Return how many steps there will be, and the hours with validations."""
+    """Return the number of steps, and the hours with validations."""
     training = state.settings.training
     if step is None:
         return training.steps, None

@@ -1,11 +1,11 @@
-"""The network in 8-bit numbers: calibrated on training cases, measured on held-out ones. Door: nncf.
+"""The network in 8-bit numbers: calibrated on training cases, measured on held-out ones, with NNCF.
 
-Post-training quantisation: the range of each activation is learnt from whole prepared brains, as inference
-sees them, and the bias of each layer is corrected with all layers before it in 8 bits. On eight cases in
-which the shipped network is least sure, probabilities near the border of a region are then 0.012 off fp32 on
-average; with NNCF's default ranges and its fast bias correction 0.026, and the whole tumour too small.
-The first and the last convolution stay in floating point: they see z-scores, whose range has long tails, and
-logits. On the shipped model's 12 held-out cases, patches instead of whole brains lose 0.4 points of
+Post-training quantisation: the range of each activation comes from whole prepared brains, as at inference,
+and the bias of each layer is corrected with all earlier layers in 8 bits. On the eight cases in which the
+shipped network is least certain, probabilities near the border of a region then differ from fp32 by 0.012 on
+average; with NNCF's default ranges and its fast bias correction by 0.026, and the whole tumour is too small.
+The first and the last convolution stay in floating point: their inputs and outputs, z-scores and logits, have
+long tails. On the 12 held-out cases of the shipped model, patches instead of whole brains cost 0.4 points of
 whole-tumour Dice, and quantising those two layers 0.1 points of enhancing-tumour Dice.
 """
 
@@ -15,7 +15,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +31,11 @@ from gliomaseg.training.cache import PreparedCase, find_prepared
 from gliomaseg.training.split import Split
 from gliomaseg.training.validation import mean_scores, validate, with_room
 
-#: Whole brains that ranges are learnt from, at most; slices of one, if the network sees slices.
+#: Whole brains to calibrate on, at most; slices of each, if the network takes slices.
 _BRAINS = 20
 _SLICES = 16
-#: Share of each activation's values that may be clipped at either end: from the least to the largest value
-#: 256 steps are coarse, and 1e-4 clips what bright images hold.
+#: Share of each activation's values that may be clipped at either end: 256 steps over the full range are too
+#: coarse, and 1e-4 clips values of bright images.
 _CLIPPED = 1e-5
 
 Progress = Callable[[float, str], None]
@@ -44,11 +44,11 @@ Progress = Callable[[float, str], None]
 def add_int8(
     draft: Bundle, cases: Split, cache: Path, *, progress: Progress = lambda _fraction, _text: None
 ) -> dict[str, Any]:
-    """Write int8.xml and int8.bin into the bundle in the making, and return what to say about them.
+    """Write int8.xml and int8.bin into the unfinished bundle, and return their record.
 
     ``cache`` holds the run's prepared cases. The change in Dice is that of whole held-out cases from fp32;
-    without held-out cases it is None, and such a network is used only when asked for. Raises TrainingError
-    (E-RUN) when a case is not in the cache, SettingsError (E-EXTRA) without NNCF.
+    without such cases it is None, and the network is used only on request. Raises TrainingError (E-RUN) when
+    a case is not in the cache, SettingsError (E-EXTRA) without NNCF.
     """
     step = -(-len(cases.train) // _BRAINS)
     brains = [find_prepared(case, draft.settings, cache) for case in cases.train[::step]]
@@ -62,11 +62,27 @@ def add_int8(
 
 
 def _quantise(draft: Bundle, cases: Sequence[PreparedCase]) -> None:
-    nncf: Any = _load_nncf()
+    load_openvino()  # first: it turns NNCF's telemetry off, too
+    try:
+        import nncf
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            "E-EXTRA",
+            f"int8 needs {error.name}, which is not installed",
+            expected="the extra [train]",
+            remedy='pip install ".[train]" in the folder of gliomaseg',
+        ) from error
+    nncf.set_log_level(logging.ERROR)
+    known = nncf.quantization.range_estimator
+    end = known.StatisticsCollectorParameters(  # the mean over cases, outliers clipped in each
+        statistics_type=known.StatisticsType.QUANTILE,
+        aggregator_type=known.AggregatorType.MEAN,
+        quantile_outlier_prob=_CLIPPED,
+    )
     model = core().read_model(draft.network("fp32"))
     layers = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")  # NNCF's own, about libraries that it would like
+        warnings.simplefilter("ignore")  # NNCF's, about optional libraries
         small = nncf.quantize(
             model,
             nncf.Dataset(list(cases), lambda case: _input(case, draft.settings)),
@@ -75,20 +91,10 @@ def _quantise(draft: Bundle, cases: Sequence[PreparedCase]) -> None:
             subset_size=len(cases),
             fast_bias_correction=False,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=_ranges(nncf.quantization.range_estimator)
+                activations_range_estimator_params=known.RangeEstimatorParameters(min=end, max=end)
             ),
         )
     load_openvino().save_model(small, draft.folder / INT8[0], compress_to_fp16=True)
-
-
-def _ranges(known: Any) -> Any:
-    """Return how NNCF finds the range of an activation: the mean over cases, outliers clipped in each."""
-    end = known.StatisticsCollectorParameters(
-        statistics_type=known.StatisticsType.QUANTILE,
-        aggregator_type=known.AggregatorType.MEAN,
-        quantile_outlier_prob=_CLIPPED,
-    )
-    return known.RangeEstimatorParameters(min=end, max=end)
 
 
 def _input(case: PreparedCase, settings: Settings) -> Image:
@@ -102,30 +108,11 @@ def _input(case: PreparedCase, settings: Settings) -> Image:
 def _dice(
     draft: Bundle, precision: Literal["int8", "fp32"], cases: Sequence[PreparedCase], progress: Progress
 ) -> dict[Region, float]:
-    """Return the mean Dice per region of whole cases; empty without cases."""
-
-    def told() -> Iterator[PreparedCase]:
-        for number, case in enumerate(cases):
-            progress(number / len(cases), f"{precision}: {case.id}")
-            yield case
-
-    scores = validate(OpenVinoEngine(draft, InferenceSettings(precision=precision)), told(), draft.settings)
-    if not scores:
-        return {}
-    means = mean_scores(scores)
-    return {region: means[f"dice_{region}"] for region in draft.settings.network.regions}
-
-
-def _load_nncf() -> Any:
-    load_openvino()  # first: it keeps NNCF from reporting its use, too
-    try:
-        import nncf
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            "E-EXTRA",
-            f"int8 needs {error.name}, which is not installed",
-            expected="the extra [train]",
-            remedy='pip install ".[train]" in the folder of gliomaseg',
-        ) from error
-    nncf.set_log_level(logging.ERROR)
-    return nncf
+    """Return the mean Dice of each region over whole cases; empty without cases."""
+    engine = OpenVinoEngine(draft, InferenceSettings(precision=precision))
+    scores = []
+    for number, case in enumerate(cases):
+        progress(number / len(cases), f"{precision}: {case.id}")
+        scores.append(validate(engine, case, draft.settings))
+    means = mean_scores(scores) if scores else {}
+    return {r: means[f"dice_{r}"] for r in draft.settings.network.regions if scores}

@@ -1,15 +1,12 @@
-"""A run folder: what a training needs to go on, and what came of it. Door: safetensors.
-
-No pickle: weights and optimiser state are plain tensors with names, the rest is JSON and CSV.
-"""
+"""A run folder: settings, split, log and checkpoint. No pickle: tensors by name, JSON and CSV."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,27 +19,20 @@ from gliomaseg.labels import Region
 from gliomaseg.settings.loading import parse_settings
 from gliomaseg.settings.schema import Settings
 from gliomaseg.storage import files
-from gliomaseg.storage.guard import refuse_foreign
+from gliomaseg.storage.guard import refuse_foreign, refuse_inputs
 from gliomaseg.training.history import History, read_history
 from gliomaseg.training.split import Split
 
+if TYPE_CHECKING:
+    from gliomaseg.training.state import State
 
-class State(Protocol):
-    """What a checkpoint and its log hold."""
-
-    network: nn.Module
-    average: nn.Module
-    optimiser: torch.optim.Optimizer
-    step: int
-    seconds: float
-    history: History
-
-
-#: Settings that a run may go on with after a change: how long it trains, and how it is watched.
+#: Settings that may change when a run is resumed: its length, and how it is monitored.
 _MAY_CHANGE = frozenset(
     f"training.{name}"
     for name in ("steps", "hours", "pause_at", "workers", "validate_minutes", "checkpoint_minutes", "track")
 )
+#: Files of a run beside settings.json.
+_OWN = ("split.json", "history.csv", "plan.json", "curves.png", "checkpoint.safetensors", "best.safetensors")
 
 
 @dataclass(frozen=True)
@@ -54,18 +44,21 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """Return where the checkpoint lies."""
+        """Return the path of the checkpoint."""
         return self.folder / "checkpoint.safetensors"
 
     @property
+    def best(self) -> Path:
+        """Return the path of the averaged weights of the best validation."""
+        return self.folder / "best.safetensors"
+
+    @property
     def is_begun(self) -> bool:
-        """Return whether there is training that other settings or cases would spoil."""
+        """Return whether there is a checkpoint: settings and cases are fixed from then on."""
         return self.checkpoint.exists()
 
     def keep_split(self, split: Split) -> Split:
         """Save the split; raises TrainingError (E-RUN) when the run was begun with other cases."""
-        path = self.folder / "split.json"
-        content = {name: list(ids) for name, ids in asdict(split).items()}
         if self.is_begun and self.read_split() != split:
             raise TrainingError(
                 "E-RUN",
@@ -73,18 +66,13 @@ class Run:
                 expected="the same data as at the start of the run",
                 remedy="give the same data, or another folder with -o",
             )
-        files.write_json(path, content)
+        files.write_json(self.folder / "split.json", {name: list(ids) for name, ids in asdict(split).items()})
         return split
 
     def read_split(self) -> Split:
-        """Return which cases the run trains on and holds out."""
+        """Return the split into training, held-out and test cases."""
         content = json.loads((self.folder / "split.json").read_text(encoding="utf-8"))
         return Split(*(tuple(content.get(f.name, ())) for f in fields(Split)))
-
-    @property
-    def best(self) -> Path:
-        """Return where the averaged weights of the best validation lie."""
-        return self.folder / "best.safetensors"
 
     def read_history(self) -> History:
         """Return the whole log."""
@@ -103,23 +91,24 @@ class Run:
         return [head, *scores]
 
     def save(self, state: State) -> None:
-        """Write the log, then the checkpoint: a kill in between leaves rows that are cut on resuming."""
+        """Write the log, then the checkpoint: if killed in between, later rows are dropped on resuming."""
+        log = state.history.csv()
         tensors = {f"network.{k}": v for k, v in weights(state.network).items()}
         tensors |= {f"average.{k}": v for k, v in weights(state.average).items()}
         for index, moments in state.optimiser.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         about = {"step": str(state.step), "seconds": repr(state.seconds)}
-        files.write_text(self.folder / "history.csv", state.history.csv())
+        files.write_text(self.folder / "history.csv", log)
         files.write_bytes(self.checkpoint, save(whole, metadata=about))
 
     def save_best(self, average: nn.Module) -> None:
-        """Keep the averaged weights as those of the best validation so far."""
+        """Keep the averaged weights as those of the best validation."""
         write_tensors(self.best, weights(average))
 
     def load(self, state: State) -> None:
-        """Bring ``state`` to the last checkpoint, if there is one."""
-        if not self.checkpoint.exists():
+        """Set ``state`` to the last checkpoint, if there is one."""
+        if not self.is_begun:
             return
         tensors, about = read_checkpoint(self.checkpoint)
         load_weights(state.network, _part(tensors, "network."))
@@ -134,38 +123,28 @@ class Run:
         state.history = read_history(self.folder / "history.csv", up_to=state.step)
 
 
-#: What a run writes beside its settings.
-_OWN = ("split.json", "history.csv", "plan.json", "curves.png", "checkpoint.safetensors", "best.safetensors")
+def open_run(folder: Path, settings: Settings, inputs: Iterable[Path] = ()) -> Run:
+    """Return the run in ``folder``, new or to be resumed, possibly for longer than it was begun for.
 
-
-def _refuse_foreign(folder: Path, settings: Path) -> None:
-    """Raise OutputError (E-EXISTS) where files that no run wrote have the names of a run's."""
-    refuse_foreign(settings, [b'"network"', b'"training"', b'"prepare"'], overwrite=None)
+    Raises TrainingError (E-RUN) when it was begun with other settings, OutputError when the folder can't be
+    written, holds ``inputs``, or holds files with the names of a run's that no run wrote.
+    """
+    run = Run(folder, settings)
+    path = folder / "settings.json"
+    new = settings.model_dump(mode="json")
     taken = [name for name in _OWN if (folder / name).exists()]
-    if taken and not settings.exists():
+    if taken and not path.exists():
         raise OutputError(
             "E-EXISTS",
             f"{folder} holds {', '.join(taken)}, but no settings.json of a run",
             expected="a new folder, or that of a run",
             remedy="choose another folder with -o",
         )
-
-
-def open_run(folder: Path, settings: Settings) -> Run:
-    """Return the run in ``folder``, new or to be continued, for longer than was planned if so wished.
-
-    Raises TrainingError (E-RUN) when it was begun with other settings, OutputError when the folder
-    can't be written, or holds files of the same names that no run wrote.
-    """
-    files.make_folder(folder)
-    files.clear_leftovers(folder)
-    run = Run(folder, settings)
-    path = folder / "settings.json"
-    _refuse_foreign(folder, path)
-    mine = settings.model_dump(mode="json")
+    refuse_inputs(folder, [], inputs)
+    refuse_foreign(path, [b'"network"', b'"training"', b'"prepare"'], overwrite=None)
     if run.is_begun and path.exists():
         before = parse_settings(json.loads(path.read_text(encoding="utf-8"))).model_dump(mode="json")
-        changed = _differences(before, mine)
+        changed = _differences(before, new)
         if changed:
             raise TrainingError(
                 "E-RUN",
@@ -173,7 +152,9 @@ def open_run(folder: Path, settings: Settings) -> Run:
                 expected="the settings that the run was begun with",
                 remedy="repeat them, or choose another folder with -o",
             )
-    files.write_json(path, mine)
+    files.make_folder(folder)
+    files.clear_leftovers(folder)
+    files.write_json(path, new)
     return run
 
 
@@ -183,21 +164,21 @@ def load_run(folder: Path) -> Run:
     if not path.exists():
         raise missing_file(path)
     run = Run(folder, parse_settings(json.loads(path.read_text(encoding="utf-8"))))
-    if not run.checkpoint.exists():
+    if not run.is_begun:
         raise TrainingError(
             "E-RUN",
             f"{folder} has no checkpoint yet",
             expected="a run that was trained for some minutes",
-            remedy="train it on with the command that began it",
+            remedy="resume it with the command that began it",
         )
     return run
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a checkpoint and its notes; raises TrainingError (E-RUN) if damaged."""
+    """Return the tensors and the metadata of a checkpoint; raises TrainingError (E-RUN) if damaged."""
     tensors, about = _read(path)
     if not {"step", "seconds"} <= about.keys():
-        raise _damaged(path, "it does not say its step")
+        raise _damaged(path, "its step is missing")
     return tensors, about
 
 
@@ -229,15 +210,13 @@ def _damaged(path: Path, why: str) -> TrainingError:
 
 
 def averaged_weights(run: Run, *, best: bool = False) -> dict[str, Tensor]:
-    """Return the averaged weights of a run, the ones that are exported: the last, or of the best validation.
+    """Return the averaged weights of a run for export: the last ones, or those of the best validation.
 
     Raises ImageError (E-NOFILE) when no validation was kept, TrainingError (E-RUN) if damaged.
     """
     if best and not run.best.exists():
         raise missing_file(run.best)
-    if best:
-        return read_tensors(run.best)
-    return _part(read_checkpoint(run.checkpoint)[0], "average.")
+    return read_tensors(run.best) if best else _part(read_checkpoint(run.checkpoint)[0], "average.")
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
@@ -264,12 +243,12 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _differences(before: dict[str, object], mine: dict[str, object], path: str = "") -> list[str]:
+def _differences(before: dict[str, object], new: dict[str, object], path: str = "") -> list[str]:
     changed = []
-    for key in sorted(before.keys() | mine.keys()):
-        old, new = before.get(key), mine.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changed += _differences(old, new, f"{path}{key}.")
-        elif old != new and f"{path}{key}" not in _MAY_CHANGE:
-            changed.append(f"{path}{key} was {old}, is {new}")
+    for key in sorted(before.keys() | new.keys()):
+        old, now = before.get(key), new.get(key)
+        if isinstance(old, dict) and isinstance(now, dict):
+            changed += _differences(old, now, f"{path}{key}.")
+        elif old != now and f"{path}{key}" not in _MAY_CHANGE:
+            changed.append(f"{path}{key} was {old}, is {now}")
     return changed

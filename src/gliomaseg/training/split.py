@@ -1,4 +1,4 @@
-"""Which cases are trained on and which are held out: by patient, never by slice."""
+"""The split into training and held-out cases: by patient, never by slice."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliomaseg.cases.case import Case
+from gliomaseg.cases.read import read_grid_of
 from gliomaseg.errors import TrainingError
-from gliomaseg.settings.schema import TrainingSettings
+from gliomaseg.labels import Tissue
+from gliomaseg.settings.schema import Settings, TrainingSettings
 from gliomaseg.training.cache import PreparedCase
 
 
 @dataclass(frozen=True)
 class Split:
-    """Ids of the cases that are trained on, held out, and not looked at at all; no patient is in two."""
+    """Ids of the cases for training, for validation, and for a test set; no patient is in two of them."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -23,16 +25,16 @@ class Split:
 
 
 def split_by_patient(cases: Sequence[PreparedCase], settings: TrainingSettings) -> Split:
-    """Return the split that ``training.held_out``, ``fractions``, or else ``folds`` and ``fold``, ask for.
+    """Return the split by ``training.held_out``, ``fractions``, or else ``folds`` and ``fold``.
 
-    Folds and fractions: patients are sorted by their volume of enhancing tumour and dealt out like cards,
-    each round in random order, so that every part has its share of each size. Always the same for the same
-    patients, another one as soon as there is one more; ``held_out`` stays.
-    Raises TrainingError (E-FEWCASES) when a part would be empty, or a patient held out is not there.
+    Folds and fractions: patients are sorted by their volume of enhancing tumour and dealt out, each round in
+    random order, so that every set has its share of each size. The same patients always give the same split;
+    one more patient changes it, except with ``held_out``.
+    Raises TrainingError (E-FEWCASES) when a set would be empty, or a patient of ``held_out`` is missing.
     """
     et: dict[str, int] = {}
     for case in cases:
-        et[case.patient] = et.get(case.patient, 0) + case.et_voxels
+        et[case.patient] = et.get(case.patient, 0) + case.facts["voxels"][Tissue.ENHANCING]
     parts = _deal(sorted(et, key=lambda patient: (et[patient], patient)), settings)
     return Split(*(tuple(c.id for c in cases if c.patient in part) for part in parts))
 
@@ -44,8 +46,26 @@ def first_patients(cases: Sequence[Case], settings: TrainingSettings) -> list[Ca
 
 
 def check_split(cases: Sequence[Case], settings: TrainingSettings) -> None:
-    """Raise TrainingError (E-FEWCASES) as ``split_by_patient`` does, whatever the tumours are like."""
+    """Raise the errors of ``split_by_patient``, which don't depend on the tumours."""
     _deal(sorted({case.patient for case in cases}), settings)
+
+
+def check_patch(cases: Sequence[Case], settings: Settings) -> None:
+    """Raise TrainingError (E-SETTING) when a patch is larger than the image of a case, by its header.
+
+    Raises the errors of ``Case.require`` and of reading a header, too.
+    """
+    modalities, patch = settings.network.modalities, settings.training.patch
+    for case in cases:
+        shape = read_grid_of(case.require(modalities), modalities[0]).shape
+        if any(wanted > there for wanted, there in zip(patch, shape, strict=False)):
+            raise TrainingError(
+                "E-SETTING",
+                f"a patch of {list(patch)} voxels is larger than the image of {case.id}, "
+                f"which has {list(shape)}",
+                expected="a patch that fits into every case",
+                remedy="choose a smaller --set training.patch, in multiples of 16, or leave out such cases",
+            )
 
 
 def _deal(ranked: list[str], settings: TrainingSettings) -> list[set[str]]:
@@ -90,7 +110,7 @@ def _fold(ranked: list[str], folds: int, fold: int) -> set[str]:
 
 
 def _by_fractions(ranked: list[str], fractions: tuple[float, float, float]) -> list[set[str]]:
-    """Deal each patient to the part that is furthest behind its share; ties go by a fixed chance."""
+    """Deal each patient to the set that is furthest behind its share; a fixed random number breaks ties."""
     shares = np.array(fractions) / sum(fractions)
     rng = np.random.default_rng(0)
     parts: list[set[str]] = [set(), set(), set()]

@@ -1,13 +1,13 @@
-"""Whole held-out cases under a network that is still being trained."""
+"""Scores of a network on whole held-out cases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.evaluation.metrics import Overlap, confusion, mean_iou, overlap_of
+from gliomaseg.evaluation.metrics import confusion, mean_iou, overlap_of
 from gliomaseg.imaging.prepare import Image, padded
 from gliomaseg.imaging.volume import Box
 from gliomaseg.inference.engine import Engine
@@ -16,18 +16,16 @@ from gliomaseg.inference.predict import predict
 from gliomaseg.labels import REGION_TISSUES, Region, Tissue
 from gliomaseg.settings.schema import Settings
 from gliomaseg.training.cache import STORED, PreparedCase
+from gliomaseg.training.history import MEASURES
 
 Scores = dict[str, float]
 Labels = npt.NDArray[np.uint8]
 
 
-def validate(engine: Engine, cases: Iterable[PreparedCase], settings: Settings) -> list[Scores]:
-    """Return the scores of each whole case, named as in history.SCORES, by BraTS 2020's empty rule."""
-    found = []
-    for case in cases:
-        labels = label_regions(predict_padded(case.image, engine, settings), settings, STORED, case.voxel_ml)
-        found.append(score(labels, case.label, settings.network.regions))
-    return found
+def validate(engine: Engine, case: PreparedCase, settings: Settings) -> Scores:
+    """Return the scores of a whole case, named as in history.SCORES, with BraTS 2020's empty rule."""
+    labels = label_regions(predict_padded(case.image, engine, settings), settings, STORED, case.voxel_ml)
+    return score(labels, case.label, settings.network.regions)
 
 
 def mean_scores(scores: Sequence[Mapping[str, float]]) -> Scores:
@@ -38,21 +36,17 @@ def mean_scores(scores: Sequence[Mapping[str, float]]) -> Scores:
 def score(
     labels: npt.NDArray[np.uint8], reference: npt.NDArray[np.uint8], regions: Sequence[Region]
 ) -> Scores:
-    """Return the scores of one label map (x, y, z) under STORED; of the classes only with all regions."""
+    """Return the scores of a label map (x, y, z) in STORED; those of classes only with all regions."""
     counts = confusion(labels, np.asarray(reference), 1 + max(STORED.values.values()))
     found: Scores = {}
     for region in regions:
         overlap = overlap_of(counts, [STORED.values[t] for t in REGION_TISSUES[region] if t in STORED.values])
-        found |= {f"{m}_{region}": v for m, v in _measures(overlap).items()}
+        found |= {f"{name}_{region}": getattr(overlap, name) for name in MEASURES}
     if set(regions) == set(Region):
         for tissue in (Tissue.NECROSIS, Tissue.OEDEMA):
             found[f"dice_{tissue}"] = overlap_of(counts, [STORED.values[tissue]]).dice
         found["mean_iou"] = mean_iou(counts)
     return found
-
-
-def _measures(overlap: Overlap) -> Scores:
-    return {name: getattr(overlap, name) for name in ("dice", "precision", "sensitivity", "specificity")}
 
 
 def predict_padded(image: npt.NDArray[np.floating], engine: Engine, settings: Settings) -> Image:
