@@ -14,6 +14,7 @@ import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases
+from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.evaluation import evaluate
 from gliomaseg.evaluation.tables import notes
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
@@ -190,6 +191,22 @@ def test_a_damaged_page_is_not_served(results: Path, tmp_path: Path) -> None:
     source = next(s for s in find_sources(tmp_path / "out") if s.case_id == "case-1")
     with pytest.raises(Exception, match="E-REPORT"):
         source.report(limit=None)
+
+
+@pytest.mark.parametrize("text", ["", "<html>", "{}", "[]", '{"a":' * 200_000, "\x00"])
+def test_another_file_is_no_report(results: Path, tmp_path: Path, text: str) -> None:
+    """Also where run.json lists its SHA-256, and where a file is missing."""
+    folder = tmp_path / "out" / "case-1"
+    shutil.copytree(results / "case-1", folder)
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).unlink()
+    (folder / REPORT_DATA).write_text(text, encoding="utf-8")
+    seal(folder, record)
+    (source,) = find_sources(tmp_path / "out")
+    for change in (lambda: None, (folder / REPORT).unlink, (folder / REPORT_DATA).unlink):
+        change()
+        with pytest.raises(CaseError, match="E-REPORT"):
+            source.report(limit=None)
 
 
 def test_a_result_of_an_earlier_version_has_its_numbers_and_a_note(results: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Source:
         data, page = folder.bytes_of(REPORT_DATA), folder.bytes_of(REPORT)
         try:
             return Report.read(json.loads(data), page)
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, RecursionError) as error:
             raise folder.damaged(REPORT_DATA, "it is not a report of this version of gliomaseg") from error
 
     def anonymous(self, text: str) -> str:
