@@ -142,11 +142,11 @@ class Segmenter:
                 window = memory.fit(limit)
                 more = (*self.bundle.missing_notes(case.id, sequences), *memory.notes(window, case.id))
                 images = replace(images, notes=(*images.notes, *more))
+            hashes = dict(zip(sequences, images.sha256, strict=True))
+            provenance = self.describe(case, scheme, hashes=hashes, windowed=memory.is_windowed(window))
+            provenance["window_voxels"] = window
             with _stage("compile", on_stage, seconds):
                 compiling.result()
-        hashes = dict(zip(sequences, images.sha256, strict=True))
-        provenance = self.describe(case, scheme, hashes=hashes, windowed=memory.is_windowed(window))
-        provenance["window_voxels"] = window
         standardised = replace(standardised, volume=images)
         return ReadyCase(case, standardised, prepared, window, scheme, provenance, seconds)
 
