@@ -21,6 +21,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,23 +134,18 @@ class GliomasegError(Exception):
         return "\n".join([*parts, f"remedy: {self.remedy}"] if self.remedy else parts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.code, self.what, self.expected, self.remedy))
+        return partial(type(self), expected=self.expected, remedy=self.remedy), (self.code, self.what)
 
     def reworded(self, change: Callable[[str], str]) -> GliomasegError:
         """Return the same error with ``change`` applied to its sentences."""
-        again = type(self)(
-            self.code, change(self.what), expected=change(self.expected), remedy=change(self.remedy)
-        )
+        words = {"expected": change(self.expected), "remedy": change(self.remedy)}
+        again = type(self)(self.code, change(self.what), **words)
         again.__cause__ = self
         return again
 
     def as_dict(self) -> dict[str, str]:
         """Return the error as plain strings, for ``--json``."""
         return {name: getattr(self, name) for name in ("code", "what", "expected", "remedy")}
-
-
-def _rebuild(kind: type[GliomasegError], code: str, what: str, expected: str, remedy: str) -> GliomasegError:
-    return kind(code, what, expected=expected, remedy=remedy)
 
 
 class UsageError(GliomasegError):

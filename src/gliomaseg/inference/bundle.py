@@ -129,15 +129,13 @@ def shipped_folder() -> Path:
 
 def seal(folder: Path, about: Mapping[str, Any]) -> Bundle:
     """Write bundle.json, the last member of a new bundle, and return the bundle."""
-    members = _members(about)
-    hashes = {name: files.sha256_of(folder / name) for name in members}
+    hashes = {name: files.sha256_of(folder / name) for name in _members(about)}
     files.write_json(folder / "bundle.json", {"format": FORMAT, "about": dict(about), "files": hashes})
     return Bundle.load(folder)
 
 
 def _members(about: Mapping[str, Any]) -> list[str]:
-    optional = [name for word, names in _OPTIONAL.items() if word in about for name in names]
-    return [*MEMBERS, *optional]
+    return [*MEMBERS, *(name for key, names in _OPTIONAL.items() if key in about for name in names)]
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -182,10 +180,10 @@ def _read_settings(folder: Path) -> Settings:
     try:
         return parse_settings(files.read_json(folder / "settings.json"))
     except (OSError, SettingsError, ValueError) as error:
+        reason = error.what if isinstance(error, SettingsError) else str(error)
         raise ModelError(
             "E-MODEL",
-            f"{folder} has settings that this version can't read: "
-            + (error.what if isinstance(error, SettingsError) else str(error)),
+            f"{folder} has settings that this version can't read: {reason}",
             expected="the settings of a bundle made by this version of gliomaseg or an older one",
             remedy="upgrade gliomaseg, or export the model again with this version",
         ) from error

@@ -78,13 +78,8 @@ def take(path: Path) -> Lock | None:
 
 def holder(path: Path) -> str:
     """Return the process that holds the lock on ``path``, as written in the file."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | _SAFE)
-        try:
-            found = os.read(descriptor, 200)
-        finally:
-            os.close(descriptor)
-        if found.startswith(_MARK):
+    with contextlib.suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | _SAFE), "rb") as stream:
+        if (found := stream.read(200)).startswith(_MARK):
             return found.decode(errors="replace")
     return "another process"
 

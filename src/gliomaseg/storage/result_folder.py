@@ -130,9 +130,7 @@ class ResultFolder:
         if differing := [key for key in IDENTITY if record.get(key) != plain.get(key)]:
             raise self._in_the_way(f"holds another result: its {', '.join(differing)} differ", _REPLACE)
         if record.get("windowed") and not plain.get("windowed"):
-            raise self._in_the_way(
-                "holds a result that was computed in windows, for want of memory", _REPLACE
-            )
+            raise self._in_the_way("holds a result computed in windows, for want of memory", _REPLACE)
         return True
 
     @contextmanager
@@ -174,21 +172,21 @@ class ResultFolder:
         """Return run.json of a folder that is to be replaced; raises OutputError (E-EXISTS)."""
         if not self._is_ours(damaged=True):
             some = ", ".join(sorted(self._names())[:3])
-            raise self._in_the_way(f"holds files that are not a result of gliomaseg: {some}", _MOVE)
+            raise self._in_the_way(f"holds files that are not a result of gliomaseg: {some}")
         try:
             return self.read()
         except CaseError as error:
-            raise self._in_the_way(f"holds a result that can't be verified: {error.what}", _MOVE) from error
+            raise self._in_the_way(f"holds a result that can't be verified: {error.what}") from error
 
     def _require_replaceable(self, record: Mapping[str, Any]) -> None:
         """Raise OutputError (E-EXISTS) for files of another program and for an edited label map."""
         if foreign := sorted(self._names() - record["outputs"].keys() - {RECORD}):
             some = ", ".join(foreign[:3])
-            raise self._in_the_way(f"holds files that gliomaseg did not write: {some}", _MOVE)
+            raise self._in_the_way(f"holds files that gliomaseg did not write: {some}")
         if self._changed(record, [LABELS]):
-            raise self._in_the_way(f"holds a {LABELS} that was edited by hand", _MOVE)
+            raise self._in_the_way(f"holds a {LABELS} that was edited by hand")
 
-    def _in_the_way(self, what: str, remedy: str) -> OutputError:
+    def _in_the_way(self, what: str, remedy: str = _MOVE) -> OutputError:
         return OutputError(
             "E-EXISTS",
             f"{self.path} {what}",
