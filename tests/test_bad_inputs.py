@@ -677,7 +677,7 @@ def reference_on_another_grid_in_check(exam: Exam) -> None:
     exam.args = ["check", exam.home / "data", "--json"]
 
 
-@row(55, "W-EMPTYREF", "counts as no tumour")
+@row(55, "W-EMPTYREF", "counts as a case without tumour")
 def empty_reference(exam: Exam) -> None:
     exam.change(np.zeros_like, "seg")
     exam.args = ["check", exam.home / "data", "--deep", "--json"]

@@ -85,7 +85,7 @@ def check_reference_content(
     """
     mask = reference.mask(Region.WT)
     if not mask.any():
-        return (Note("W-EMPTYREF", f"the reference of case {case_id} is empty", "it counts as no tumour"),)
+        return (Note("W-EMPTYREF", f"the reference of case {case_id} is empty", "it counts as a case without tumour"),)
     coarse = _sample(volume, case_id)
     few = mask[tuple(_steps(volume.grid))]
     notes = _forced(lambda: _check_side(volume, coarse, few), force)

@@ -56,7 +56,7 @@ def _read(path: Path) -> Dataset:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CaseError(
             "E-MANIFEST",
-            f"{path} can't be understood: {type(error).__name__}",
+            f"{path} has no channel names that can be read ({type(error).__name__})",
             expected='JSON with "channel_names", such as {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}',
             remedy="correct it (nnU-Net's dataset_format.md shows how), or give a CSV list of the cases",
         ) from error

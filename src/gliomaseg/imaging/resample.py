@@ -58,7 +58,7 @@ def standard_grid(grid: Grid, size_mm: float = 1.0) -> Grid:
         size = " x ".join(f"{length:.3g}" for length in grid.spacing)
         raise ImageError(
             "E-TOOBIG",
-            f"{' x '.join(map(str, grid.shape))} voxels of {size} mm are {x * y * z:,} of {size_mm:g} mm",
+            f"{' x '.join(map(str, grid.shape))} voxels of {size} mm would be {x * y * z:,} of {size_mm:g} mm",
             expected=f"at most {MAX_VOXELS:,} voxels of {size_mm:g} mm",
             remedy="check the voxel size in the header: no head is that large",
         )
