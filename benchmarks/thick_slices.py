@@ -33,8 +33,8 @@ from gliomaseg.cases.standardise import Standardised
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import prepare
-from gliomaseg.imaging.resample import regrid, standard_grid
-from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box, widened
+from gliomaseg.imaging.resample import regrid
+from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box, standard_grid, widened
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.postprocess import label_regions, relabel
 from gliomaseg.inference.predict import predict

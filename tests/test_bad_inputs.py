@@ -677,7 +677,7 @@ def reference_on_another_grid_in_check(exam: Exam) -> None:
     exam.args = ["check", exam.home / "data", "--json"]
 
 
-@row(55, "W-EMPTYREF", "counts as a case without tumour")
+@row(55, "W-EMPTYREF", "counts as no tumour")
 def empty_reference(exam: Exam) -> None:
     exam.change(np.zeros_like, "seg")
     exam.args = ["check", exam.home / "data", "--deep", "--json"]
@@ -906,7 +906,7 @@ def still_being_copied(exam: Exam) -> None:
             os.utime(exam.file())
         return found
 
-    exam.patch.setattr("gliomaseg.imaging.raw_file.os.fstat", grow)
+    exam.patch.setattr("gliomaseg.imaging.stored_file.os.fstat", grow)
 
 
 # Models and settings

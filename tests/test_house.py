@@ -9,13 +9,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 #: Which files, or folders (with a slash), may import a library. nibabel's geometry helpers serve wherever
 #: axes are turned.
 DOORS = {
-    "isal": {"imaging/gzipped.py"},
+    "isal": {"imaging/stored_file.py"},
     "nibabel": {
         "imaging/foreign.py",
         "imaging/header.py",
         "imaging/affine.py",
         "imaging/prepare.py",
-        "imaging/resample.py",
+        "imaging/volume.py",
         "imaging/planes.py",
     },
     "SimpleITK": {"imaging/foreign.py"},

@@ -13,7 +13,7 @@ import pytest
 from gliomaseg.cases.check_cases import check_cases, require_sound
 from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.raw_file import RawFile
+from gliomaseg.imaging.stored_file import StoredFile
 from gliomaseg.labels import Modality
 
 CopyCase = Callable[..., Path]
@@ -55,16 +55,16 @@ def test_sequences_that_a_model_does_not_need_may_be_missing(cases: Path) -> Non
 
 
 def test_only_headers_are_read(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, sizes = RawFile.read, dict[int, int]()
+    read, sizes = StoredFile._stored, dict[int, int]()
 
-    def count(self: RawFile, size: int) -> bytes:
+    def count(self: StoredFile, size: int) -> bytes:
         data = read(self, size)
         sizes[id(self)] = sizes.get(id(self), 0) + len(data)
         files.append(self)  # so that no other has its id
         return data
 
-    files: list[RawFile] = []
-    monkeypatch.setattr(RawFile, "read", count)
+    files: list[StoredFile] = []
+    monkeypatch.setattr(StoredFile, "_stored", count)
     (finding,) = check_cases(find_cases(cases)[:1])
     assert finding.state == "warn"  # voxels of 3 mm
     assert len(sizes) == 5

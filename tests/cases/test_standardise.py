@@ -14,8 +14,8 @@ from gliomaseg.cases.read import read_case, read_headers, stored_size
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.imaging.nifti import write_image
 from gliomaseg.imaging.phantom import Phantom
-from gliomaseg.imaging.resample import regrid, resample, standard_grid
-from gliomaseg.imaging.volume import Grid
+from gliomaseg.imaging.resample import regrid, resample
+from gliomaseg.imaging.volume import Grid, standard_grid
 from gliomaseg.labels import Modality, Region
 
 T1N, T1C, T2W, T2F = Modality

@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomaseg.errors import ImageError, LabelError, Note, OutputError
-from gliomaseg.imaging.header import MAX_VOXELS
 from gliomaseg.imaging.nifti import (
     read_channels,
     read_grid,
@@ -28,7 +27,7 @@ from gliomaseg.imaging.nifti import (
     write_image,
     write_segmentation,
 )
-from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.imaging.volume import MAX_VOXELS, Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023
 from gliomaseg.storage import files
 
@@ -271,7 +270,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
             stream.write(b"more")
         return found
 
-    monkeypatch.setattr("gliomaseg.imaging.raw_file.os.fstat", grow)
+    monkeypatch.setattr("gliomaseg.imaging.stored_file.os.fstat", grow)
     refused(path, "E-CHANGED")
 
 

@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gliomaseg.errors import ImageError
-from gliomaseg.imaging.resample import (
-    is_usual,
-    regrid,
-    resample,
-    standard_grid,
-    turned_grid,
-    turned_like,
-)
-from gliomaseg.imaging.volume import Grid
+from gliomaseg.imaging.resample import regrid, resample
+from gliomaseg.imaging.volume import Grid, turned_grid, turned_like
 
 Numbers = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -125,47 +117,3 @@ def test_a_tilted_grid_is_interpolated_linearly() -> None:
 def places(shape: tuple[int, int, int]) -> Numbers:
     """Return the indices of all voxels (4, voxel), the last of each 1."""
     return np.concatenate([np.indices(shape).reshape(3, -1), np.ones((1, np.prod(shape)))])
-
-
-@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.8, 1.25, 1), (0.80000001, 1, 1.2499999)])
-def test_usual_voxels_are_unchanged(spacing: tuple[float, float, float]) -> None:
-    own = grid((5, 5, 5), spacing)
-    assert is_usual(spacing)
-    assert standard_grid(own) is own
-
-
-@pytest.mark.parametrize(
-    ("shape", "spacing", "expected"),
-    [
-        ((240, 240, 31), (1, 1, 5), (240, 240, 155)),
-        ((480, 480, 310), (0.5, 0.5, 0.5), (240, 240, 155)),
-        ((256, 256, 24), (0.9375, 0.9375, 6.5), (240, 240, 156)),
-        ((100, 80, 30), (1.0000001, 2, 3.3), (100, 160, 99)),
-        ((80, 80, 52), (3, 3, 3), (240, 240, 156)),
-    ],
-)
-def test_standard_grids_keep_place_and_field_of_view(
-    shape: tuple[int, int, int], spacing: tuple[float, float, float], expected: tuple[int, int, int]
-) -> None:
-    own = grid(shape, spacing, -7)
-    tilt = nib.eulerangles.euler2mat(0.3, -0.2, 0.4)
-    own.affine[:3] = tilt @ own.affine[:3]
-    found = standard_grid(own)
-    assert found.shape == expected
-    np.testing.assert_allclose(found.spacing, 1, atol=1e-6)
-    middles = [g.affine @ [*(np.array(g.shape) - 1) / 2, 1] for g in (own, found)]
-    np.testing.assert_allclose(*middles, atol=1e-9)
-    directions = [g.affine[:3, :3] / g.spacing for g in (own, found)]
-    np.testing.assert_allclose(*directions, atol=1e-9)
-    assert all(n >= m * s - 0.01 for n, m, s in zip(expected, shape, spacing, strict=True))
-
-
-def test_networks_of_other_voxels() -> None:
-    own = grid((80, 80, 52), (3, 3, 3))
-    assert standard_grid(own, 3.0) is own
-    np.testing.assert_allclose(standard_grid(own, 2.0).spacing, 2)
-
-
-def test_a_head_of_ten_metres_is_refused() -> None:
-    with pytest.raises(ImageError, match="E-TOOBIG: 500 x 500 x 500 voxels of 20 x 20 x 20 mm"):
-        standard_grid(grid((500, 500, 500), (20, 20, 20)))

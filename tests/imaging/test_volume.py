@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.imaging.volume import Grid, Segmentation, filled_box, grown
+from gliomaseg.errors import ImageError
+from gliomaseg.imaging.volume import Grid, Segmentation, filled_box, grown, is_usual, standard_grid
 from gliomaseg.labels import BRATS2021, Region, Tissue
 
 AFFINE = np.array([[-1.0, 0, 0, 90], [0, -2, 0, 126], [0, 0, 3, -72], [0, 0, 0, 1]])
@@ -67,3 +69,54 @@ def test_grown_is_a_cube_around_every_voxel(reach: int) -> None:
     before = mask.copy()
     assert np.array_equal(grown(mask, reach), expected)
     assert np.array_equal(mask, before)
+
+
+def cornered(shape: tuple[int, int, int], spacing: tuple[float, float, float], first: float = 0.0) -> Grid:
+    """Return a grid whose first corner, not its first centre, is at ``first`` on every axis."""
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = first + np.array(spacing) / 2
+    return Grid(shape, affine)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.8, 1.25, 1), (0.80000001, 1, 1.2499999)])
+def test_usual_voxels_are_unchanged(spacing: tuple[float, float, float]) -> None:
+    own = cornered((5, 5, 5), spacing)
+    assert is_usual(spacing)
+    assert standard_grid(own) is own
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "expected"),
+    [
+        ((240, 240, 31), (1, 1, 5), (240, 240, 155)),
+        ((480, 480, 310), (0.5, 0.5, 0.5), (240, 240, 155)),
+        ((256, 256, 24), (0.9375, 0.9375, 6.5), (240, 240, 156)),
+        ((100, 80, 30), (1.0000001, 2, 3.3), (100, 160, 99)),
+        ((80, 80, 52), (3, 3, 3), (240, 240, 156)),
+    ],
+)
+def test_standard_grids_keep_place_and_field_of_view(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], expected: tuple[int, int, int]
+) -> None:
+    own = cornered(shape, spacing, -7)
+    tilt = nib.eulerangles.euler2mat(0.3, -0.2, 0.4)
+    own.affine[:3] = tilt @ own.affine[:3]
+    found = standard_grid(own)
+    assert found.shape == expected
+    np.testing.assert_allclose(found.spacing, 1, atol=1e-6)
+    middles = [g.affine @ [*(np.array(g.shape) - 1) / 2, 1] for g in (own, found)]
+    np.testing.assert_allclose(*middles, atol=1e-9)
+    directions = [g.affine[:3, :3] / g.spacing for g in (own, found)]
+    np.testing.assert_allclose(*directions, atol=1e-9)
+    assert all(n >= m * s - 0.01 for n, m, s in zip(expected, shape, spacing, strict=True))
+
+
+def test_networks_of_other_voxels() -> None:
+    own = cornered((80, 80, 52), (3, 3, 3))
+    assert standard_grid(own, 3.0) is own
+    np.testing.assert_allclose(standard_grid(own, 2.0).spacing, 2)
+
+
+def test_a_head_of_ten_metres_is_refused() -> None:
+    with pytest.raises(ImageError, match="E-TOOBIG: 500 x 500 x 500 voxels of 20 x 20 x 20 mm"):
+        standard_grid(cornered((500, 500, 500), (20, 20, 20)))

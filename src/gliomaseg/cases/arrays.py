@@ -14,9 +14,8 @@ import numpy.typing as npt
 from gliomaseg.cases.case import Case, by_modality, require_id
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.affine import check_affine
-from gliomaseg.imaging.header import MAX_VOXELS
 from gliomaseg.imaging.nifti import Voxels
-from gliomaseg.imaging.volume import Affine, Grid
+from gliomaseg.imaging.volume import MAX_VOXELS, Affine, Grid
 from gliomaseg.labels import Modality
 
 

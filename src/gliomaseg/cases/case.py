@@ -85,6 +85,10 @@ class Case:
             text = text.replace(path.name, name) if path.suffix else text
         return text
 
+    def anonymous_notes(self, notes: Iterable[Note]) -> tuple[Note, ...]:
+        """Return each note once, sorted, without the paths of the case's files."""
+        return tuple(dict.fromkeys(note._replace(what=self.anonymous(note.what)) for note in sorted(notes)))
+
     def require(self, modalities: Iterable[Modality]) -> Case:
         """Return the case if it has all ``modalities``; raises its own error, or CaseError (E-MODALITY)."""
         missing = [m for m in modalities if m not in self.images]

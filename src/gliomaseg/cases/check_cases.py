@@ -11,7 +11,6 @@ from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content, check_reference_content
 from gliomaseg.cases.csv_list import as_plain, volume_suffix
 from gliomaseg.cases.read import check_reference, read_headers
-from gliomaseg.cases.sequences import anonymous
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.nifti import read_labels
@@ -68,8 +67,8 @@ def check_cases(
     for case in cases:
         try:
             wanted = modalities or case.present(tuple(Modality))
-            notes = (_read_all if deep else read_headers)(case, wanted)
-            yield Finding(case, (*_missing(case, modalities), *notes))
+            missing = _missing(case, modalities)
+            yield Finding(case, (*missing, *(_read_all if deep else read_headers)(case, wanted)))
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases are checked)
             yield Finding(case, error=as_coded(error).reworded(case.anonymous))
 
@@ -90,7 +89,7 @@ def _read_all(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:
     reference = read_labels(case.reference, case.scheme)
     check_reference(case, standardised.own, reference.grid)
     found = check_reference_content(volume, standardised.forward(reference), case.id)
-    return anonymous(case, (*volume.notes, *found))
+    return case.anonymous_notes((*volume.notes, *found))
 
 
 def require_sound(cases: Sequence[Case], modalities: Sequence[Modality]) -> None:

@@ -65,7 +65,7 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     Raises CaseError (E-SKULL, E-NOTBRAIN, E-WRAPPED, E-DUPLICATE, E-MODALITY-ORDER); with ``force`` these
     become notes. Fewer sequences allow fewer checks.
     """
-    coarse, covered, names = _sample(volume, case_id), check_coverage(volume, case_id), volume.channels
+    coarse, names = _sample(volume, case_id), volume.channels
     notes = _forced(lambda: _check_head(coarse), force)
     notes += _forced(lambda: _check_levels(coarse, names), force)
     notes += _forced(lambda: _check_wrapped(coarse, volume), force)
@@ -73,6 +73,7 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     if len(names) > 1:
         notes += _forced(lambda: _check_order(coarse, names), force)
         notes += _forced(lambda: _check_alignment(coarse, names), force)
+    covered = check_coverage(volume, case_id)
     return replace(covered, notes=(*covered.notes, *notes))
 
 
@@ -85,7 +86,13 @@ def check_reference_content(
     """
     mask = reference.mask(Region.WT)
     if not mask.any():
-        return (Note("W-EMPTYREF", f"the reference of case {case_id} is empty", "it counts as a case without tumour"),)
+        return (
+            Note(
+                "W-EMPTYREF",
+                f"the reference of case {case_id} is empty",
+                "it counts as no tumour",
+            ),
+        )
     coarse = _sample(volume, case_id)
     few = mask[tuple(_steps(volume.grid))]
     notes = _forced(lambda: _check_side(volume, coarse, few), force)

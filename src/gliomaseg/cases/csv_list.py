@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gliomaseg.cases.case import Case, is_id
 from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.imaging.formats import format_of
-from gliomaseg.imaging.raw_file import missing_file, unreadable
+from gliomaseg.imaging.stored_file import missing_file, unreadable
 from gliomaseg.labels import BRATS2021, MODALITY_NAMES, UNSURE, LabelScheme, Modality, find_scheme
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import refuse_file

@@ -15,7 +15,7 @@ from gliomaseg.cases.layouts import EXAMPLE, LAYOUTS, parse_name
 from gliomaseg.cases.search import CaseFile, Group, search
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.formats import format_of_file, is_image_name
-from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality
 
 #: At most this many files are opened for their format where no case was found.
@@ -90,7 +90,7 @@ def label_scheme(path: Path) -> LabelScheme | None:
     if parsed is None or not parsed.is_label:
         return None
     dataset = find_dataset(path.parent) if parsed.joined is not None else None
-    return dataset.scheme if dataset else parsed.scheme
+    return dataset.scheme if dataset else parsed.layout.scheme
 
 
 def _case_of(group: Group, *, allow_missing: bool) -> Case:

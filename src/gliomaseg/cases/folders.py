@@ -14,7 +14,7 @@ from pathlib import Path
 from gliomaseg.cases.layouts import parse_name
 from gliomaseg.errors import ImageError
 from gliomaseg.imaging.formats import is_image_name
-from gliomaseg.imaging.raw_file import unreadable
+from gliomaseg.imaging.stored_file import unreadable
 from gliomaseg.storage.result_folder import RECORD, ResultFolder
 
 #: The file that marks a BIDS data set, and its folders that hold no raw images.

@@ -59,11 +59,6 @@ class ParsedName(NamedTuple):
     is_lesser: bool = False
     joined: str | None = None
 
-    @property
-    def scheme(self) -> LabelScheme:
-        """Return the label scheme that the layout implies."""
-        return self.layout.scheme
-
 
 #: The layout whose files are named after the sequence only: the folder is the case.
 PLAIN = "plain"
@@ -171,18 +166,14 @@ _OTHERS = re.compile(
 _SEQUENCE = re.compile(r"(?<![a-z])(?:c?t1|t2|fl|mpr|mp2?rage|spgr)", re.IGNORECASE)
 
 
-def _compile(pattern: str) -> tuple[re.Pattern[str], bool]:
-    """Return a pattern for the end of paths, and whether it includes folders."""
-    sees_folders = "/" in pattern.replace("[^/]", "")
-    start = "(?:.*?/)??" if sees_folders else ""
-    return re.compile(start + pattern + ENDING, re.IGNORECASE | re.DOTALL), sees_folders
-
-
+#: Each pattern, for the end of a path, with its layout, whether it is of label maps, and sees folders.
 _PATTERNS = [
-    (layout, is_label, *_compile(pattern))
+    (layout, is_label, sees_folders, re.compile(start + pattern + ENDING, re.IGNORECASE | re.DOTALL))
     for layout in LAYOUTS
     for is_label, pattern in ((False, layout.images), (True, layout.labels))
     if pattern
+    for sees_folders in ("/" in pattern.replace("[^/]", ""),)
+    for start in ("(?:.*?/)??" if sees_folders else "",)
 ]
 
 
@@ -191,7 +182,7 @@ def parse_name(name: str, folders: str = "") -> ParsedName | None:
 
     ``folders`` are the names of its last two folders, such as "Patient-001/week-000-1/".
     """
-    for layout, is_label, pattern, sees_folders in _PATTERNS:
+    for layout, is_label, sees_folders, pattern in _PATTERNS:
         match = pattern.fullmatch(folders + name if sees_folders else name)
         if match:
             return _parsed(match.groupdict(), layout, is_label=is_label)

@@ -17,12 +17,11 @@ import numpy.typing as npt
 from gliomaseg.cases.arrays import ArrayCase
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.intensities import replace_non_finite, zero_background
-from gliomaseg.cases.sequences import Sequences, anonymous, no_orientation, require_orientation, target_of
+from gliomaseg.cases.sequences import Sequences, no_orientation, require_orientation, target_of
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.header import Header
 from gliomaseg.imaging.nifti import Voxels, is_finite, read_channels, read_grid, read_header
-from gliomaseg.imaging.resample import is_usual, standard_grid, turned_grid, turned_like
-from gliomaseg.imaging.volume import Grid, Volume
+from gliomaseg.imaging.volume import Grid, Volume, is_usual, standard_grid, turned_grid, turned_like
 from gliomaseg.labels import Modality
 
 #: The note of voxels that are not 1 mm, by their longest side in mm (docs/thick-slices.md).
@@ -136,7 +135,7 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     _note_spacing(case, target, notes)
     if case.reference is not None:
         check_reference(case, target, read_grid(case.reference, notes))
-    return anonymous(case, notes)
+    return case.anonymous_notes(notes)
 
 
 def check_reference(case: Case, grid: Grid, reference: Grid) -> None:

@@ -112,7 +112,7 @@ class _Search:
 
     def _add_file(self, parsed: ParsedName, path: Path, folder: Folder, cases: dict[str, Group]) -> bool:
         """Add a file to its case; returns False if its channel is not understood."""
-        scheme = parsed.scheme
+        scheme = parsed.layout.scheme
         if parsed.is_label and parsed.joined is not None:
             dataset = self._dataset(folder) if scheme is UNSURE else None
             file = CaseFile(path, dataset.scheme if dataset else scheme, is_lesser=parsed.is_lesser)

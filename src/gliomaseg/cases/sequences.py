@@ -13,8 +13,8 @@ import numpy.typing as npt
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.intensities import is_wrapped
 from gliomaseg.errors import CaseError, Note
-from gliomaseg.imaging.resample import resample, turned_grid
-from gliomaseg.imaging.volume import Grid, Volume
+from gliomaseg.imaging.resample import resample
+from gliomaseg.imaging.volume import Grid, Volume, turned_grid
 from gliomaseg.labels import Modality
 
 _Array = npt.NDArray[np.generic]
@@ -65,7 +65,7 @@ class Sequences:
             list(pool.map(fill, names, stack))
         away = [m for m in names if not self.grids[m].matches(self.grid)]
         notes = [*self.notes, *(self._check_overlap(m, dict(zip(names, stack, strict=True))) for m in away)]
-        return Volume(stack, grid, names, anonymous(self.case, notes), self.sha256, wrapped)
+        return Volume(stack, grid, names, self.case.anonymous_notes(notes), self.sha256, wrapped)
 
     def _empty_stack(self, grid: Grid) -> _Array:
         """Return an array (channel, x, y, z) on ``grid``, of the type that holds every sequence."""
@@ -99,11 +99,6 @@ class Sequences:
 def target_of(modalities: Sequence[Modality]) -> Modality:
     """Return the sequence on whose grid a case is labelled: t1c, or the first."""
     return Modality.T1C if Modality.T1C in modalities else modalities[0]
-
-
-def anonymous(case: Case, notes: Sequence[Note]) -> tuple[Note, ...]:
-    """Return each note once, without the paths of the case's files."""
-    return tuple(dict.fromkeys(note._replace(what=case.anonymous(note.what)) for note in sorted(notes)))
 
 
 def _describe(grid: Grid) -> str:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.read import read_sequences
-from gliomaseg.imaging.resample import regrid, standard_grid
-from gliomaseg.imaging.volume import Grid, Segmentation, Volume
+from gliomaseg.imaging.resample import regrid
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume, standard_grid
 from gliomaseg.labels import REGION_SHELL, Modality, Region
 
 

@@ -11,7 +11,7 @@ from typing import TypedDict
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases, label_scheme
 from gliomaseg.errors import CaseError
-from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.inference.uncertainty import PROBABILITY_NAMES, UNCERTAINTY_NAMES
 from gliomaseg.labels import LabelScheme, Modality
 from gliomaseg.storage.result_folder import LABELS

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from gliomaseg.errors import CaseError, ImageError
 from gliomaseg.evaluation.pairing import Pair
 from gliomaseg.imaging.nifti import read_image
-from gliomaseg.imaging.resample import turned_grid, turned_like
-from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.imaging.volume import Grid, Segmentation, turned_grid, turned_like
 from gliomaseg.labels import TISSUE_TITLES, LabelScheme, find_scheme
 from gliomaseg.storage.result_folder import ResultFolder
 

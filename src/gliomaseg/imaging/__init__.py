@@ -1,7 +1,7 @@
 """Images: arrays with a grid (``volume``), read from and written to files, resampled and prepared.
 
-- Reading: ``nifti`` through ``raw_file`` and ``gzipped``; ``header`` and ``affine`` validate; ``foreign``
-  converts other formats, which ``formats`` recognises.
+- Reading: ``nifti`` on the bytes of ``stored_file``; ``header`` and ``affine`` validate; ``foreign`` converts
+  other formats, which ``formats`` recognises.
 - Grids: ``resample``; ``prepare`` for networks (with ``bias_field``); ``planes`` for pictures.
 - The synthetic exam: ``phantom`` and ``phantom_tumour``.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import nibabel as nib
 import numpy as np
 
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.gzipped import MAGIC, Gzip
-from gliomaseg.imaging.header import MAX_VOXELS, no_volume, too_big, truncated
-from gliomaseg.imaging.raw_file import RawFile, open_file
+from gliomaseg.imaging.header import no_volume, too_big, truncated
+from gliomaseg.imaging.stored_file import StoredFile, open_file
+from gliomaseg.imaging.volume import MAX_VOXELS
 
 _MGH = (".mgh", ".mgz")
 _ITK = (".nrrd", ".mha")
@@ -40,14 +41,12 @@ class Converted:
 
     def __init__(self, path: Path) -> None:
         """Open and convert a file; raises ImageError."""
-        raw = open_file(path)
-        try:
-            image = _read_mgh(path, raw) if path.suffix.lower() in _MGH else _read_itk(path)
-            raw.finish()
-        finally:
-            raw.close()
+        with closing(open_file(path)) as file:
+            image = _read_mgh(path, file) if path.suffix.lower() in _MGH else _read_itk(path)
+            file.finish()
         content = image.to_bytes()
-        self.sha256, self.size = raw.sha256, len(content)
+        self.sha256, self.size = file.sha256, len(content)
+        self.is_compressed, self.is_whole = False, True
         self._stream = io.BytesIO(content)
 
     def read(self, count: int) -> bytes:
@@ -66,10 +65,8 @@ class Converted:
         self._stream.close()
 
 
-def _read_mgh(path: Path, raw: RawFile) -> nib.Nifti1Image:
-    first = raw.read(len(MAGIC))
-    stream = Gzip(path, raw, first) if first == MAGIC else None
-    start = bytes(stream.read(_MGH_HEADER)) if stream else first + raw.read(_MGH_HEADER - len(first))
+def _read_mgh(path: Path, file: StoredFile) -> nib.Nifti1Image:
+    start = bytes(file.read(_MGH_HEADER))
     try:
         header = nib.freesurfer.mghformat.MGHHeader(start)
         shape, dtype = header.get_data_shape(), header.get_data_dtype()
@@ -81,10 +78,10 @@ def _read_mgh(path: Path, raw: RawFile) -> nib.Nifti1Image:
     if math.prod(map(int, shape)) > MAX_VOXELS:
         raise too_big(path, shape)
     size = math.prod(map(int, shape)) * dtype.itemsize
-    body = stream.read(size) if stream else raw.read(size)
-    if stream:
-        stream.read(_MGH_END)
-    if len(body) < size or (stream and not stream.ended):
+    body = file.read(size)
+    if file.is_compressed:
+        file.read(_MGH_END)
+    if len(body) < size or not file.is_whole:
         raise truncated(path, len(body) + _MGH_HEADER, size + _MGH_HEADER)
     array = np.frombuffer(body, dtype).reshape(shape, order="F")
     return nib.Nifti1Image(array.astype(dtype.newbyteorder("=")), affine)

@@ -17,10 +17,7 @@ import numpy as np
 from gliomaseg.errors import ImageError, Note
 from gliomaseg.imaging.affine import bad_header, read_place
 from gliomaseg.imaging.formats import format_of, pointer_of
-from gliomaseg.imaging.volume import Grid
-
-#: Largest image that is read, in voxels: 512 x 512 x 512; a BraTS image has 8.9 million.
-MAX_VOXELS = 512**3
+from gliomaseg.imaging.volume import MAX_VOXELS, Grid
 
 #: The first bytes of a NIfTI file by the length of its header, which they are, in both byte orders.
 _STARTS = {
@@ -31,7 +28,10 @@ _SCALARS = frozenset(np.dtype(kind) for kind in np.typecodes["AllInteger"] + "fd
 
 
 class Header(NamedTuple):
-    """The grid of an image, and how its voxels are stored: type, offset in bytes, scaling."""
+    """The grid of an image, and how its voxels are stored: type, offset in bytes, scaling.
+
+    ``length`` is that of the header itself, in bytes.
+    """
 
     grid: Grid
     dtype: np.dtype[np.generic]
@@ -39,6 +39,7 @@ class Header(NamedTuple):
     slope: float
     intercept: float
     volumes: int = 1
+    length: int = 348
 
     @property
     def size(self) -> int:
@@ -73,7 +74,7 @@ def parse_header(path: Path, block: bytes, notes: list[Note]) -> Header:
     if not math.isfinite(slope) or slope == 0:  # in the standard it means "not scaled"
         slope, intercept = 1.0, 0.0
     grid = read_place(path, header, shape, notes)
-    return Header(grid, dtype, int(offset), slope, intercept or 0.0, volumes)
+    return Header(grid, dtype, int(offset), slope, intercept or 0.0, volumes, len(block))
 
 
 def _nifti_header(path: Path, block: bytes) -> nib.Nifti1Header:

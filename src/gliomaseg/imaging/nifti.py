@@ -6,11 +6,11 @@ stream is decompressed, its checksum compared, and its size bounded by the heade
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,8 @@ import numpy.typing as npt
 from gliomaseg.errors import ImageError, Note
 from gliomaseg.imaging.affine import make_header
 from gliomaseg.imaging.foreign import Converted, is_foreign
-from gliomaseg.imaging.gzipped import MAGIC, Gzip, gzip_bytes
 from gliomaseg.imaging.header import Header, header_length, no_volume, parse_header, truncated
-from gliomaseg.imaging.raw_file import RawFile, open_file
+from gliomaseg.imaging.stored_file import StoredFile, gzip_bytes, open_file
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 from gliomaseg.storage import files
@@ -30,14 +29,16 @@ LARGEST = float(np.finfo(np.float32).max)
 #: How many bytes after the data are read before the file counts as a gzip bomb.
 _SLACK = 1 << 16
 
+_Bytes = memoryview | bytes
+
 
 def read_header(path: Path, *, channel: int | None = None) -> Header:
     """Return the header of a NIfTI file without reading a voxel; raises ImageError.
 
     ``channel`` is the volume to read from a file with several, here and in the other functions.
     """
-    with _Source(path, [], channel=channel) as source:
-        return source.header
+    with _opened(path, [], channel) as (_, header):
+        return header
 
 
 def read_grid(path: Path, notes: list[Note] | None = None, *, channel: int | None = None) -> Grid:
@@ -46,10 +47,11 @@ def read_grid(path: Path, notes: list[Note] | None = None, *, channel: int | Non
     A compressed file is read completely if its last four bytes differ from the length in the header: this
     finds truncated files without decompressing the others. Adds to ``notes``.
     """
-    with _Source(path, [] if notes is None else notes, channel=channel) as source:
-        if not _ends_well(path, source):
-            source.read_data()
-        return source.header.grid
+    notes = [] if notes is None else notes
+    with _opened(path, notes, channel) as (file, header):
+        if not _ends_well(path, file, header):
+            _read_data(path, file, header, notes)
+        return header.grid
 
 
 def read_image(path: Path, *, channel: int | None = None) -> tuple[npt.NDArray[np.generic], Grid]:
@@ -80,17 +82,16 @@ class Voxels(NamedTuple):
 
 def read_channels(path: Path, notes: list[Note], channels: Sequence[int | None]) -> list[Voxels]:
     """Return volumes of one file, which is decompressed once; voxels may be not finite. Adds to ``notes``."""
-    with _Source(path, notes, channel=max((c for c in channels if c is not None), default=None)) as source:
-        body = source.read_data()
-    grid, sha256 = source.header.grid, source.sha256
-    return [Voxels(_volume(source, body, channel or 0), grid, sha256) for channel in channels]
+    last = max((c for c in channels if c is not None), default=None)
+    with _opened(path, notes, last) as (file, header):
+        body = _read_data(path, file, header, notes)
+    return [Voxels(_volume(header, body, channel or 0), header.grid, file.sha256) for channel in channels]
 
 
-def _volume(source: _Source, body: memoryview | bytes, channel: int) -> npt.NDArray[np.generic]:
+def _volume(header: Header, body: _Bytes, channel: int) -> npt.NDArray[np.generic]:
     """Return one volume of a decompressed file as an array (x, y, z), scaled by its header."""
-    header = source.header
     count = math.prod(header.grid.shape)
-    start = header.offset - source.start + channel * count * header.dtype.itemsize
+    start = header.offset - header.length + channel * count * header.dtype.itemsize
     array = np.frombuffer(body, header.dtype, count, start).reshape(header.grid.shape, order="F")
     if not header.dtype.isnative:
         array = array.astype(header.dtype.newbyteorder("="))
@@ -129,89 +130,50 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
     write_image(path, segmentation.labels.astype(np.uint8, copy=False), segmentation.grid)
 
 
-class _Source:
-    """An open file with its header parsed and its data still to be decompressed."""
+@contextmanager
+def _opened(
+    path: Path, notes: list[Note], channel: int | None = None
+) -> Iterator[tuple[StoredFile | Converted, Header]]:
+    """Yield an open file and its header; raises ImageError (E-NDIM) unless it has the volume ``channel``.
 
-    def __init__(self, path: Path, notes: list[Note], *, channel: int | None = None) -> None:
-        self._path = path
-        self._notes = notes
-        self._raw = Converted(path) if is_foreign(path) else open_file(path)
-        try:
-            self._parse()
-            self._require(channel)
-            self._raw.compare()
-        except BaseException:
-            self._raw.close()
-            raise
-
-    def _parse(self) -> None:
-        first = self._raw.read(len(MAGIC))
-        is_gzip = MAGIC.startswith(first)
-        self._gzip = (
-            Gzip(self._path, self._raw, first) if is_gzip and isinstance(self._raw, RawFile) else None
-        )
-        block = first if self._gzip is None else b""
-        block += self._read(348 - len(block))
-        block += self._read(header_length(block) - 348)
-        self.start = len(block)
-        self.header = parse_header(self._path, block, self._notes)
-        if is_gzip != (self._path.suffix.lower() == ".gz"):
-            what = f"{self._path} is {'' if is_gzip else 'not '}compressed, unlike its name"
-            self._notes.append(Note("W-EXT", what, "its content decided how it was read"))
-
-    def _require(self, channel: int | None) -> None:
-        """Raise ImageError (E-NDIM) unless the file has volume ``channel``, or only one volume."""
-        volumes = self.header.volumes
-        if volumes > 1 if channel is None else channel >= volumes:
-            raise no_volume(self._path, (*self.header.grid.shape, volumes), channel)
-
-    def __enter__(self) -> Self:
-        """Keep the file open for ``read_data``."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self._raw.close()
-
-    @property
-    def is_compressed(self) -> bool:
-        """Return whether the file is a gzip stream."""
-        return self._gzip is not None
-
-    def _read(self, count: int) -> memoryview | bytes:
-        return self._gzip.read(count) if self._gzip else self._raw.read(count)
-
-    @property
-    def sha256(self) -> str:
-        """Return the hash of the whole file; valid after ``read_data``."""
-        return self._raw.sha256
-
-    def read_data(self) -> memoryview | bytes:
-        """Return all bytes from the header to the end of the voxels, validated; what follows is left out."""
-        expected = self.header.size - self.start
-        data = self._read(expected + (_SLACK if self._gzip else 0))
-        if self._gzip and len(data) == expected + _SLACK:
-            raise _bomb(self._path, self.header.size)
-        if len(data) < expected or (self._gzip and not self._gzip.ended):
-            raise truncated(self._path, len(data) + self.start, self.header.size)
-        follows = self._gzip.finish() if self._gzip else self._raw.size > self.header.size
-        self._raw.finish()
-        if follows or len(data) > expected:
-            what = f"{self._path} has bytes after its data"
-            self._notes.append(Note("W-TRAILING", what, "they were left out"))
-        return data
+    Without ``channel`` it must have only one volume.
+    """
+    with closing(Converted(path) if is_foreign(path) else open_file(path)) as file:
+        block = bytes(file.read(348))
+        block += file.read(header_length(block) - 348)
+        header = parse_header(path, block, notes)
+        if file.is_compressed != (path.suffix.lower() == ".gz"):
+            what = f"{path} is {'' if file.is_compressed else 'not '}compressed, unlike its name"
+            notes.append(Note("W-EXT", what, "its content decided how it was read"))
+        if header.volumes > 1 if channel is None else channel >= header.volumes:
+            raise no_volume(path, (*header.grid.shape, header.volumes), channel)
+        file.compare()
+        yield file, header
 
 
-def _ends_well(path: Path, source: _Source) -> bool:
+def _read_data(path: Path, file: StoredFile | Converted, header: Header, notes: list[Note]) -> _Bytes:
+    """Return all bytes from the header to the end of the voxels, validated; what follows is left out."""
+    expected = header.size - header.length
+    slack = _SLACK if file.is_compressed else 0
+    data = file.read(expected + slack)
+    if slack and len(data) == expected + slack:
+        raise _bomb(path, header.size)
+    if len(data) < expected or not file.is_whole:
+        raise truncated(path, len(data) + header.length, header.size)
+    follows = file.finish() if file.is_compressed else file.size > header.size
+    file.finish()
+    if follows or len(data) > expected:
+        notes.append(Note("W-TRAILING", f"{path} has bytes after its data", "they were left out"))
+    return data
+
+
+def _ends_well(path: Path, file: StoredFile | Converted, header: Header) -> bool:
     """Return whether a file's size, or the length at the end of its gzip stream, agrees with its header."""
-    if is_foreign(path):  # it was read completely
-        return True
+    if not file.is_compressed:
+        return file.size >= header.size
     with path.open("rb") as stream:
-        size = stream.seek(0, io.SEEK_END)
-        if not source.is_compressed:
-            return size >= source.header.size
-        stream.seek(max(0, size - 4))
-        return int.from_bytes(stream.read(4), "little") == source.header.size % (1 << 32)
+        stream.seek(max(0, file.size - 4))
+        return int.from_bytes(stream.read(4), "little") == header.size % (1 << 32)
 
 
 def _bomb(path: Path, size: int) -> ImageError:

@@ -6,13 +6,15 @@ Spatial axes are always (x, y, z) as stored on disk; the affine maps voxel indic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.errors import Note
+from gliomaseg.errors import ImageError, Note
 from gliomaseg.labels import LabelScheme, Region, Tissue
 
 Affine = npt.NDArray[np.float64]
@@ -20,6 +22,11 @@ Box = tuple[slice, slice, slice]
 
 #: Grids of one shape are the same if no corner is farther apart than this.
 GRID_TOLERANCE_MM = 0.1
+#: Largest image that is read, in voxels: 512 x 512 x 512; a BraTS image has 8.9 million.
+MAX_VOXELS = 512**3
+#: Voxel sizes that a network supports, relative to those it was trained on: augmentation scales as much.
+USUAL = (0.8, 1.25)
+_NO_TURN = ((0, 1), (1, 1), (2, 1))
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,57 @@ class Grid:
         with np.errstate(all="ignore"):
             apart = np.sqrt((((self.affine - affine) @ corners)[:3] ** 2).sum(axis=0)).max()
         return float(np.inf if np.isnan(apart) else apart)
+
+
+def is_usual(spacing: Sequence[float], size_mm: float = 1.0) -> bool:
+    """Return whether a network trained on voxels of ``size_mm`` supports this voxel size."""
+    return all(USUAL[0] <= round(length / size_mm, 3) <= USUAL[1] for length in spacing)
+
+
+def standard_grid(grid: Grid, size_mm: float = 1.0) -> Grid:
+    """Return ``grid`` with voxels of ``size_mm`` along every axis; unchanged if its size is usual.
+
+    Directions and centre stay the same; the field of view grows by less than a voxel. Raises ImageError
+    (E-TOOBIG) for too many voxels.
+    """
+    if is_usual(grid.spacing, size_mm):
+        return grid
+    shape, affine = list(grid.shape), grid.affine.copy()
+    for axis, (count, spacing) in enumerate(zip(grid.shape, grid.spacing, strict=True)):
+        if abs(spacing - size_mm) * count < GRID_TOLERANCE_MM:
+            continue
+        shape[axis] = math.ceil(count * spacing / size_mm - 1e-3)
+        step = grid.affine[:3, axis] * size_mm / spacing
+        affine[:3, axis] = step
+        affine[:3, 3] += grid.affine[:3, axis] * (count - 1) / 2 - step * (shape[axis] - 1) / 2
+    x, y, z = shape
+    if x * y * z > MAX_VOXELS:
+        size = " x ".join(f"{length:.3g}" for length in grid.spacing)
+        raise ImageError(
+            "E-TOOBIG",
+            f"{' x '.join(map(str, grid.shape))} voxels of {size} mm are {x * y * z:,} of {size_mm:g} mm",
+            expected=f"at most {MAX_VOXELS:,} voxels of {size_mm:g} mm",
+            remedy="check the voxel size in the header: no head is that large",
+        )
+    return Grid((x, y, z), affine)
+
+
+def turned_grid(grid: Grid, like: Grid) -> Grid:
+    """Return ``grid`` with axes flipped and exchanged to run like those of ``like``: the same places."""
+    turn = _turn(grid, like)
+    if np.array_equal(turn, _NO_TURN):
+        return grid
+    x, y, z = (grid.shape[int(axis)] for axis in np.argsort(turn[:, 0]))
+    return Grid((x, y, z), grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.shape))
+
+
+def turned_like(array: npt.NDArray[np.generic], grid: Grid, like: Grid) -> npt.NDArray[np.generic]:
+    """Return ``array`` (x, y, z) on ``turned_grid``: voxels are moved, never interpolated."""
+    return np.asarray(nib.orientations.apply_orientation(array, _turn(grid, like)))
+
+
+def _turn(grid: Grid, like: Grid) -> npt.NDArray[np.float64]:
+    return np.asarray(nib.orientations.io_orientation(np.linalg.inv(like.affine) @ grid.affine))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.imaging.gzipped import gzip_bytes
 from gliomaseg.imaging.planes import turned_to_ras
+from gliomaseg.imaging.stored_file import gzip_bytes
 from gliomaseg.imaging.volume import Affine, Box, Grid, Segmentation, Volume, filled_box, widened
 from gliomaseg.labels import LabelScheme, Tissue
 from gliomaseg.report.pages import TITLES

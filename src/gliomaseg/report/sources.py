@@ -19,7 +19,7 @@ from gliomaseg.cases.read import read_case
 from gliomaseg.errors import Note, UsageError
 from gliomaseg.evaluation.pairing import find_predictions
 from gliomaseg.imaging.nifti import read_labels
-from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
 from gliomaseg.measurement.measurements import read_measurements
 from gliomaseg.measurement.quality import Quality
@@ -104,7 +104,7 @@ class Source:
         if run.get("scheme"):
             return find_scheme(run["scheme"])
         named = parse_name(self.seg.name)
-        return named.scheme if named else BRATS2021
+        return named.layout.scheme if named else BRATS2021
 
 
 def find_sources(

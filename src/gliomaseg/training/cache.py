@@ -34,7 +34,7 @@ from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import CaseError, OutputError, TrainingError
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.prepare import prepare
-from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.imaging.volume import Volume
 from gliomaseg.inference.hardware import cores
 from gliomaseg.labels import BRATS2023, REGION_SHELL, REGION_TISSUES, Region, Tissue

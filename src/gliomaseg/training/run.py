@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gliomaseg.errors import OutputError, TrainingError
-from gliomaseg.imaging.raw_file import missing_file
+from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.labels import Region
 from gliomaseg.settings.loading import parse_settings
 from gliomaseg.settings.schema import Settings
