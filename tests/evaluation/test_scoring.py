@@ -76,6 +76,6 @@ def test_other_shape_is_refused_naming_both() -> None:
 
 def test_other_place_is_refused_naming_it() -> None:
     moved = Segmentation(np.zeros(SHAPE, np.uint8), Grid(SHAPE, np.eye(4)), BRATS2021)
-    with pytest.raises(CaseError, match="lie elsewhere") as caught:
+    with pytest.raises(CaseError, match="another affine") as caught:
         score_case(moved, segmentation(BRATS2021, "et"))
     assert caught.value.code == "E-GRID"

@@ -1,4 +1,4 @@
-"""The label maps of one case, proven and on the reference's grid, and what is to be noted of them.
+"""The label maps of one case: validated, on the reference's grid, with notes on both.
 
 A reference is never resampled. Flipped and exchanged axes of a prediction are undone exactly; anything else
 is refused.
@@ -60,7 +60,7 @@ def read_case(pair: Pair) -> CaseMaps:
 
 
 def _read_labels(path: Path, scheme: LabelScheme, *, option: str) -> tuple[Segmentation, tuple[str, ...]]:
-    """Return a label map proven to be of ``scheme``, and a note when its values had to be rounded."""
+    """Return a label map with the values of ``scheme``, and a note when they had to be rounded."""
     try:
         array, grid = read_image(path)
     except ImageError as error:
@@ -109,7 +109,7 @@ def on_grid(
     remedy = "resample it to the grid of the reference, label maps with nearest neighbour"
     if grid.shape == target.shape:
         affines = [g.affine[:3].round(3).tolist() for g in (grid, target)]
-        what += f", but they lie elsewhere: affine {affines[0]} and {affines[1]}"
+        what += f", but another affine: {affines[0]}, not {affines[1]}"
         if np.allclose(np.abs(grid.affine), np.eye(4)):
             what += f"; {name} was saved without its place in space (an identity affine)"
             remedy = "copy the affine of the images into it"

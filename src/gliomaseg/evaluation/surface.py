@@ -65,7 +65,7 @@ class SurfaceDistances:
 
     @cached_property
     def greater_hd95(self) -> float:
-        """Return the greater of both directions' distance within which 95 % of the weight lies.
+        """Return the greater of both directions' distance that covers 95 % of its weight.
 
         As ``compute_robust_hausdorff(..., 95)`` of DeepMind's surface-distance, for elements.
         """

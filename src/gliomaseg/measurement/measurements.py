@@ -168,20 +168,20 @@ class Measurements:
             f"those of seg.nii.gz, are {size} mm."
         )
 
-    def volume_ml(self, part: Region | Tissue) -> float:
+    def volume_ml(self, structure: Region | Tissue) -> float:
         """Return the volume of a region or tissue; 0 for a tissue that the scheme doesn't have."""
-        if isinstance(part, Region):
-            return self.region(part).volume_ml
-        return sum(size.volume_ml for size in self.labels if size.tissue is part)
+        if isinstance(structure, Region):
+            return self.region(structure).volume_ml
+        return sum(size.volume_ml for size in self.labels if size.tissue is structure)
 
     def region(self, region: Region) -> RegionSize:
         """Return the size of one region."""
         return next(size for size in self.regions if size.region is region)
 
-    def of_core(self, part: Region | Tissue) -> float | None:
+    def of_core(self, structure: Region | Tissue) -> float | None:
         """Return the volume of a region or tissue relative to the tumour core; None without a core."""
         core = self.volume_ml(Region.TC)
-        return self.volume_ml(part) / core if core else None
+        return self.volume_ml(structure) / core if core else None
 
     @property
     def targets(self) -> tuple[Lesion, ...]:
@@ -203,7 +203,7 @@ class Measurements:
             "brain_volume_ml": self.brain_ml,
             "labels": [asdict(size) | {"title": TISSUE_TITLES[size.tissue]} for size in self.labels],
             "regions": [size.as_dict() for size in self.regions],
-            "fractions": {f"{part}_of_tc": self.of_core(part) for part in _FRACTIONS},
+            "fractions": {f"{each}_of_tc": self.of_core(each) for each in _FRACTIONS},
             "least_lesion_ml": self.least_lesion_ml,
             "rano": {
                 "lesions_are": "enhancing" if self.enhancing else "non-enhancing",
@@ -221,7 +221,7 @@ class Measurements:
         return {
             **{f"{t.tissue}_volume_ml": t.volume_ml for t in self.labels if t.tissue != "et"},
             **{name: value for size in self.regions for name, value in size.as_row().items()},
-            **{f"{part}_of_tc_ratio": self.of_core(part) for part in _FRACTIONS},
+            **{f"{each}_of_tc_ratio": self.of_core(each) for each in _FRACTIONS},
             "rano_lesions": len(self.lesions),
             "rano_targets": len(self.targets),
             "rano_longest_mm": lines.longest.length_mm if lines else None,
