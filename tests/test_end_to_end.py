@@ -19,11 +19,11 @@ from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import BRATS2021
 
+pytestmark = pytest.mark.slow
+
 #: Segments in a process that may open no socket, load no torch, and write nowhere else.
 _WATCHED = """
 import sys, os
-
-pytestmark = pytest.mark.slow
 output = os.path.realpath(sys.argv[sys.argv.index("-o") + 1])
 
 def watch(event, args):

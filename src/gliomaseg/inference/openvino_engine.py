@@ -9,7 +9,6 @@ import re
 import sys
 from collections import Counter
 from functools import cache, cached_property
-from importlib import import_module
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -50,7 +49,9 @@ def load_openvino() -> Any:
 
 
 def _convert_model(*args: Any, **options: Any) -> Any:
-    return import_module(_CONVERTER).convert_model(*args, **options)
+    from openvino.tools.ovc import convert_model
+
+    return convert_model(*args, **options)
 
 
 def core() -> Any:
