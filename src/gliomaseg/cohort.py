@@ -55,7 +55,7 @@ def segment_cases(
         title = f"{case.id}" if len(cases) == 1 else f"{number + 1}/{len(cases)} {case.id}"
 
         def notify(stage: str, number: int = number, title: str = title) -> None:
-            if all(job.state for job in jobs[:number]):  # show the first of those at work
+            if all(job.outcome for job in jobs[:number]):  # show the first of those at work
                 progress((number + _SHARE.get(stage, 0)) / len(cases), f"{title}: {stage}")
 
         jobs.append(_Job(case, order, notify))
@@ -115,7 +115,7 @@ def _outcomes(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:
     try:
         with contextlib.closing(_overlapped(jobs, ahead)) as outcomes:
             yield from (outcome for outcome in outcomes if outcome.state != "locked")
-        yield from (job.try_again() for job in jobs if job.state == "locked")
+        yield from (job.try_again() for job in jobs if job.outcome and job.outcome.state == "locked")
     finally:
         for job in jobs:
             job.unlock()
@@ -165,13 +165,8 @@ class _Job:
         self._lock = contextlib.ExitStack()
         self._ready: ReadyCase | None = None
         self._result: Result | None = None
-        self._outcome: Outcome | None = None
+        self.outcome: Outcome | None = None
         self._was_locked = False
-
-    @property
-    def state(self) -> str | None:
-        """Return the state of the outcome; None as long as there is none."""
-        return self._outcome.state if self._outcome else None
 
     def prepare(self) -> None:
         """Read and prepare the case, unless it is locked or its folder holds the wanted result."""
@@ -209,20 +204,17 @@ class _Job:
     def save(self) -> Outcome:
         """Write the result and return the outcome of the case."""
         with self._errors_as_outcome():
-            if self._result:
+            if result := self._result:
                 self._notify("save")
-                saved = self._result.save(self._order.output, overwrite=True, only=self._order.only)
-                self._end(
-                    _of_label_map(self._result, saved)
-                    if self._is_file
-                    else Outcome.read(ResultFolder(saved), "done")
-                )
+                saved = result.save(self._order.output, overwrite=True, only=self._order.only)
+                record, measured = result.record(), result.measured()
+                self._end(Outcome(self._case.id, "done", saved, measured, notes=result.notes, record=record))
         self._result = None
-        return cast("Outcome", self._outcome)  # one of the three steps has set it
+        return cast("Outcome", self.outcome)  # one of the three steps has set it
 
     def try_again(self) -> Outcome:
         """Process a case that was locked, if it is free now."""
-        self._outcome, self._was_locked = None, True
+        self.outcome, self._was_locked = None, True
         self.prepare()
         self.label()
         return self.save()
@@ -232,7 +224,7 @@ class _Job:
         self._lock.close()
 
     def _end(self, outcome: Outcome) -> None:
-        self._outcome = outcome
+        self.outcome = outcome
         self.unlock()
 
     @contextlib.contextmanager
@@ -246,9 +238,3 @@ class _Job:
 
     def _shorten(self, text: str) -> str:
         return self._case.anonymous(text).replace(f"{self._target.parent}{os.sep}", "")
-
-
-def _of_label_map(result: Result, file: Path) -> Outcome:
-    """Return the outcome of a case with a label map only."""
-    record, measured = result.record(), result.measured()
-    return Outcome(result.case.id, "done", file, measured, notes=result.notes, record=record)

@@ -161,7 +161,9 @@ class Result:
                 write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
         with timed(self.seconds, "measure"):
             files.write_json(folder / MEASUREMENTS, self.measured())
-            files.write_text(folder / TABLE, to_csv([self._row()]))
+            reasons = " ".join(self.quality.reasons)
+            about = {"case": self.case.id, "quality": self.quality.name, "reasons": reasons}
+            files.write_text(folder / TABLE, to_csv([about | self.measurements.as_row()]))
 
     def _write_pages(self, folder: Path, beside: Executor, packing: Future[Packed]) -> None:
         with timed(self.seconds, "picture"):
@@ -185,11 +187,6 @@ class Result:
         about = {"case": self.case.id, "notice": RESEARCH_USE, "note": self.provenance["note"]}
         more = {"scheme": self.segmentation.scheme.name, **self.quality.as_dict()}
         return about | self.measurements.as_dict() | more
-
-    def _row(self) -> dict[str, object]:
-        reasons = " ".join(self.quality.reasons)
-        about = {"case": self.case.id, "quality": self.quality.name, "reasons": reasons}
-        return about | self.measurements.as_row()
 
     def record(self) -> dict[str, object]:
         """Return the content of run.json without the hashes of the files."""

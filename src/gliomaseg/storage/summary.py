@@ -41,12 +41,12 @@ class Outcome:
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: ResultFolder, state: State = "unchanged") -> Outcome:
-        """Return the outcome of a case with a whole result; raises CaseError (E-REPORT)."""
+    def read(cls, folder: ResultFolder) -> Outcome:
+        """Return the outcome of a case with an unchanged result; raises CaseError (E-REPORT)."""
         record = folder.read()
         notes = tuple(Note(**note) for note in record.get("notes", ()))
         measured = folder.measurements()
-        return cls(folder.path.name, state, folder.path, measured, notes=notes, record=record)
+        return cls(folder.path.name, "unchanged", folder.path, measured, notes=notes, record=record)
 
     def row(self) -> Row:
         """Return the case's row of summary.csv."""

@@ -16,11 +16,9 @@ _FORMULA = ("=", "+", "-", "@")
 
 def printable(text: str, *, lines: bool = False) -> str:
     """Return ``text`` with its control characters written out as escapes; with ``lines``, new lines stay."""
-    return _CONTROL.sub(lambda m: "\n" if lines and m[0] == "\n" else _escaped(m[0]), text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return _CONTROL.sub(
+        lambda m: "\n" if lines and m[0] == "\n" else m[0].encode("unicode_escape").decode("ascii"), text
+    )
 
 
 def json_text(content: object) -> str:
