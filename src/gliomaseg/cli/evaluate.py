@@ -56,8 +56,6 @@ def evaluate(
     from gliomaseg.evaluation.pairing import Options
     from gliomaseg.report.scores_page import refuse_foreign_scores
 
-    if output:
-        refuse_foreign_scores(output, overwrite=overwrite)
     options = Options(
         scheme=_scheme(prediction_scheme),
         reference_scheme=_scheme(scheme),
@@ -67,6 +65,8 @@ def evaluate(
         probabilities=probabilities,
         workers=jobs,
     )
+    if output:
+        refuse_foreign_scores(output, overwrite=overwrite)
     with console.progress() as progress:
         methods = [predictions, *(compare or [])]
         evaluations = evaluate_methods(methods, references, rules=rules, progress=progress, **options)

@@ -43,6 +43,7 @@ class SegmentationPair:
         check_shapes(prediction.labels, reference.labels)
         self._maps = prediction, reference
         self._box = filled_box(prediction.labels, reference.labels) or EMPTY_BOX
+        self._spacing = reference.grid.spacing
         self._pairs: dict[Tissues, MaskPair] = {}
         self._touched: dict[tuple[Tissues, Tissues], list[tuple[Counts, Counts]]] = {}
         self.shape = reference.labels.shape
@@ -55,8 +56,8 @@ class SegmentationPair:
         """Return the masks of the union of some tissues."""
         if tissues not in self._pairs:
             prediction, reference = (self._mask(labels, tissues) for labels in self._maps)
-            spacing = self._maps[1].grid.spacing
-            self._pairs[tissues] = MaskPair(prediction, reference, spacing, within=(self._box, self.shape))
+            within = self._box, self.shape
+            self._pairs[tissues] = MaskPair(prediction, reference, self._spacing, within=within)
         return self._pairs[tissues]
 
     def _mask(self, segmentation: Segmentation, tissues: Tissues) -> Mask:

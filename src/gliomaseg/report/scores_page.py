@@ -97,9 +97,10 @@ def _comparison(comparison: Comparison, evaluation: Evaluation) -> dict[str, obj
 
 def _pictures(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
     """Return the pictures of one of the worst cases, or why there are none, and links to its files."""
-    pair, region = evaluation.pairs.get(case), worst_region(evaluation, case)
+    pair = evaluation.pairs.get(case)
     files = {"prediction": pair.prediction, "reference": pair.reference} if pair else {}
     links = {name: _relative(path, folder) for name, path in files.items() if path}
+    region = worst_region(evaluation, case)
     found: dict[str, object] = {"region": region, "files": links, "panels": [], "error": ""}
     try:
         return found | {"panels": draw_disagreement(pair, region) if pair else []}
