@@ -35,7 +35,7 @@ def test_numbers_stay_numbers() -> None:
 
 @pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\x9b31mb", "a\u202eb", "a\rb", "a\x07b"])
 def test_no_name_commands_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    console.say(f"case {text}")
+    console.echo(f"case {text}")
     console.show_table([["case", text], [text, "1"]], title=text)
     console.show_json({"case": text})
     out, err = capsys.readouterr()

@@ -57,10 +57,10 @@ def check(
         rows = [row for finding in findings for row in finding.rows()]
         console.show_table([["case", "state", "code", "reason", "remedy"], *rows])
         states = [finding.state for finding in findings]
-        console.say(", ".join(f"{states.count(s)} {s}" for s in ("pass", "warn", "fail")))
+        console.echo(", ".join(f"{states.count(s)} {s}" for s in ("pass", "warn", "fail")))
     _show_dicom(path, cases)
     if draft:
-        console.say(f"list: {draft}; when it is right: gliomaseg segment {draft}")
+        console.echo(f"list: {draft}; when it is right: gliomaseg segment {draft}")
     console.end(sum(finding.error is not None for finding in findings), len(findings))
 
 
@@ -72,7 +72,7 @@ def _show_dicom(path: Path, cases: Sequence[Case]) -> None:
     if found:
         count, where = sum(found.values()), next(iter(found))
         others = f" and in {len(found) - 1} other folder{'s' * (len(found) > 2)}" if len(found) > 1 else ""
-        console.say(
+        console.echo(
             f"left out: {count} DICOM file{'s' * (count > 1)} in {where}{others}; "
             f"convert a series with: dcm2niix -z y {shlex.quote(str(where))}"
         )

@@ -23,23 +23,23 @@ from gliomaseg.storage.tables import json_text, printable
 _QUIET_SECONDS = 30.0
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Write a line to stderr; if stderr is gone, the work goes on."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(printable(text, lines=True) + "\n")
         sys.stderr.flush()
 
 
-class _Say(logging.Handler):
+class _Echo(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(self.format(record))
+        echo(self.format(record))
 
 
 def show_log() -> None:
     """Show what the package logs on stderr. Calling it again changes nothing."""
     logger = logging.getLogger("gliomaseg")
-    if not any(isinstance(handler, _Say) for handler in logger.handlers):
-        logger.addHandler(_Say())
+    if not any(isinstance(handler, _Echo) for handler in logger.handlers):
+        logger.addHandler(_Echo())
         logger.setLevel(logging.INFO)
 
 
@@ -57,7 +57,7 @@ def show_error(error: GliomasegError) -> None:
             _log[0].open("a", encoding="utf-8", errors="backslashreplace") as stream,
         ):
             stream.write(f"{when}\n{strip_folders(''.join(traceback.format_exception(error)))}\n")
-    say(str(error))
+    echo(str(error))
 
 
 _log: list[Path] = []
@@ -114,7 +114,7 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        say("stopped; what is finished is kept: the same command again goes on from there")
+        echo("stopped; what is finished is kept: the same command again goes on from there")
         raise
     finally:
         if is_main:
@@ -172,7 +172,7 @@ def _lines() -> Callable[[float, str], None]:
         if begun and fraction - begun[1] > 0.005:
             seconds = (now - begun[0]) * (1 - fraction) / (fraction - begun[1])
             left = f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
-        say(f"{100 * fraction:3.0f} %{left}  {text}")
+        echo(f"{100 * fraction:3.0f} %{left}  {text}")
         last = now
 
     return update

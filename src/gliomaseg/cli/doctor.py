@@ -28,7 +28,7 @@ def doctor(
         console.show_table([["what", "state", "found"], *[[a.name, a.state, a.found] for a in answers]])
         for answer in answers:
             if answer.state != "ok":
-                console.say(f"{answer.name}: {answer.remedy}")
-        console.say(RESEARCH_USE)
+                console.echo(f"{answer.name}: {answer.remedy}")
+        console.echo(RESEARCH_USE)
     if any(answer.state == "fail" for answer in answers):
         raise SystemExit(1)

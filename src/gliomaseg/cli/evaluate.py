@@ -1,4 +1,4 @@
-"""The verb evaluate of the command line: score label maps, print the tables, write the scores."""
+"""``gliomaseg evaluate``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(
         Path | None,
         typer.Option("--output", "-o", help="Folder for scores.csv, summary.json and scores.html."),
     ] = None,
-    rules: Annotated[str, choice("--rules", RULES, "The rules of this year and task.")] = "brats2020",
+    rules: Annotated[str, choice("--rules", RULES, "Rules of this year and task.")] = "brats2020",
     compare: Annotated[
         list[Path] | None, typer.Option(help="Other predictions to compare with; may be repeated.")
     ] = None,
@@ -95,8 +95,8 @@ def _report_scores(evaluations: Sequence[Evaluation], output: Path | None, *, as
         if compared:
             _show_comparison(compared, evaluations[0].shown)
         if page:
-            console.say(f"page: {page}; tables: scores.csv, summary.json beside it")
-        console.say(RESEARCH_USE)
+            console.echo(f"page: {page}; tables: scores.csv, summary.json beside it")
+        console.echo(RESEARCH_USE)
     failed = sum(len(evaluation.failed) for evaluation in evaluations)
     console.end(failed, failed + sum(len(evaluation.cases) for evaluation in evaluations))
 
@@ -111,7 +111,7 @@ def _show_scores(evaluation: Evaluation) -> None:
     if len(evaluation.cases) > 1:
         console.show_table(tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
     for line in tables.notes(evaluation):
-        console.say(line)
+        console.echo(line)
 
 
 def _show_comparison(compared: Comparison, metrics: Sequence[str]) -> None:
@@ -122,4 +122,4 @@ def _show_comparison(compared: Comparison, metrics: Sequence[str]) -> None:
     for title, table in tables.difference_tables(compared, metrics).items():
         console.show_table(table, title=f"{title}, paired, {rules}")
     for line in tables.comparison_notes(compared):
-        console.say(line)
+        console.echo(line)

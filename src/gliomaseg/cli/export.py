@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gliomaseg.cli import console, show
+from gliomaseg.cli import console
 from gliomaseg.cli.train import training_extra
+
+if TYPE_CHECKING:
+    from gliomaseg.inference.bundle import Bundle
 
 
 def export(
@@ -16,24 +19,23 @@ def export(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the bundle.")],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the first run's.")] = None,
-    card: Annotated[Path | None, typer.Option(help="A model card to put in, instead of a short one.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Model card, instead of a short one.")] = None,
     best: Annotated[bool, typer.Option("--best", help="Weights of the best validation.")] = False,
     average_with: Annotated[
         list[str] | None,
         typer.Option(
-            help="Average the weights with those of another run, a bundle or shipped, such as what it began "
-            "with; may be repeated."
+            help="Average the weights with those of another run, a bundle, or shipped; may be repeated."
         ),
     ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Add the network as ONNX.")] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Add the network in 8-bit numbers; needs the run's prepared cases.")
+        bool, typer.Option("--int8", help="Add the network in int8; needs the run's prepared cases.")
     ] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the run's prepared cases; default: RUN/cache.")
     ] = None,
     measured: Annotated[
-        Path | None, typer.Option(help="What cross-validation found, as JSON, to put in (docs/train.md).")
+        Path | None, typer.Option(help="JSON of cross-validation results to include (docs/train.md).")
     ] = None,
 ) -> None:
     """Turn a trained run, or the mean of several, into a model bundle for segment."""
@@ -55,7 +57,21 @@ def export(
     with console.progress() as progress:
         loaded = [load_run(run) for run in runs]
         bundle = export_bundle(loaded, output, progress=progress, **options)
-    console.say(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
+    console.echo(f"{output}: {bundle.name}, sha256 {bundle.sha256}")
     if bundle.has_int8:
-        console.say(show.int8_summary(bundle))
-    console.say(f"next: gliomaseg segment CASE --model {output}")
+        console.echo(_int8_summary(bundle))
+    console.echo(f"next: gliomaseg segment CASE --model {output}")
+
+
+def _int8_summary(bundle: Bundle) -> str:
+    """Return the measured cost of int8, and whether it is used automatically."""
+    change = bundle.about["int8"]["dice_change"]
+    if not change:
+        return "int8: not measured without held-out cases; used only with --precision int8"
+    points = ", ".join(f"{region.upper()} {100 * value:+.2f}" for region, value in change.items())
+    used = (
+        "used automatically where the CPU supports it"
+        if bundle.int8_is_as_good
+        else "used only with --precision int8"
+    )
+    return f"int8: Dice changes by {points} points on {bundle.about['int8']['cases']} held-out cases; {used}"

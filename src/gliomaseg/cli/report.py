@@ -1,4 +1,4 @@
-"""The verbs report and view: results as pages, written to disk or served to one browser."""
+"""``gliomaseg report`` and ``gliomaseg view``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def report(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make one page of many cases, and a report of each that has none or was edited."""
+    """Make one page of many cases, and a report for each that has none or was edited."""
     from gliomaseg.labels import find_scheme
     from gliomaseg.report.cohort import write_reports
     from gliomaseg.report.sources import find_sources
@@ -52,8 +52,8 @@ def report(
         if rows:
             console.show_table([["case", "quality", "why"], *rows[:20]])
         table = output.with_suffix(".csv")
-        console.say(f"{len(entries)} cases, {len(passed)} pass; page: {output}; table: {table}")
-        console.say(RESEARCH_USE)
+        console.echo(f"{len(entries)} cases, {len(passed)} pass; page: {output}; table: {table}")
+        console.echo(RESEARCH_USE)
     console.end(sum(entry.quality == "failed" for entry in entries), len(entries))
 
 
@@ -80,7 +80,7 @@ def view(
 
         with console.progress() as progress:
             page = write_static(sources, static, overwrite=overwrite, progress=progress)
-        console.say(f"page: {page}")
+        console.echo(f"page: {page}")
     else:
         _serve(sources, port, opens_browser=browser)
 
@@ -92,11 +92,11 @@ def _serve(sources: Sequence[Source], port: int, *, opens_browser: bool) -> None
     from gliomaseg.report.serve import Viewer
 
     with Viewer(sources, port=port) as viewer:
-        console.say(f"open {viewer.address}")
-        console.say("the address works once, on this machine; Ctrl-C ends the viewer")
+        console.echo(f"open {viewer.address}")
+        console.echo("the address works once, on this machine; Ctrl-C ends the viewer")
         if opens_browser:
             webbrowser.open(viewer.address)
         try:
             viewer.serve_forever()
         except KeyboardInterrupt:
-            console.say("ended")
+            console.echo("ended")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gliomaseg.cli import console, show
+from gliomaseg import RESEARCH_USE
+from gliomaseg.cli import console
 from gliomaseg.cli.choices import DEVICES, PRECISIONS, QUALITIES, SCHEMES, choice
 from gliomaseg.cli.options import Json, Threads
+
+if TYPE_CHECKING:
+    from gliomaseg.storage.summary import Outcome
 
 Image = Annotated[Path | None, typer.Option(help="File of this sequence, instead of PATH.")]
 
@@ -107,7 +112,7 @@ def segment(
                 progress=progress,
             )
         )
-    show.report(outcomes, output, as_json=json)
+    _report(outcomes, output, as_json=json)
 
 
 def demo(
@@ -129,4 +134,87 @@ def demo(
         case = find_case(write_phantom(make_phantom("full"), output / "exam"))
         segmenter = Segmenter.load(threads=threads)
         outcomes = list(segment_cases([case], segmenter, output, overwrite=True, progress=progress))
-    show.report(outcomes, output, as_json=json)
+    _report(outcomes, output, as_json=json)
+
+
+def _report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:
+    """Show the outcomes; raises SystemExit: 1 if all cases failed, 3 if some did."""
+    if as_json:
+        console.show_json([outcome.as_dict() for outcome in outcomes])
+    else:
+        _show_outcomes(outcomes, output)
+    console.end(sum(outcome.error is not None for outcome in outcomes), len(outcomes))
+
+
+def _show_outcomes(outcomes: Sequence[Outcome], output: Path) -> None:
+    from gliomaseg.storage.result_folder import LABELS, REPORT
+    from gliomaseg.storage.summary import SUMMARY
+
+    done = [outcome for outcome in outcomes if outcome.folder]
+    if len(outcomes) == 1 and done:
+        console.show_table(_volumes(done[0]), title=f"{done[0].case_id} ({done[0].state})")
+        console.echo(_quality(done[0]))
+        console.echo(_where(done[0]))
+    elif done:
+        console.show_table([_HEADER, *map(_cells, outcomes)])
+        has_reports = any((outcome.folder / REPORT).exists() for outcome in done if outcome.folder)
+        what = f"reports: {output}/*/{REPORT}" if has_reports else f"label maps: {output}/*/{LABELS}"
+        console.echo(f"{what}; table: {output / SUMMARY}")
+        console.echo(f"next: gliomaseg report {output} -o cohort.html, or gliomaseg view {output}")
+    for outcome in outcomes:
+        for note in outcome.notes:
+            console.echo(str(note))
+        if outcome.error:
+            console.echo(f"\n{outcome.case_id} {outcome.state}")
+            console.show_error(outcome.error)
+    if len(outcomes) > 1:
+        states = [outcome.state for outcome in outcomes]
+        known = ("done", "unchanged", "failed", "locked")
+        console.echo(", ".join(f"{states.count(s)} {s}" for s in known if s in states))
+    console.echo(RESEARCH_USE)
+
+
+_HEADER = ["case", "state", "quality", "WT ml", "TC ml", "ET ml", "missing", "why"]
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    """Return a case's cells under ``_HEADER``."""
+    row = outcome.row()
+    volumes = [_with_interval(row, region) for region in ("wt", "tc", "et")]
+    why = row.get("reasons") or row.get("error")
+    cells = [row["case"], row["state"], row.get("quality"), *volumes, row.get("missing"), why]
+    return [str(cell or "") for cell in cells]
+
+
+def _volumes(outcome: Outcome) -> list[list[str]]:
+    """Return the volume of each label and region of one case, under a header."""
+    found, row = outcome.measurements, outcome.row()
+    labels = [[f"label {r['value']}", r["title"], f"{r['volume_ml']:.2f}"] for r in found["labels"]]
+    regions = [[r["region"].upper(), r["title"], _with_interval(row, r["region"])] for r in found["regions"]]
+    return [["region", "meaning", "volume ml (90 % interval)"], *labels, *regions]
+
+
+def _with_interval(row: Mapping[str, object], region: str) -> str:
+    """Return a volume in ml, and its 90 % interval if known."""
+    names = ("volume_ml", "volume_low_ml", "volume_high_ml")
+    volume, low, high = (row.get(f"{region}_{name}") for name in names)
+    if volume is None:
+        return ""
+    return f"{volume:.2f}" + ("" if low is None else f" ({low:.2f} to {high:.2f})")
+
+
+def _quality(outcome: Outcome) -> str:
+    row = outcome.row()
+    return f"quality: {row['quality']}" + f" ({row['reasons']})" * bool(row["reasons"])
+
+
+def _where(outcome: Outcome) -> str:
+    """Return where the result of one case is."""
+    from gliomaseg.storage.result_folder import LABELS, OVERVIEW, REPORT
+
+    folder = outcome.folder
+    if folder is None or not folder.is_dir():
+        return f"label map: {folder}"
+    if (folder / REPORT).exists():
+        return f"report: {folder / REPORT}; picture: {folder / OVERVIEW}"
+    return f"label map: {folder / LABELS}"

@@ -1,4 +1,4 @@
-"""The verb train of the command line. Door: typer."""
+"""``gliomaseg train``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from gliomaseg.errors import missing_extra
 def train(
     data: Annotated[Path, typer.Argument(help="Folder of cases with references, or a CSV list.")],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same again resumes.")],
-    preset: Annotated[str, choice("--preset", PRESETS, "Network and how it is trained.")] = "unet3d",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same command resumes.")],
+    preset: Annotated[str, choice("--preset", PRESETS, "Network and recipe.")] = "unet3d",
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="section.name=value, as often as wanted.")
+        list[str] | None, typer.Option("--set", help="section.name=value; may be repeated.")
     ] = None,
     modalities: Annotated[
         str | None, typer.Option(help="Sequences to train on, such as t1c,t2f; default: all four.")
@@ -31,7 +31,7 @@ def train(
     fold: Annotated[int | None, typer.Option(help="The fold held out; default: the preset's.")] = None,
     hours: Annotated[float | None, typer.Option(help="Train for this long instead of by steps.")] = None,
     init_from: Annotated[
-        str | None, typer.Option(help="Begin with these weights: shipped, a bundle's folder, a run's folder.")
+        str | None, typer.Option(help="Initial weights: shipped, a bundle folder, a run folder.")
     ] = None,
     track: Annotated[
         str | None, typer.Option(help="Also log to tensorboard, mlflow, or both with a comma.")
@@ -45,14 +45,14 @@ def train(
         choice("--scheme", SCHEMES, "Label scheme of the references; default: by file names."),
     ] = None,
     plan_only: Annotated[
-        bool, typer.Option("--plan-only", help="Prepare, measure and print what it will take; don't train.")
+        bool, typer.Option("--plan-only", help="Prepare, measure, print the plan; don't train.")
     ] = False,
     show_augmentation: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw augmented patches; don't train.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train a network; the same command again goes on where it was stopped.
+    """Train a network; the same command resumes it.
 
     Several GPUs or machines: accelerate launch -m gliomaseg train ...
     """
@@ -82,10 +82,10 @@ def train(
             plan = training.plan(cases, output, settings, **how)
         else:
             run = training.train(cases, output, settings, **how)
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks
+    if os.environ.get("RANK", "0") != "0":  # one of several processes reports
         return
     if show_augmentation:
-        console.say(f"picture: {show_augmentation}")
+        console.echo(f"picture: {show_augmentation}")
     elif plan_only:
         _show_plan(plan, output, as_json=json)
     else:
@@ -98,8 +98,8 @@ def _show_plan(plan: Any, output: Path, *, as_json: bool) -> None:
         return
     console.show_table(plan.rows(), title="Plan")
     for line in plan.advice:
-        console.say(line)
-    console.say(f"written: {output / 'plan.json'}; without --plan-only the training begins")
+        console.echo(line)
+    console.echo(f"written: {output / 'plan.json'}; without --plan-only the training begins")
 
 
 def _show_run(run: Any, output: Path, *, as_json: bool) -> None:
@@ -115,8 +115,8 @@ def _show_run(run: Any, output: Path, *, as_json: bool) -> None:
         return
     console.show_table([header, *body], title=f"Run {output}")
     for note in (*run.settings.notes, RESEARCH_USE):
-        console.say(note)
-    console.say(f"next: gliomaseg export {output} -o MODEL")
+        console.echo(note)
+    console.echo(f"next: gliomaseg export {output} -o MODEL")
 
 
 def _list(text: str | None) -> str | None:
@@ -126,7 +126,7 @@ def _list(text: str | None) -> str | None:
 
 @contextmanager
 def training_extra() -> Iterator[None]:
-    """Say, where the block imports from ``gliomaseg.training``, how to install what is missing."""
+    """Report a missing extra where the block imports from ``gliomaseg.training``."""
     try:
         yield
     except ModuleNotFoundError as error:
