@@ -293,3 +293,15 @@ def test_together_and_alone_give_the_same_bytes(
         for name in ("seg.nii.gz", "overview.png", "measurements.json"):
             one, two = (tmp_path / folder / case.id / name for folder in ("together", "alone"))
             assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_documented_example_runs(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "get-started.md").read_text(encoding="utf-8")
+    code = page.partition("## Many cases from Python")[2].partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").rename("BRATS_FOLDER")
+    exec(code, {})  # noqa: S102
+    assert capsys.readouterr().out.splitlines()[0].startswith("A warn")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["A", "B", "summary.csv"]
