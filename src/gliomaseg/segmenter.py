@@ -166,16 +166,8 @@ class Segmenter:
                 segmentation = Segmentation(labels, ready.standardised.own, scheme)
             uncertainty = self._uncertainty(probabilities[(slice(None), *prepared.valid)], ready)
             maps = self._maps(probabilities, ready) if self.maps else {}
-        return Result(
-            ready.case,
-            images,
-            segmentation,
-            standardised,
-            ready.provenance,
-            ready.seconds,
-            uncertainty=uncertainty,
-            maps=maps,
-        )
+        about, seconds = ready.provenance, ready.seconds
+        return Result(ready.case, images, segmentation, standardised, about, seconds, uncertainty, maps)
 
     def sequences(self, case: Case) -> tuple[Modality, ...]:
         """Return the sequences of ``case`` that the network uses: all that it knows, or those available.
