@@ -55,7 +55,7 @@ V1 = "9:memory:/docker/ab\n4:cpu,cpuacct:/docker/ab\n0::/init\n"
             {
                 "memory/memory.limit_in_bytes": "9000",
                 "memory/memory.usage_in_bytes": "5000",
-                "memory/memory.stat": "inactive_file 7\ntotal_inactive_file 1500\nodd\n",
+                "memory/memory.stat": "inactive_file 7\n odd\ntotal_cache x\ntotal_inactive_file 1500\nodd\n",
             },
             5500,
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -90,10 +91,8 @@ def _group_memory() -> int | None:
         for limit, used, cached in _MEMORY:
             most, now = _number(folder / limit), _number(folder / used)
             if most is not None and now is not None:
-                stat = dict(
-                    line.split()[:2] for line in _read(folder / "memory.stat").splitlines() if " " in line
-                )
-                left.append(most - now + min(now, int(stat.get(cached, 0))))
+                freed = re.search(rf"^{cached} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+                left.append(most - now + (min(now, int(freed[1])) if freed else 0))
     return max(min(left), 0) if left else None
 
 
