@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from gliomaseg.cases.dataset_json import Dataset, find_dataset
+from gliomaseg.cases.dataset_json import find_dataset
 from gliomaseg.cases.folders import Folder, walk
 from gliomaseg.cases.layouts import (
     PLAIN,
@@ -73,7 +74,7 @@ class _Search:
         self._groups: list[Group] = []
         self._candidates: list[Group] = []  # folders without a case that may be one
         self._labels: dict[tuple[str, str | None], list[CaseFile]] = {}  # in other folders than their images
-        self._datasets: dict[Path, Dataset | None] = {}
+        self._dataset = cache(find_dataset)
 
     def add_folder(self, folder: Folder) -> None:
         """Add the cases of one folder."""
@@ -114,13 +115,13 @@ class _Search:
         """Add a file to its case; returns False if its channel is not understood."""
         scheme = parsed.layout.scheme
         if parsed.is_label and parsed.joined is not None:
-            dataset = self._dataset(folder) if scheme is UNSURE else None
+            dataset = self._dataset(folder.path) if scheme is UNSURE else None
             file = CaseFile(path, dataset.scheme if dataset else scheme, is_lesser=parsed.is_lesser)
             _add(self._labels.setdefault((parsed.case_id, parsed.joined), []), file)
             return True
         channels: dict[Modality, int | None] = {parsed.modality: None} if parsed.modality else {}
         if not parsed.is_label and not parsed.modality:
-            dataset = self._dataset(folder)
+            dataset = self._dataset(folder.path)
             named = dataset.channels if dataset else {}
             numbers = named if parsed.channel is None else {parsed.channel} & named.keys()
             channels = {m: n if parsed.channel is None else None for n in numbers if (m := named[n])}
@@ -133,11 +134,6 @@ class _Search:
         if parsed.is_label:
             _add(group.labels, CaseFile(path, scheme, is_lesser=parsed.is_lesser))
         return True
-
-    def _dataset(self, folder: Folder) -> Dataset | None:
-        if folder.path not in self._datasets:
-            self._datasets[folder.path] = find_dataset(folder.path)
-        return self._datasets[folder.path]
 
 
 def _add(files: list[CaseFile], file: CaseFile) -> None:

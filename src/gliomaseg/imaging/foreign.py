@@ -17,9 +17,8 @@ import nibabel as nib
 import numpy as np
 
 from gliomaseg.errors import ImageError
-from gliomaseg.imaging.header import no_volume, too_big, truncated
+from gliomaseg.imaging.header import require_size, truncated
 from gliomaseg.imaging.stored_file import StoredFile, open_file
-from gliomaseg.imaging.volume import MAX_VOXELS
 
 _MGH = (".mgh", ".mgz")
 _ITK = (".nrrd", ".mha")
@@ -36,8 +35,10 @@ def is_foreign(path: Path) -> bool:
     return path.suffix.lower() in (*_MGH, *_ITK)
 
 
-class Converted:
+class Converted(io.BytesIO):
     """A file of another format, read as if it were NIfTI; ``sha256`` is the hash of the original bytes."""
+
+    is_compressed, is_whole = False, True
 
     def __init__(self, path: Path) -> None:
         """Open and convert a file; raises ImageError."""
@@ -46,38 +47,26 @@ class Converted:
             file.finish()
         content = image.to_bytes()
         self.sha256, self.size = file.sha256, len(content)
-        self.is_compressed, self.is_whole = False, True
-        self._stream = io.BytesIO(content)
-
-    def read(self, count: int) -> bytes:
-        """Return the next ``count`` bytes, fewer at the end."""
-        return self._stream.read(count)
+        super().__init__(content)
 
     def finish(self) -> bool:
-        """Return False: nothing follows the data."""
+        """Return False, because nothing follows the data."""
         return False
 
     def compare(self) -> None:
         """Do nothing: the file was compared when it was closed."""
-
-    def close(self) -> None:
-        """Free the memory."""
-        self._stream.close()
 
 
 def _read_mgh(path: Path, file: StoredFile) -> nib.Nifti1Image:
     start = bytes(file.read(_MGH_HEADER))
     try:
         header = nib.freesurfer.mghformat.MGHHeader(start)
-        shape, dtype = header.get_data_shape(), header.get_data_dtype()
+        shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
         affine = header.get_affine()
     except Exception as error:
         raise _damaged(path, "an MGH image", str(error)) from error
-    if len(shape) != 3 or min(shape) < 2:
-        raise no_volume(path, shape)
-    if math.prod(map(int, shape)) > MAX_VOXELS:
-        raise too_big(path, shape)
-    size = math.prod(map(int, shape)) * dtype.itemsize
+    require_size(path, shape)
+    size = math.prod(shape) * dtype.itemsize
     body = file.read(size)
     if file.is_compressed:
         file.read(_MGH_END)
@@ -93,11 +82,8 @@ def _read_itk(path: Path) -> nib.Nifti1Image:
         reader = itk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
-        shape = reader.GetSize()
-        if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-            raise no_volume(path, (*shape, reader.GetNumberOfComponents()))
-        if math.prod(shape) > MAX_VOXELS:
-            raise too_big(path, shape)
+        components = reader.GetNumberOfComponents()
+        require_size(path, [*reader.GetSize(), *([components] if components > 1 else [])])
         image = reader.Execute()
         array = itk.GetArrayFromImage(image)
     except RuntimeError as error:

@@ -117,21 +117,21 @@ def _shape(path: Path, dims: list[int]) -> tuple[tuple[int, int, int], int]:
     sizes = dims[1 : count + 1]
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
-    if not 3 <= len(sizes) <= 4 or min(sizes) < 2:
-        raise no_volume(path, sizes)
-    if math.prod(sizes) > MAX_VOXELS:
-        raise too_big(path, sizes)
+    require_size(path, sizes, most=4)
     return (sizes[0], sizes[1], sizes[2]), (*sizes, 1)[3]
 
 
-def too_big(path: Path, sizes: Sequence[int]) -> ImageError:
-    """Return the E-TOOBIG error of a file whose header gives too many voxels."""
-    return ImageError(
-        "E-TOOBIG",
-        f"{path} has {' x '.join(map(str, sizes))} voxels by its header",
-        expected=f"at most {MAX_VOXELS:,} voxels",
-        remedy="crop it, or resample it to about 1 mm; if the header is damaged, copy the file again",
-    )
+def require_size(path: Path, sizes: Sequence[int], most: int = 3) -> None:
+    """Raise ImageError for less than 3 or over ``most`` dimensions (E-NDIM) or too many voxels (E-TOOBIG)."""
+    if not 3 <= len(sizes) <= most or min(sizes) < 2:
+        raise no_volume(path, sizes)
+    if math.prod(sizes) > MAX_VOXELS:
+        raise ImageError(
+            "E-TOOBIG",
+            f"{path} has {' x '.join(map(str, sizes))} voxels by its header",
+            expected=f"at most {MAX_VOXELS:,} voxels",
+            remedy="crop it, or resample it to about 1 mm; if the header is damaged, copy the file again",
+        )
 
 
 def no_volume(path: Path, sizes: Sequence[int], channel: int | None = None) -> ImageError:
