@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gliomaseg.cases.case import Case, is_id
 from gliomaseg.errors import CaseError, GliomasegError
@@ -31,13 +31,6 @@ _NAMES = {
 _EMPTY = ("", "n/a", "nan")
 #: A path with the number of a volume: "imagesTr/BRATS_001.nii.gz#2", counted from 0.
 _CHANNEL = re.compile(r"(.+)#(\d{1,2})", re.DOTALL)
-
-
-class _Columns(NamedTuple):
-    """The header of each column in the list."""
-
-    named: dict[str, str]
-    modalities: dict[Modality, str]
 
 
 def read_list(path: Path) -> list[Case]:
@@ -81,24 +74,23 @@ def _decode(path: Path) -> str:
     raise _bad_list(path, "it is not a text file")
 
 
-def _columns(path: Path, header: list[str]) -> _Columns:
+def _columns(path: Path, header: list[str]) -> dict[str, str]:
+    """Return the title of each column by its role: a key of ``_NAMES`` or a modality."""
     names = {name.strip().lower(): name for name in header}
-    named = {key: next((names[n] for n in known if n in names), "") for key, known in _NAMES.items()}
-    found = [(MODALITY_NAMES[name], column) for name, column in names.items() if name in MODALITY_NAMES]
-    modalities = dict(found)
-    if named["patient"] == named["case"]:
-        named["patient"] = ""
-    if not named["case"] or not modalities or len(modalities) < len(found):
+    columns = {role: next((names[n] for n in known if n in names), "") for role, known in _NAMES.items()}
+    images = [(MODALITY_NAMES[name].value, title) for name, title in names.items() if name in MODALITY_NAMES]
+    if columns["patient"] == columns["case"]:
+        columns["patient"] = ""
+    if not columns["case"] or not images or len(dict(images)) < len(images):
         raise _bad_list(path, f"its columns are {', '.join(names) or 'missing'}")
-    return _Columns(named, modalities)
+    return columns | dict(images)
 
 
-def _from_row(path: Path, line: int, row: dict[str, str], columns: _Columns) -> Case:
-    cells = {key: _cell(row.get(column)) for key, column in columns.named.items()}
+def _from_row(path: Path, line: int, row: dict[str, str], columns: dict[str, str]) -> Case:
+    cells = {role: _cell(row.get(title)) for role, title in columns.items()}
     if not is_id(cells["case"]):
         raise _bad_list(path, f"line {line} has the case id {cells['case']!r}, which is no valid folder name")
-    given = {m: _cell(row.get(columns.modalities[m])) for m in Modality if m in columns.modalities}
-    images = {m: _locate(path.parent, text) for m, text in given.items() if text}
+    images = {m: _locate(path.parent, cells[m]) for m in Modality if cells.get(m)}
     if not images:
         raise _bad_list(path, f"line {line} names no image of case {cells['case']}")
     reference = path.parent / cells["reference"] if cells["reference"] else None
