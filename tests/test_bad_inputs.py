@@ -558,7 +558,7 @@ def one_sequence_cut_off(exam: Exam) -> None:
     exam.change(lambda a: np.where((a != 0) & (np.arange(a.shape[0]) < 36)[:, None, None], 1, a), "t1")
 
 
-@row(88, "E-UNKNOWN", "has no t1c, and in")
+@row(88, "E-UNKNOWN", "has no t1c; in")
 def named_otherwise(exam: Exam) -> None:
     exam.file("t1ce").rename(exam.file("T1wCE"))
 

@@ -133,7 +133,7 @@ def _not_understood(case: Case) -> CaseError:
     otherwise = "if it is none of these sequences: --allow-missing" if case.images else "or remove the folder"
     return CaseError(
         "E-UNKNOWN",
-        f"case {case.id} has no {missing}, and in {case.unknown[0].parent} {list_unknown(case.unknown)}",
+        f"case {case.id} has no {missing}; in {case.unknown[0].parent}, {list_unknown(case.unknown)}",
         expected="names as in one of the layouts of docs/get-started.md, such as " + EXAMPLE,
         remedy="rename the file, or give a CSV list with it: gliomaseg check FOLDER --draft cases.csv "
         f"writes a draft; {otherwise}",

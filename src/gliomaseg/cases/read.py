@@ -26,9 +26,9 @@ from gliomaseg.labels import Modality
 
 #: The note of voxels that are not 1 mm, by their longest side in mm (docs/thick-slices.md).
 _SPACINGS = (
-    (3.0, "W-SPACING", "segmented at 1 mm, and the labels put back on its own grid"),
-    (10.0, "W-THICK", "segmented at 1 mm; 5 mm slices cost .015 (WT), .015 (TC) and .047 (ET) of mean Dice"),
-    (math.inf, "W-COARSE", "never measured with slices so thick: don't rely on the result"),
+    (3.0, "W-SPACING", "it is segmented at 1 mm, and the labels are put back on its own grid"),
+    (10.0, "W-THICK", "it is segmented at 1 mm; 5 mm slices cost .015, .015, .047 of mean Dice (WT, TC, ET)"),
+    (math.inf, "W-COARSE", "slices so thick were never measured: don't rely on the result"),
 )
 
 _Array = npt.NDArray[np.generic]
