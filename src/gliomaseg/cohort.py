@@ -107,7 +107,7 @@ def _summarised(outcomes: Iterator[Outcome], output: Path) -> Iterator[Outcome]:
 
 def _is_done_elsewhere(outcome: Outcome, output: Path) -> bool:
     """Return whether the process that had locked a case has finished it since."""
-    return outcome.state == "locked" and ResultFolder(output / outcome.case_id).is_result
+    return outcome.state == "locked" and ResultFolder(output / outcome.case_id).is_result()
 
 
 def _outcomes(jobs: Sequence[_Job], *, ahead: int) -> Iterator[Outcome]:

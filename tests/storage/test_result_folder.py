@@ -43,7 +43,7 @@ def test_what_was_written_is_proven_and_read(folder: ResultFolder) -> None:
     assert ResultFolder.of(folder.path / LABELS) == folder
     assert ResultFolder.of(folder.path / "other.nii.gz") is None
     assert folder.measurements() == {"case": "A", "quality": "unreliable", "reasons": ["why"]}
-    assert not ResultFolder(folder.path.parent).is_result
+    assert not ResultFolder(folder.path.parent).is_result()
 
 
 def test_an_edited_label_map_is_recognised_and_kept(folder: ResultFolder) -> None:

@@ -53,7 +53,7 @@ def walk(root: Path) -> Iterator[Folder]:
             yield Folder(path, depth, tail, error=unreadable(path, error, "a folder that you may list"))
             continue
         known = {name for name, _ in files}
-        if RECORD in known and ResultFolder(path).is_result:
+        if RECORD in known and ResultFolder(path).is_result():
             continue
         yield Folder(path, depth, tail, tuple(files))
         left_out = _NOT_RAW if _BIDS in known else ()

@@ -187,7 +187,7 @@ def refuse_foreign_page(page: Path, *, overwrite: bool) -> None:
 
     The folder of a result is refused even with ``overwrite``: its report is not that of a cohort.
     """
-    if ResultFolder(page.parent).is_result:
+    if ResultFolder(page.parent).is_result():
         raise OutputError(
             "E-EXISTS",
             f"{page.parent} is the folder of a result",

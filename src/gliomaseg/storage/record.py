@@ -22,7 +22,8 @@ IDENTITY = (
     "inputs",
     "settings",
 )
-#: Names of qualities before 0.2, when they were stored under ``verdict``.
+#: Keys before 0.2, and names of qualities when they were stored under ``verdict``.
+_KEYS = {"warnings": "notes", "crosses_midline": "crosses_symmetry_plane"}
 _FORMER = {"ok": "pass", "check": "review", "doubtful": "unreliable"}
 
 
@@ -67,10 +68,11 @@ def is_newer(content: object) -> bool:
 
 def parse_record(content: object) -> dict[str, Any]:
     """Return the content of run.json with today's keys; raises ValueError if its shape is wrong."""
-    if isinstance(content, dict) and "warnings" in content:  # before 0.2
-        content = {("notes" if key == "warnings" else key): value for key, value in content.items()}
     try:
+        content = renamed(content) if isinstance(content, dict) else content
         RunRecord.model_validate(content)
+    except (LookupError, TypeError) as error:
+        raise ValueError("it has a verdict that no version wrote") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
@@ -79,16 +81,13 @@ def parse_record(content: object) -> dict[str, Any]:
 
 
 def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored numbers with today's keys: before 0.2 there were ``verdict`` and ``crosses_midline``.
+    """Return the content of run.json or measurements.json with the keys of today's version.
 
     Raises LookupError and TypeError for content that no version wrote.
     """
-    rest = dict(record)
+    rest = {_KEYS.get(key, key): value for key, value in record.items()}
     if former := rest.pop("verdict", None):
         rest |= {"quality": _FORMER[former["verdict"]], "reasons": former["reasons"]}
-    side = rest.get("side")
-    if isinstance(side, dict) and "crosses_midline" in side:
-        rest["side"] = {
-            ("crosses_symmetry_plane" if k == "crosses_midline" else k): v for k, v in side.items()
-        }
+    if isinstance(side := rest.get("side"), dict):
+        rest["side"] = {_KEYS.get(key, key): value for key, value in side.items()}
     return rest

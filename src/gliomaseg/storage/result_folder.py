@@ -47,14 +47,13 @@ class ResultFolder:
     def of(cls, labels: Path) -> ResultFolder | None:
         """Return the result with the label map ``labels``, run.json damaged or not; None for other maps."""
         found = cls(labels.parent)
-        return found if labels.name == LABELS and found._is_ours(damaged=True) else None
+        return found if labels.name == LABELS and found.is_result(damaged=True) else None
 
-    @property
-    def is_result(self) -> bool:
-        """Return whether gliomaseg wrote this folder: other programs write a run.json, too."""
-        return self._is_ours(damaged=False)
+    def is_result(self, *, damaged: bool = False) -> bool:
+        """Return whether gliomaseg wrote this folder (other programs write a run.json, too).
 
-    def _is_ours(self, *, damaged: bool) -> bool:
+        ``damaged`` is the answer for a run.json that can't be read.
+        """
         if not os.path.lexists(self.path / RECORD):
             return False
         try:
@@ -170,7 +169,7 @@ class ResultFolder:
 
     def _own_record(self) -> dict[str, Any]:
         """Return run.json of a folder that is to be replaced; raises OutputError (E-EXISTS)."""
-        if not self._is_ours(damaged=True):
+        if not self.is_result(damaged=True):
             some = ", ".join(sorted(self._names())[:3])
             raise self._in_the_way(f"holds files that are not a result of gliomaseg: {some}")
         try:

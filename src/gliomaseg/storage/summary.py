@@ -103,7 +103,7 @@ def write_summary(output: Path, outcomes: Sequence[Outcome]) -> None:
 def _others(output: Path, known: set[str]) -> Iterable[Row]:
     """Yield the rows of earlier results, and of cases that failed earlier and still have none."""
     folders = [ResultFolder(path) for path in output.iterdir() if path.is_dir()]
-    results = {folder.path.name: folder for folder in folders if folder.is_result}
+    results = {folder.path.name: folder for folder in folders if folder.is_result()}
     yield from (_earlier_row(folder) for name, folder in results.items() if name not in known)
     yield from (row for row in failed_before(output) if row["case"] not in known | results.keys())
 
