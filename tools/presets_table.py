@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from gliomaseg.settings.loading import load_settings, preset_names
 from gliomaseg.settings.schema import Settings
-from gliomaseg.training.network import build_network, count_parameters
-from gliomaseg.training.plan import count_memory
+from gliomaseg.training.network import build_network, count_memory, count_parameters
 
 PAPERS = {
     "unet3d": "this project; after Çiçek et al. 2016",

@@ -9,7 +9,7 @@ import pytest
 from gliomaseg.labels import Region
 from gliomaseg.settings.schema import TrainingSettings
 from gliomaseg.training.history import SCORES, History, Row, read_history
-from gliomaseg.training.optimiser import learning_rate, stops_early
+from gliomaseg.training.state import learning_rate, stops_early
 
 
 def scored(*means: float) -> History:

@@ -19,8 +19,8 @@ from gliomaseg.settings.schema import Settings
 from gliomaseg.training import cache as caching
 from gliomaseg.training.cache import PreparedCase, count_room, prepare_cases
 from gliomaseg.training.dataset import PatchDataset
-from gliomaseg.training.network import build_network, count_parameters
-from gliomaseg.training.plan import Plan, count_memory, make_plan
+from gliomaseg.training.network import build_network, count_memory, count_parameters
+from gliomaseg.training.plan import Plan, make_plan
 from gliomaseg.training.run import Run
 from gliomaseg.training.split import check_patch
 from gliomaseg.training.state import begin

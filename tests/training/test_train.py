@@ -30,10 +30,9 @@ from gliomaseg.errors import SettingsError, TrainingError
 from gliomaseg.settings.schema import Settings
 from gliomaseg.training import loop
 from gliomaseg.training.network import build_network
-from gliomaseg.training.optimiser import learning_rate
 from gliomaseg.training.process import keep_freed_memory
 from gliomaseg.training.run import Run, read_checkpoint, weights
-from gliomaseg.training.state import State, begin, update_ema
+from gliomaseg.training.state import State, begin, learning_rate, update_ema
 from gliomaseg.training.train import train
 
 Progress = Callable[[float, str], None]

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gliomaseg.labels import Region
-from gliomaseg.training.history import SCORES
+from gliomaseg.training.history import SCORES, mean_scores
 from gliomaseg.training.network import build_network
 from gliomaseg.training.torch_engine import TorchEngine
-from gliomaseg.training.validation import mean_scores, predict_padded, score, validate
+from gliomaseg.training.validation import predict_padded, score, validate
 
 
 class Shown(nn.Module):

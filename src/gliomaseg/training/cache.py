@@ -15,9 +15,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,15 +173,24 @@ def _folder(cache: Path, settings: Settings) -> Path:
 
 
 def _prepare_case(case: Case, settings: Settings, cache: Path) -> PreparedCase:
-    key = _key(case, settings)
     folder = cache / case.id
-    if _read_record(folder).get("key") != key:
-        with _wait_for(folder):  # of several trainings that share the cache, one prepares, the others wait
-            if _read_record(folder).get("key") != key:
+    record, key = _read_record(folder), _key(case, settings)
+    if record.get("key") != key:
+        with ExitStack() as stack:
+            while True:  # of several trainings that share the cache, one prepares and the others wait
+                try:
+                    stack.enter_context(files.claim(folder))
+                    break
+                except OutputError as error:
+                    if error.code != "E-LOCKED":
+                        raise
+                    time.sleep(_WAIT)
+            record = _read_record(folder)
+            if record.get("key") != key:
                 with files.open_folder(folder) as draft:
-                    facts = _write_case(case, settings, draft)
-                    files.write_json(draft / _RECORD, {"key": key, "facts": facts})
-    return PreparedCase(case.id, case.patient, folder, _read_record(folder)["facts"])
+                    record = {"key": key, "facts": _write_case(case, settings, draft)}
+                    files.write_json(draft / _RECORD, record)
+    return PreparedCase(case.id, case.patient, folder, record["facts"])
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
@@ -199,21 +208,6 @@ def _read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile):
         return {}
     return known if {"key", "facts"} <= known.keys() else {}
-
-
-@contextmanager
-def _wait_for(folder: Path) -> Iterator[None]:
-    """Wait until no other process prepares a case into ``folder``, then hold its lock."""
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(files.claim(folder))
-                break
-            except OutputError as error:
-                if error.code != "E-LOCKED":
-                    raise
-                time.sleep(_WAIT)
-        yield
 
 
 def _key(case: Case, settings: Settings) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 from gliomaseg.labels import Region
 
@@ -32,6 +33,16 @@ class Row:
     def dice(self) -> dict[Region, float]:
         """Return the Dice of each region that was validated; empty for most rows."""
         return {r: self.scores[f"dice_{r}"] for r in Region if f"dice_{r}" in self.scores}
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Return the numbers of the row by name, without the step: what trackers show."""
+        return {
+            "loss": self.loss,
+            "learning_rate": self.learning_rate,
+            "minutes": self.minutes,
+            **self.scores,
+        }
 
     @property
     def mean_dice(self) -> float:
@@ -91,6 +102,11 @@ class History:
             final = None if row.final is None else int(row.final)
             writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in [*numbers, *scores, final]])
         return text.getvalue()
+
+
+def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean over cases of each score."""
+    return {name: fmean(case[name] for case in scores) for name in scores[0]}
 
 
 def read_history(path: Path, *, up_to: float = float("inf")) -> History:

@@ -19,23 +19,28 @@ from torch import nn
 from gliomaseg.errors import TrainingError
 from gliomaseg.training.cache import PreparedCase
 from gliomaseg.training.dataset import PatchDataset
+from gliomaseg.training.history import mean_scores
 from gliomaseg.training.loss import Loss, build_loss
 from gliomaseg.training.network import memory_format
-from gliomaseg.training.optimiser import learning_rate
-from gliomaseg.training.process import Batch, Progress, of_all, read_batches, stop_on_signal
+from gliomaseg.training.process import Batch, Progress, read_batches
 from gliomaseg.training.run import Run
-from gliomaseg.training.state import State
+from gliomaseg.training.state import State, learning_rate
 from gliomaseg.training.torch_engine import TorchEngine
-from gliomaseg.training.validation import mean_scores, validate
+from gliomaseg.training.validation import validate
 
 #: Steps between the rows of history.csv.
 _LOG_STEPS = 25
 
 
 def run_loop(
-    run: Run, state: State, patches: PatchDataset, held_out: Sequence[PreparedCase], progress: Progress
+    run: Run,
+    state: State,
+    patches: PatchDataset,
+    held_out: Sequence[PreparedCase],
+    stop: threading.Event,
+    progress: Progress,
 ) -> None:
-    """Train until the end or a pause; on Ctrl-C or SIGTERM, save and raise KeyboardInterrupt.
+    """Train until the end or a pause; once ``stop`` is set, save and raise KeyboardInterrupt.
 
     Raises TrainingError (E-LOSS) for a loss or gradient that is not finite.
     """
@@ -43,35 +48,27 @@ def run_loop(
     loss_of = build_loss(run.settings)
     saved = validated = state.seconds
     state.network.train()
-    numbers = state.patch_numbers()
-    with closing(read_batches(patches, numbers, settings.workers)) as batches, stop_on_signal() as stop:
-        while _goes_on(state, stop):
+    with closing(read_batches(patches, state.patch_numbers(), settings.workers)) as batches:
+        while state.goes_on(stop):
             _step(state, batches, loss_of, patches)
             progress(state.done, f"step {state.step}  loss {state.loss:.3f}")
             if state.step % _LOG_STEPS == 0:
                 state.log()
-                state.track()
+                _track(state)
             if held_out and state.seconds - validated > 60 * settings.validate_minutes:
                 validated = state.seconds
                 _validate(run, state, held_out, stop, progress)
             if state.seconds - saved > 60 * settings.checkpoint_minutes:
                 saved = state.seconds
                 _save(run, state)
-        if state.losses and not state.stop:
-            state.log()
-        is_at_end = not (state.stop or state.is_paused)
-        if held_out and is_at_end and not state.history.is_final_at(state.step):
-            _validate(run, state, held_out, stop, progress)
-        _save(run, state)
-        _draw(run, state)
+    if state.losses and not state.stop:
+        state.log()
+    is_at_end = not (state.stop or state.is_paused)
+    if held_out and is_at_end and not state.history.is_final_at(state.step):
+        _validate(run, state, held_out, stop, progress)
+    _save(run, state)
     if state.stop:
         raise KeyboardInterrupt
-
-
-def _goes_on(state: State, stop: threading.Event) -> bool:
-    """Return whether another step follows, the same in every process."""
-    state.stop = bool(max(of_all(state.accelerator, float(stop.is_set()))))
-    return not (state.stop or state.is_over or state.is_paused)
 
 
 def _step(state: State, batches: Iterator[Batch], loss_of: Loss, patches: PatchDataset) -> None:
@@ -93,9 +90,9 @@ def _step(state: State, batches: Iterator[Batch], loss_of: Loss, patches: PatchD
         raise _not_finite(state, patches, loss.item(), norm.item())
     state.optimiser.step()
     state.optimiser.zero_grad()
-    losses = of_all(accelerator, loss.item())
+    losses = state.of_all(loss.item())
     state.losses.append(sum(losses) / len(losses))
-    state.seconds = max(of_all(accelerator, state.seconds + time.monotonic() - started))
+    state.seconds = max(state.of_all(state.seconds + time.monotonic() - started))
     state.step += 1
     state.update_average()
 
@@ -133,18 +130,22 @@ def _validate(
     state.history.add_scores(scores, final=state.is_over)  # early stopping depends on these scores
     if state.history.last_is_best and state.accelerator.is_main_process:
         run.save_best(state.average)
-    state.track()
-    _draw(run, state)
+    _track(state)
+    _save(run, state)
+
+
+def _track(state: State) -> None:
+    """Send the last row of the history to the trackers, if any."""
+    row = state.history.rows[-1]
+    state.accelerator.log(row.values, step=row.step)
 
 
 def _save(run: Run, state: State) -> None:
-    if state.accelerator.is_main_process:
-        run.save(state)
-
-
-def _draw(run: Run, state: State) -> None:
-    """Draw the curves, if matplotlib is installed: rented machines may lack it."""
-    if state.accelerator.is_main_process and state.history.rows and find_spec("matplotlib"):
+    """Save the run and draw its curves, if matplotlib is installed: rented machines may lack it."""
+    if not state.accelerator.is_main_process:
+        return
+    run.save(state)
+    if state.history.rows and find_spec("matplotlib"):
         from gliomaseg.training.curves import write_curves
 
         write_curves(state.history, run.folder / "curves.png")

@@ -11,6 +11,7 @@ multiple of 12), ``mednext`` the channels of its stem.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +29,15 @@ from monai.networks.nets import (
 )
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from gliomaseg.errors import SettingsError
-from gliomaseg.settings.schema import NetworkSettings
+from gliomaseg.settings.schema import NetworkSettings, Settings
 
 #: Coarser outputs of nnU-Net's topology with deep supervision (all except the two coarsest, at most three).
 _DEEP_OUTPUTS = 3
+#: For each weight, in fp32: itself, its gradient, two moments, its average.
+_BYTES_PER_WEIGHT = 5 * 4
 
 
 class HalfResolutionUNet(nn.Module):
@@ -188,6 +192,27 @@ def build_network(settings: NetworkSettings, channels: int | None = None) -> Any
 def count_parameters(network: nn.Module) -> int:
     """Return the number of trained parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def count_memory(network: nn.Module, settings: Settings, batch: int) -> int:
+    """Return the bytes of weights and of the tensors kept for the backward pass in fp32.
+
+    A copy on the device "meta" processes a batch there: nothing is computed.
+    """
+    kept: dict[StorageWeakRef, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[StorageWeakRef(storage)] = storage
+        return tensor
+
+    empty = copy.deepcopy(network).to("meta").train()
+    image = torch.zeros(batch, len(settings.network.modalities), *settings.training.patch, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        _outputs = empty(image)  # as long as these are there, so is what they need
+    weights = {StorageWeakRef(parameter.untyped_storage()) for parameter in empty.parameters()}
+    passed = sum(int(storage.nbytes()) for key, storage in kept.items() if key not in weights)
+    return passed + _BYTES_PER_WEIGHT * count_parameters(network)
 
 
 def memory_format(dimensions: int) -> torch.memory_format:

@@ -1,4 +1,4 @@
-"""Optimisation: AdamW or Muon, the learning rate of each step, and early stopping.
+"""Optimisers: AdamW, or Muon for the matrices of the network and AdamW for the rest.
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) moves a matrix along its momentum with
 all singular values brought near to 1: directions that seldom occur count as much as common ones. PyTorch's
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from gliomaseg.settings.schema import TrainingSettings
-from gliomaseg.training.history import History
 
 #: Coefficients of a quintic whose iteration brings singular values from (0, 1] to about 0.7 to 1.2; and how
 #: often it is applied (Jordan et al. 2024).
@@ -26,8 +25,6 @@ _MOMENTUM = 0.95
 #: With this factor on the square root of its longer side, a matrix moves as far as with AdamW at the same
 #: learning rate (Liu et al. 2025, "Muon is scalable for LLM training", arXiv:2502.16982).
 _LIKE_ADAMW = 0.2
-#: Plateaus at which early stopping ends a training that halves its rate at each.
-_PLATEAUS = 5
 
 
 class Muon(torch.optim.AdamW):
@@ -87,28 +84,3 @@ def build_optimiser(network: nn.Module, settings: TrainingSettings, *, bf16: boo
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-
-
-def learning_rate(settings: TrainingSettings, step: int, done: float, history: History) -> float:
-    """Return the learning rate of ``step``, counted from 0; ``done`` is the share of the training before it.
-
-    It rises over the warm-up. Then it falls: poly with exponent 0.9 (nnU-Net's); half a cosine; by half at
-    each plateau of the mean Dice; or (trapezoid) linearly to 0 over the last ``decay_share``. Until then a
-    trapezoid doesn't depend on the length, so that the training can be extended.
-    """
-    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    if settings.schedule == "plateau":
-        fall = 0.5 ** history.count_plateaus(settings.patience)
-    elif settings.schedule == "cosine":
-        fall = 0.5 * (1 + math.cos(math.pi * done))
-    elif settings.schedule == "trapezoid":
-        fall = min(1.0, (1 - done) / settings.decay_share) if settings.decay_share else 1.0
-    else:
-        fall = (1 - done) ** 0.9
-    return settings.learning_rate * warm * fall
-
-
-def stops_early(settings: TrainingSettings, history: History) -> bool:
-    """Return whether early stopping ends the training."""
-    most = _PLATEAUS if settings.schedule == "plateau" else 1
-    return settings.early_stop and history.count_plateaus(settings.patience) >= most

@@ -14,23 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 
 from gliomaseg.inference import hardware
-from gliomaseg.settings.schema import Settings
 from gliomaseg.storage import files
 from gliomaseg.training.cache import PreparedCase
 from gliomaseg.training.dataset import PatchDataset
 from gliomaseg.training.fingerprint import Fingerprint, take_fingerprint
 from gliomaseg.training.loss import build_loss
-from gliomaseg.training.network import count_parameters, memory_format
+from gliomaseg.training.network import count_memory, count_parameters, memory_format
 from gliomaseg.training.state import State
 
 #: Steps that are timed, after one to warm up.
 _TIMED = 2
-#: For each weight, in fp32: itself, its gradient, two moments, its average.
-_BYTES_PER_WEIGHT = 5 * 4
 #: Share of the free memory that a training may need without advice.
 _SAFE = 0.8
 
@@ -140,24 +135,26 @@ def make_plan(
     """Return the plan of a training, also in ``folder``/plan.json; doesn't change ``state``."""
     settings, accelerator = state.settings, state.accelerator
     share = max(1, settings.training.batch // accelerator.num_processes)
+    data = take_fingerprint([*patches.cases, *held_out])
+    parameters = count_parameters(state.network)
     memory = count_memory(state.network, settings, share)
     is_cuda = accelerator.device.type == "cuda"
     free = torch.cuda.mem_get_info()[0] if is_cuda else hardware.free_memory()
-    read, batch = _read(patches, share)
-    step = None if free is not None and memory > free else _time_steps(state, batch)
+    device = torch.cuda.get_device_name() if is_cuda else hardware.cpu_name()
+    read, step = _measure(state, patches, share, fits=free is None or memory <= free)
     steps, hours = _length(state, step, read, held_out)
     plan = Plan(
-        data=take_fingerprint([*patches.cases, *held_out]),
+        data=data,
         training_cases=len(patches.cases),
         held_out_cases=len(held_out),
         network=f"{settings.network.name} in {settings.network.dimensions}D",
-        parameters=count_parameters(state.network),
+        parameters=parameters,
         patch=settings.training.patch,
         batch=settings.training.batch,
         processes=accelerator.num_processes,
         workers=settings.training.workers,
         precision="bf16" if state.bf16 else "fp32",
-        device=torch.cuda.get_device_name() if is_cuda else hardware.cpu_name(),
+        device=device,
         cores=hardware.cores(),
         free_memory=free,
         memory=memory,
@@ -172,42 +169,21 @@ def make_plan(
     return plan
 
 
-def count_memory(network: nn.Module, settings: Settings, batch: int) -> int:
-    """Return the bytes of weights and of the tensors kept for the backward pass in fp32.
+def _measure(state: State, patches: PatchDataset, count: int, *, fits: bool) -> tuple[float, float | None]:
+    """Return the seconds of reading ``count`` patches, and of a step on them, None if they don't fit.
 
-    A copy on the device "meta" processes a batch there: nothing is computed.
+    The first patch is not timed, as it opens files; nor is the first step.
     """
-    kept: dict[StorageWeakRef, torch.UntypedStorage] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[StorageWeakRef(storage)] = storage
-        return tensor
-
-    empty = copy.deepcopy(network).to("meta").train()
-    image = torch.zeros(batch, len(settings.network.modalities), *settings.training.patch, device="meta")
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        _outputs = empty(image)  # as long as these are there, so is what they need
-    weights = {StorageWeakRef(parameter.untyped_storage()) for parameter in empty.parameters()}
-    passed = sum(int(storage.nbytes()) for key, storage in kept.items() if key not in weights)
-    return passed + _BYTES_PER_WEIGHT * count_parameters(network)
-
-
-def _read(patches: PatchDataset, count: int) -> tuple[float, tuple[Tensor, Tensor]]:
-    """Return the seconds of reading ``count`` patches, without the first, and the patches as a batch."""
     read = [patches[0]]
     started = time.monotonic()
     read += [patches[number] for number in range(1, max(2, count))]
     seconds = (time.monotonic() - started) / max(1, count - 1) * count
-    images, targets = zip(*read[:count], strict=True)
-    return seconds, (torch.stack(images).float(), torch.stack(targets).float())
-
-
-def _time_steps(state: State, batch: tuple[Tensor, Tensor]) -> float:
+    if not fits:
+        return seconds, None
     settings, device = state.settings, state.accelerator.device
-    network = copy.deepcopy(state.network).train()
-    image = batch[0].to(device, memory_format=memory_format(settings.network.dimensions))
-    target, loss_of = batch[1].to(device), build_loss(settings)
+    image, target = (torch.stack(part).float().to(device) for part in zip(*read[:count], strict=True))
+    image = image.to(memory_format=memory_format(settings.network.dimensions))
+    network, loss_of = copy.deepcopy(state.network).train(), build_loss(settings)
     for step in range(1 + _TIMED):
         if step == 1:
             started = time.monotonic()
@@ -216,7 +192,7 @@ def _time_steps(state: State, batch: tuple[Tensor, Tensor]) -> float:
         loss = loss_of(outputs, target)
         loss.backward()
         loss.item()  # waits for a GPU
-    return (time.monotonic() - started) / _TIMED
+    return seconds, (time.monotonic() - started) / _TIMED
 
 
 def _length(

@@ -135,13 +135,6 @@ def stop_on_signal() -> Iterator[threading.Event]:
             handler(received[0], None)
 
 
-def of_all(accelerator: Accelerator, value: float) -> list[float]:
-    """Return a number of each process, in all of them alike."""
-    if accelerator.num_processes == 1:
-        return [value]
-    return [float(v) for v in accelerator.gather(torch.tensor([value], device=accelerator.device))]
-
-
 def read_batches(patches: PatchDataset, numbers: Iterable[Sequence[int]], workers: int) -> Generator[Batch]:
     """Yield the patches of each sequence of numbers, stacked; read by this process without ``workers``.
 

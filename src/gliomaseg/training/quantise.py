@@ -28,8 +28,9 @@ from gliomaseg.inference.openvino_engine import OpenVinoEngine, core, load_openv
 from gliomaseg.labels import Region
 from gliomaseg.settings.schema import InferenceSettings, Settings
 from gliomaseg.training.cache import PreparedCase, find_prepared
+from gliomaseg.training.history import mean_scores
 from gliomaseg.training.split import Split
-from gliomaseg.training.validation import mean_scores, validate, with_room
+from gliomaseg.training.validation import validate, with_room
 
 #: Whole brains to calibrate on, at most; slices of each, if the network takes slices.
 _BRAINS = 20

@@ -92,14 +92,13 @@ class Run:
 
     def save(self, state: State) -> None:
         """Write the log, then the checkpoint: if killed in between, later rows are dropped on resuming."""
-        log = state.history.csv()
         tensors = {f"network.{k}": v for k, v in weights(state.network).items()}
         tensors |= {f"average.{k}": v for k, v in weights(state.average).items()}
         for index, moments in state.optimiser.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items()}
         whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         about = {"step": str(state.step), "seconds": repr(state.seconds)}
-        files.write_text(self.folder / "history.csv", log)
+        files.write_text(self.folder / "history.csv", state.history.csv())
         files.write_bytes(self.checkpoint, save(whole, metadata=about))
 
     def save_best(self, average: nn.Module) -> None:
@@ -130,7 +129,7 @@ def open_run(folder: Path, settings: Settings, inputs: Iterable[Path] = ()) -> R
     written, holds ``inputs``, or holds files with the names of a run's that no run wrote.
     """
     run = Run(folder, settings)
-    path = folder / "settings.json"
+    path, is_begun = folder / "settings.json", run.is_begun
     new = settings.model_dump(mode="json")
     taken = [name for name in _OWN if (folder / name).exists()]
     if taken and not path.exists():
@@ -142,7 +141,7 @@ def open_run(folder: Path, settings: Settings, inputs: Iterable[Path] = ()) -> R
         )
     refuse_inputs(folder, [], inputs)
     refuse_foreign(path, [b'"network"', b'"training"', b'"prepare"'], overwrite=None)
-    if run.is_begun and path.exists():
+    if is_begun and path.exists():
         before = parse_settings(json.loads(path.read_text(encoding="utf-8"))).model_dump(mode="json")
         changed = _differences(before, new)
         if changed:

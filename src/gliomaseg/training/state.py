@@ -1,23 +1,24 @@
-"""The state of a training: networks, optimiser, step and log; new, or from the last checkpoint."""
+"""The state of a training: networks, optimiser, step, log and schedule; new, or from the last checkpoint."""
 
 from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from gliomaseg.settings.schema import Settings
+from gliomaseg.settings.schema import Settings, TrainingSettings
 from gliomaseg.training.history import History, Row
 from gliomaseg.training.network import build_network, computes_bf16, memory_format
-from gliomaseg.training.optimiser import build_optimiser, stops_early
-from gliomaseg.training.run import Run, load_weights, weights
+from gliomaseg.training.optimiser import build_optimiser
+from gliomaseg.training.run import Run, load_weights
 from gliomaseg.training.target import channel_count
 from gliomaseg.training.trained import Initial, keep_initial, read_initial
 
@@ -25,18 +26,22 @@ _log = logging.getLogger(__name__)
 
 #: Steps over which the loss is averaged for the log.
 _RECENT = 50
+#: Plateaus at which early stopping ends a training that halves its rate at each.
+_PLATEAUS = 5
 
 
 @dataclass
 class State:
     """A training at one moment; the run folder holds everything except the recent losses.
 
-    ``average`` is the exponential moving average (EMA) of the weights: it is validated and exported.
+    ``trained`` is ``network``, wrapped where several processes share a step. ``average`` is the exponential
+    moving average (EMA) of the weights: it is validated and exported.
     """
 
     settings: Settings
     accelerator: Accelerator
     network: nn.Module
+    trained: nn.Module
     average: nn.Module
     optimiser: torch.optim.Optimizer
     bf16: bool = False
@@ -45,9 +50,6 @@ class State:
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     history: History = field(default_factory=History)
     stop: bool = False
-
-    def __post_init__(self) -> None:
-        self.trained: nn.Module = self.accelerator.prepare_model(self.network)
 
     @property
     def done(self) -> float:
@@ -93,22 +95,53 @@ class State:
         rate = self.optimiser.param_groups[0]["lr"]
         self.history.add(Row(self.step, self.seconds / 60, self.loss, rate))
 
-    def track(self) -> None:
-        """Send the last row of the history to the trackers, if any."""
-        row = self.history.rows[-1]
-        values = {"loss": row.loss, "learning_rate": row.learning_rate, "minutes": row.minutes}
-        self.accelerator.log(values | {**row.scores}, step=row.step)
+    def of_all(self, value: float) -> list[float]:
+        """Return a number of each process, the same list in all of them."""
+        if self.accelerator.num_processes == 1:
+            return [value]
+        mine = torch.tensor([value], device=self.accelerator.device)
+        return [float(v) for v in self.accelerator.gather(mine)]
+
+    def goes_on(self, stop: threading.Event) -> bool:
+        """Return whether another step follows, the same in every process."""
+        self.stop = bool(max(self.of_all(float(stop.is_set()))))
+        return not (self.stop or self.is_paused or self.is_over)
 
 
 @torch.no_grad()
 def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Set each number of ``average`` to decay x itself + (1 - decay) x that of ``network``; copy counters."""
-    present = weights(network)
-    for name, value in weights(average).items():
+    tensors = [chain(net.parameters(), net.buffers()) for net in (average, network)]
+    for value, present in zip(*tensors, strict=True):
         if value.is_floating_point():
-            value.lerp_(present[name], 1 - decay)
+            value.lerp_(present, 1 - decay)
         else:
-            value.copy_(present[name])
+            value.copy_(present)
+
+
+def learning_rate(settings: TrainingSettings, step: int, done: float, history: History) -> float:
+    """Return the learning rate of ``step``, counted from 0; ``done`` is the share of the training before it.
+
+    It rises over the warm-up. Then it falls: poly with exponent 0.9 (nnU-Net's); half a cosine; by half at
+    each plateau of the mean Dice; or (trapezoid) linearly to 0 over the last ``decay_share``. Until then a
+    trapezoid doesn't depend on the length, so that the training can be extended.
+    """
+    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    if settings.schedule == "plateau":
+        fall = 0.5 ** history.count_plateaus(settings.patience)
+    elif settings.schedule == "cosine":
+        fall = 0.5 * (1 + math.cos(math.pi * done))
+    elif settings.schedule == "trapezoid":
+        fall = min(1.0, (1 - done) / settings.decay_share) if settings.decay_share else 1.0
+    else:
+        fall = (1 - done) ** 0.9
+    return settings.learning_rate * warm * fall
+
+
+def stops_early(settings: TrainingSettings, history: History) -> bool:
+    """Return whether early stopping ends the training."""
+    most = _PLATEAUS if settings.schedule == "plateau" else 1
+    return settings.early_stop and history.count_plateaus(settings.patience) >= most
 
 
 def begin(run: Run, accelerator: Accelerator) -> State:
@@ -127,7 +160,9 @@ def begin(run: Run, accelerator: Accelerator) -> State:
         net.to(accelerator.device)
     average.load_state_dict(network.state_dict())
     optimiser = build_optimiser(network, settings.training, bf16=bf16)
-    state = State(settings, accelerator, network, average.requires_grad_(False), optimiser, bf16=bf16)
+    trained = accelerator.prepare_model(network)
+    average.requires_grad_(False)
+    state = State(settings, accelerator, network, trained, average, optimiser, bf16)
     run.load(state)
     return state
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from accelerate import Accelerator
 
@@ -21,7 +21,14 @@ from gliomaseg.training.cache import PreparedCase, prepare_cases
 from gliomaseg.training.dataset import PatchDataset
 from gliomaseg.training.loop import run_loop
 from gliomaseg.training.plan import Plan, make_plan
-from gliomaseg.training.process import Progress, keep_freed_memory, no_progress, open_accelerator, tracking
+from gliomaseg.training.process import (
+    Progress,
+    keep_freed_memory,
+    no_progress,
+    open_accelerator,
+    stop_on_signal,
+    tracking,
+)
 from gliomaseg.training.run import Run, open_run
 from gliomaseg.training.split import check_patch, check_split, first_patients, split_by_patient
 from gliomaseg.training.state import begin
@@ -29,8 +36,7 @@ from gliomaseg.training.state import begin
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Ready:
+class _Ready(NamedTuple):
     """A run with its cases prepared: ``patches`` to train on, and the cases held out."""
 
     accelerator: Accelerator
@@ -60,8 +66,8 @@ def train(
     if state.step == 0 and ready.accelerator.is_main_process:
         ready.progress(0, "planning")
         _log.info(make_plan(state, ready.patches, ready.held_out, folder).text())
-    with tracking(ready.accelerator, settings, folder):
-        run_loop(ready.run, state, ready.patches, ready.held_out, ready.progress)
+    with tracking(ready.accelerator, settings, folder), stop_on_signal() as stop:
+        run_loop(ready.run, state, ready.patches, ready.held_out, stop, ready.progress)
     return ready.run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,6 @@ def validate(engine: Engine, case: PreparedCase, settings: Settings) -> Scores:
     """Return the scores of a whole case, named as in history.SCORES, with BraTS 2020's empty rule."""
     labels = label_regions(predict_padded(case.image, engine, settings), settings, STORED, case.voxel_ml)
     return score(labels, case.label, settings.network.regions)
-
-
-def mean_scores(scores: Sequence[Mapping[str, float]]) -> Scores:
-    """Return the mean over cases of each score."""
-    return {name: float(np.mean([case[name] for case in scores])) for name in scores[0]}
 
 
 def score(
