@@ -1,6 +1,6 @@
-"""How settings come about: defaults < preset YAML < ``--set section.name=value``, or a saved tree.
+"""Loading settings: defaults < preset YAML < ``--set section.name=value``, or a saved tree.
 
-What is unknown or impossible is refused in words, with the nearest known name.
+Unknown names and impossible values are refused, with the nearest known name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with gliomaseg."""
+    """Return the names of the presets of gliomaseg."""
     folder = resources.files("gliomaseg.settings") / "presets"
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
@@ -105,7 +105,7 @@ def _paths() -> list[str]:
 
 
 def _remedy(path: str) -> str:
-    """Return what to do about a setting, or about two (no path), that can't be."""
+    """Return the remedy for an impossible setting, or for two that don't fit (no path)."""
     if not path:
         return "change one of the two"
     if path not in _paths():

@@ -1,4 +1,4 @@
-"""Every setting, on one page: frozen and strict. A function receives the section that it reads."""
+"""Every setting, on one page: frozen and strict. Functions receive the section that they read."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class PrepareSettings(Section):
-    """From a volume to what a network sees."""
+    """From a volume to the input of a network."""
 
     clip_percentiles: tuple[Percentile, Percentile] = (0.1, 99.9)
     """Intensities inside the brain are clipped to these percentiles before the z-score."""
     bias_correction: Fraction = 0.0
     """Share of a smooth, left-right symmetric bias field that is removed (imaging/bias_field.py)."""
     spacing_mm: Positive = 1.0
-    """Voxel size that the network sees; images with 0.8 to 1.25 times that along every axis are as stored."""
+    """Voxel size of the input; images within 0.8 to 1.25 times that along every axis are not resampled."""
     multiple: Natural = 16
     """The crop is padded to a multiple of this many voxels: the network's total stride."""
 
@@ -45,17 +45,17 @@ class NetworkSettings(Section):
     name: NetworkName = "unet3d"
     """unet3d works at half resolution inside (space-to-depth); unet2d is the original U-Net."""
     dimensions: Literal[2, 3] = 3
-    """3: the network sees volumes; 2: axial slices. unet2d has 2 only, unet3d 3 only."""
+    """3: volumes; 2: axial slices. unet2d has 2 only, unet3d 3 only."""
     modalities: tuple[Modality, ...] = tuple(Modality)
     """Input channels, in this order."""
     regions: tuple[Region, ...] = tuple(Region)
     """Output channels, one sigmoid each; they overlap."""
     filters: tuple[Natural, ...] = (32, 64, 128, 192)
-    """Channels at each level, from the finest; see training/network.py for those that take fewer numbers."""
+    """Channels at each level, from the finest; see training/network.py for exceptions."""
     deep_supervision: Fraction = 0.4
-    """Weight of the loss of a coarser output (unet3d, dynunet), halved from output to output; 0: none."""
+    """Weight of the loss of a coarser output (unet3d, dynunet), halved at each further one; 0: none."""
     window: tuple[Natural, ...] | None = None
-    """Size that every image must have, (x, y, z) or (x, y): transformers know no other; null: any."""
+    """Size of every input, (x, y, z) or (x, y), where a network has a fixed one (transformers); null: any."""
 
 
 class AugmentSettings(Section):
@@ -70,31 +70,31 @@ class AugmentSettings(Section):
     scale: tuple[float, float] = (0.78, 1.28)
     """Range of the scaling factor."""
     elastic: Fraction = 0.0
-    """Chance of bending a patch smoothly."""
+    """Chance of an elastic deformation."""
     elastic_voxels: float = Field(4.0, ge=0)
-    """Largest displacement by bending, in voxels along each axis."""
+    """Largest elastic displacement, in voxels along each axis."""
     paste: Fraction = 0.0
-    """Chance of putting a tumour of another training case into a patch."""
+    """Chance of pasting the tumour of another training case into a patch."""
     lesion_contrast: Fraction = 0.0
-    """Chance of making a tumour paler, nearer to the brain around it in every sequence."""
+    """Chance of lowering the contrast of a tumour to the brain in every sequence."""
     drop_modality: Fraction = 0.0
-    """Chance of leaving out one or more sequences, so that the network learns to do without them."""
+    """Chance of dropping one or more sequences, so that the network supports missing sequences."""
     drop_shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = None
-    """For each sequence, its chance to be among those left out, if not all or none are; null: 0.5 each."""
+    """Chance of each sequence to be among those dropped, given that not all or none are; null: 0.5 each."""
     truncate_fov: Fraction = 0.0
-    """Chance that one of several sequences ends at a plane, as where a scan's field of view was too small."""
+    """Chance that one of several sequences ends at a plane, as with a field of view that is too small."""
     thick_slices: Fraction = 0.0
     """Chance of thick slices in some sequences or in all, interpolated back to the grid of the case."""
     thick_voxels: tuple[Annotated[float, Field(ge=1)], Annotated[float, Field(ge=1)]] = (3.0, 6.0)
     """Range of their thickness in voxels."""
     misregister: Fraction = 0.0
-    """Chance that sequences are misregistered: all but T1 contrast (the first without it) move rigidly."""
+    """Chance of a rigid shift and rotation of every sequence except T1 contrast (or else the first)."""
     misregister_voxels: float = Field(2.0, ge=0)
-    """Farthest shift of a misregistered sequence."""
+    """Largest shift of a misregistered sequence."""
     misregister_degrees: float = Field(3.0, ge=0)
     """Largest rotation of a misregistered sequence."""
     mask_errors: Fraction = 0.0
-    """Chance that the brain mask cuts the brain: its rim, a piece of its surface, or all beyond a plane."""
+    """Chance of a wrong brain mask that lacks a rim, a piece of the surface, or all beyond a plane."""
     intensity: Fraction = 0.5
     """Chance, per channel, of a change of brightness, contrast and gamma."""
     brightness: float = 0.3
@@ -104,11 +104,11 @@ class AugmentSettings(Section):
     gamma: tuple[float, float] = (0.7, 1.5)
     """Range of the exponent applied to intensities scaled to 0..1."""
     contrast_curve: Fraction = 0.0
-    """Chance, per channel, of another monotone curve of intensities, as another scanner's contrast has."""
+    """Chance, per channel, of a random monotone intensity curve, as from another scanner's contrast."""
     bias: Fraction = 0.2
-    """Chance, per channel, of a smooth field of brightness, as an uneven coil makes it."""
+    """Chance, per channel, of a smooth bias field."""
     bias_strength: float = Field(0.3, ge=0)
-    """Largest logarithm of that field."""
+    """Largest logarithm of the bias field."""
     noise: float = 0.1
     """Largest standard deviation of added Gaussian noise, in standard deviations of the brain."""
     noise_chance: Fraction = 0.3
@@ -124,7 +124,7 @@ class TrainingSettings(Section):
     """How a network is trained."""
 
     loss: LossName = "dice_ce"
-    """The loss; training/loss.py says what each is."""
+    """The loss; each is defined in training/loss.py."""
     target: Literal["regions", "classes"] = "regions"
     """regions: one sigmoid for each (they overlap); classes: a softmax over background, NCR, ED, ET."""
     dice_over: Literal["batch", "sample"] = "batch"
@@ -140,7 +140,7 @@ class TrainingSettings(Section):
     hours: float | None = Field(None, gt=0)
     """If given, stop after this time of training; the learning rate falls to 0 over it."""
     pause_at: int | None = Field(None, ge=1)
-    """Pause after this step, with a checkpoint: the same run goes on without it, or with a later one."""
+    """Pause after this step, with a checkpoint: resume the run without it, or with a later one."""
     schedule: Literal["poly", "cosine", "trapezoid", "plateau"] = "poly"
     """How the learning rate falls; plateau halves it after every ``patience`` validations without gain."""
     decay_share: Fraction = 0.2
@@ -150,11 +150,11 @@ class TrainingSettings(Section):
     early_stop: bool = False
     """End the training at a plateau (with the schedule plateau: at the fifth)."""
     optimiser: Literal["adamw", "muon"] = "adamw"
-    """muon moves matrices (all weights of convolutions) its own way, the rest as adamw does."""
+    """muon updates matrices (all weights of convolutions) its own way, the rest like adamw."""
     learning_rate: float = Field(1.5e-3, gt=0)
     """Peak learning rate of AdamW."""
     muon_learning_rate_factor: float = Field(20.0, gt=0)
-    """Learning rate of the weights that Muon updates, as a multiple of ``learning_rate``."""
+    """Learning rate of Muon's matrices, as a multiple of ``learning_rate``."""
     weight_decay: float = Field(1e-4, ge=0)
     """Weight decay of either."""
     warmup_steps: int = Field(50, ge=0)
@@ -162,17 +162,17 @@ class TrainingSettings(Section):
     clip_gradient: float = Field(12.0, gt=0)
     """Largest norm of the gradient (12: nnU-Net's)."""
     ema: Fraction = 0.995
-    """Decay per step of the averaged weights, which are the ones evaluated and exported."""
+    """Decay per step of the EMA of the weights, which is validated and exported."""
     centre_on: tuple[float, float, float] = (0.45, 0.35, 0.2)
     """Chances that a patch is centred on the tumour core, on the whole tumour, anywhere in the brain."""
     oversample_small_et: Natural = 1
-    """How many times as many patches come from cases with at most 1 ml of enhancing tumour."""
+    """Factor on the number of patches from cases with at most 1 ml of enhancing tumour."""
     folds: int = Field(4, ge=2)
     """Number of folds into which the patients are split."""
     fold: int | None = 0
     """The fold held out for validation; null trains on every case."""
     held_out: tuple[str, ...] | None = None
-    """If given, the patients held out, instead of a fold: for folds that stay when patients are added."""
+    """If given, the patients held out, instead of a fold: such folds stay when patients are added."""
     max_patients: Natural | None = None
     """If given, use at most this many patients, the first by name."""
     fractions: tuple[Fraction, Fraction, Fraction] | None = None
@@ -186,9 +186,9 @@ class TrainingSettings(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 is about twice as fast where the CPU has it; auto checks it against fp32 first."""
     init_from: str | None = None
-    """Weights to begin with: shipped, the folder of a bundle, or that of a run; null: fresh ones."""
+    """Initial weights: shipped, the folder of a bundle, or that of a run; null: random ones."""
     track: tuple[Literal["tensorboard", "mlflow"], ...] = ()
-    """Where the log is shown besides history.csv and curves.png; each is an extra of its name."""
+    """Trackers of the log besides history.csv and curves.png; each needs the extra of its name."""
     seed: int = 0
     """Seed of weights, order, patches and augmentation."""
 
@@ -197,7 +197,7 @@ class InferenceSettings(Section):
     """How a trained network is used."""
 
     precision: Literal["auto", "int8", "bf16", "fp32"] = "auto"
-    """auto is int8 where the bundle and the CPU are fit for it, else bf16 where the CPU is, else fp32."""
+    """auto is int8 where the bundle and the CPU support it, else bf16 where the CPU does, else fp32."""
     quality: Literal["fast", "standard", "best"] = "fast"
     """fast: one look; standard: a closer one around what was found; best: eight, in mirror images."""
     threads: int = Field(0, ge=0)
@@ -207,7 +207,7 @@ class InferenceSettings(Section):
     window_voxels: Natural = 12_000_000
     """Largest window in voxels; larger brains are tiled (a BraTS brain has about 4 million)."""
     max_memory_gb: float | None = Field(None, gt=0)
-    """If given, windows are made small enough for the process to stay below it; else for what is free."""
+    """If given, windows are small enough for the process to stay below it; else for the free memory."""
 
 
 class SegmentSettings(Section):
@@ -218,13 +218,13 @@ class SegmentSettings(Section):
     min_et_ml: float = Field(0.1, ge=0)
     """Less enhancing tumour than this in the whole case becomes non-enhancing core."""
     min_component_fraction: Fraction = 0.0
-    """Parts of the outermost region that are smaller than this share of its largest part are left out."""
+    """Components of the outermost region smaller than this share of the largest one are removed."""
     refine: float = Field(0.0, ge=0)
-    """Weight of a case's own intensities at the borders that the network drew (inference/boundaries.py)."""
+    """Weight of the boundary refinement by the case's own intensities (inference/boundaries.py); 0: none."""
     temperatures: tuple[Positive, ...] | None = None
-    """What the logits of each region are divided by, so that probabilities come true; null: 1."""
+    """Temperature of each region, by which its logits are divided (calibration); null: 1."""
     dice_lines: tuple[tuple[float, float] | None, ...] | None = None
-    """For each region (a, b): the Dice to predict is a + b times that of two outlines; null: none."""
+    """For each region (a, b): predicted Dice = a + b x Dice of a strict with a generous mask; null: none."""
     volume_widths: tuple[Positive | None, ...] | None = None
     """Width of each region's volume interval, an exponent (inference/uncertainty.py); null: no interval."""
 
@@ -233,7 +233,7 @@ class Settings(Section):
     """The whole tree; saved with every run, bundle and result."""
 
     preset: str = "unet3d"
-    """The preset that these settings started from."""
+    """The preset that these settings are based on."""
     prepare: PrepareSettings = PrepareSettings()
     network: NetworkSettings = NetworkSettings()
     augment: AugmentSettings = AugmentSettings()

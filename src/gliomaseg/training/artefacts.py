@@ -1,7 +1,7 @@
-"""Thick slices and a brain mask that cuts the brain: what a patch may have suffered before it was given.
+"""Augmentation by artefacts: thick slices, and brain masks that lack a piece of the brain.
 
-Intensities are z-scores, 0 outside the brain. Every function draws from the generator that it is given and
-changes the patch in place.
+Intensities are z-scores, 0 outside the brain. Every function draws from the given generator and changes the
+patch in place.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from gliomaseg.settings.schema import AugmentSettings
 
 Rng = np.random.Generator
 
-#: Of patches with thick slices, the share in which all sequences have the same, as of one protocol.
+#: Share of the patches with thick slices in which all sequences have the same slices, as in one protocol.
 _ALIKE = 0.4
-#: A rim that a mask eats is 1 to this many voxels deep.
+#: A missing rim is 1 to this many voxels deep.
 _RIM = 4
-#: Radius in voxels of a piece of the surface that a mask leaves out.
+#: Radius in voxels of a missing piece of the surface.
 _PIECE = (5.0, 20.0)
-#: A plane that ends the brain lies at least this share of the patch's width from its centre.
+#: Distance of a plane that cuts the brain from the patch's centre: at least this share of its width.
 _PLANE = 0.2
 
 
 def thicken(image: Tensor, settings: AugmentSettings, rng: Rng) -> None:
-    """Give some sequences of ``image`` (c, x, y, z), or all, thick slices, brought back to the grid linearly.
+    """Give sequences of ``image`` (c, x, y, z) thick slices, interpolated back to the grid linearly.
 
-    All have the same slices, or each has, by half a chance, its own axis and thickness; one at least.
+    Either all have the same slices, or each has its own axis and thickness by a chance of 0.5; at least one.
     """
     shape = image.shape[1:]
     is_alike = rng.random() < _ALIKE
@@ -51,10 +51,10 @@ def _draw_slices(shape: torch.Size, settings: AugmentSettings, rng: Rng) -> tupl
 
 
 def slab_matrix(size: int, thickness: float, start: float) -> npt.NDArray[np.float32]:
-    """Return (size, size): what slices of ``thickness`` voxels from ``start`` on make of a line of voxels.
+    """Return the (size, size) matrix of slices of ``thickness`` voxels, from ``start`` on, along a line.
 
-    Voxel i is from i to i + 1. Each slice is the mean of what of it lies within the line; voxels are
-    interpolated linearly between the centres of slices, and are the nearest one beyond them.
+    Voxel i extends from i to i + 1. Each slice is the mean of the voxels in it; the line is interpolated
+    linearly between the centres of slices, and constant beyond them.
     """
     edges = np.arange(start, size + thickness, thickness)
     voxels = np.arange(size)
@@ -67,9 +67,9 @@ def slab_matrix(size: int, thickness: float, start: float) -> npt.NDArray[np.flo
 
 
 def _average(channel: Tensor, axis: int, matrix: npt.NDArray[np.float32], kept: float) -> None:
-    """Apply ``matrix`` along an axis; outside the brain counts as its darkest, and is 0 again afterwards.
+    """Apply ``matrix`` along an axis; the background counts as the darkest brain, and is 0 again afterwards.
 
-    Voxels stay of which more than ``kept`` was brain: a mask of thick slices may be generous or not.
+    Voxels stay where more than ``kept`` was brain: a mask of thick slices may be generous or not.
     """
     weights = torch.from_numpy(matrix)
     brain = torch.from_numpy((channel.numpy() != 0).astype(np.float32))
@@ -85,9 +85,9 @@ def _along(array: Tensor, matrix: Tensor, axis: int) -> Tensor:
 
 
 def cut_brain(image: Tensor, label: Tensor, rng: Rng) -> None:
-    """Set to 0 what a wrong brain mask takes from all of ``image`` (c, x, y, z), and its ``label`` (x, y, z).
+    """Set ``image`` (c, x, y, z) and ``label`` (x, y, z) to 0 where a wrong brain mask lacks brain.
 
-    Either the rim of the brain, or what lies beyond a plane, or a round piece of its surface.
+    It lacks the rim of the brain, the side beyond a plane, or a round piece of the surface.
     """
     brain = torch.from_numpy(np.any(image.numpy() != 0, axis=0))
     lost = (_rim, _beyond, _piece)[int(rng.integers(3))](brain, rng)
@@ -96,7 +96,7 @@ def cut_brain(image: Tensor, label: Tensor, rng: Rng) -> None:
 
 
 def _rim(brain: Tensor, rng: Rng) -> Tensor:
-    """Return what lies within a few voxels, along axes, of the background."""
+    """Return the voxels within a few voxels of the background along an axis."""
     depth = int(rng.integers(1, _RIM + 1))
     outside = (~brain).float()[None, None]
     for axis in range(3):
@@ -107,7 +107,7 @@ def _rim(brain: Tensor, rng: Rng) -> Tensor:
 
 
 def _beyond(brain: Tensor, rng: Rng) -> Tensor:
-    """Return what lies beyond a plane of any direction that leaves the patch's centre alone."""
+    """Return the voxels beyond a plane of random direction, away from the patch's centre."""
     normal = _direction(brain.shape, rng)
     size = float(np.abs(normal) @ brain.shape) / 2
     x, y, z = _offsets(brain.shape, (np.array(brain.shape) - 1) / 2)
@@ -116,7 +116,7 @@ def _beyond(brain: Tensor, rng: Rng) -> Tensor:
 
 
 def _piece(brain: Tensor, rng: Rng) -> Tensor:
-    """Return a ball around a voxel of the brain's surface; nothing where the patch has no surface."""
+    """Return a ball around a voxel of the brain's surface; no voxel where the patch has no surface."""
     surface = np.flatnonzero((brain[1:] != brain[:-1]).numpy())
     if not len(surface):
         return torch.zeros_like(brain)
@@ -131,6 +131,6 @@ def _direction(shape: torch.Size, rng: Rng) -> npt.NDArray[np.float64]:
 
 
 def _offsets(shape: torch.Size, centre: npt.NDArray[np.number]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how far each voxel lies from ``centre`` along each axis, to be broadcast."""
+    """Return the offset of each voxel from ``centre`` along each axis, to be broadcast."""
     x, y, z = (torch.arange(n) - float(c) for n, c in zip(shape, centre, strict=True))
     return x[:, None, None], y[:, None], z

@@ -1,7 +1,6 @@
-"""Training-time augmentation of a patch that is cut out: mirroring and intensities.
+"""Augmentation of a patch: mirroring and intensities.
 
-Every function draws from the generator that it is given. Intensities are z-scores, 0 outside the brain,
-and stay 0 there.
+Every function draws from the given generator. Intensities are z-scores; the background is 0 and stays 0.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from gliomaseg.training.artefacts import cut_brain, thicken
 
 Rng = np.random.Generator
 
-#: Shares of the range of intensities below this are as this, where their logarithm is taken.
+#: Least share of the intensity range for which a logarithm is taken.
 _LEAST = 1e-7
-#: A curve of contrast has so many pieces, with slopes in this range before it is scaled.
+#: Pieces of a contrast curve, and the range of their slopes before scaling.
 _PIECES, _SLOPES = 4, (0.4, 1.6)
-#: By how many planes two channels are apart in the same drawn noise.
+#: Planes between two channels in the same drawn noise.
 _APART = 8
 
 
@@ -50,7 +49,7 @@ def augment(image: Tensor, label: Tensor, settings: AugmentSettings, rng: Rng) -
 
 
 def _change(channel: Tensor, brain: npt.NDArray[np.bool_], settings: AugmentSettings, rng: Rng) -> None:
-    """Change the intensities of one sequence (x, y, z), each way by its chance."""
+    """Change the intensities of one sequence (x, y, z), each change by its chance."""
     if rng.random() < settings.blur:
         _soften(channel, rng)
     if rng.random() < settings.intensity:
@@ -99,7 +98,7 @@ def _bend_contrast(channel: Tensor, brain: npt.NDArray[np.bool_], rng: Rng) -> N
 
 
 def _shade(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
-    """Multiply by a smooth field, as an uneven receiver coil does; the darkest voxel stays as it is."""
+    """Multiply by a smooth bias field; the darkest voxel doesn't change."""
     knots = rng.uniform(-settings.bias_strength, settings.bias_strength, [min(3, n) for n in channel.shape])
     smooth = _enlarged(torch.from_numpy(knots.astype(np.float32)).exp(), channel.shape, align_corners=True)
     low = float(channel.min())
@@ -107,7 +106,7 @@ def _shade(channel: Tensor, settings: AugmentSettings, rng: Rng) -> None:
 
 
 def _cut(channels: list[Tensor], rng: Rng) -> None:
-    """Set one of several channels to 0 on one side of a plane across some axis; of a slice, one within it."""
+    """Set one of several channels to 0 on one side of a plane across a random axis of size > 1."""
     if len(channels) < 2:
         return
     channel = channels[int(rng.integers(len(channels)))]
@@ -120,7 +119,7 @@ def _cut(channels: list[Tensor], rng: Rng) -> None:
 
 
 def _dropped(shares: tuple[float, ...], rng: Rng) -> list[int]:
-    """Return which channels are left out: any number but none and all, each by chance of its share."""
+    """Return the channels to drop, at least one and not all, each by its chance."""
     if len(shares) < 2:
         return []
     sets = list(itertools.product([False, True], repeat=len(shares)))[1:-1]
@@ -130,7 +129,7 @@ def _dropped(shares: tuple[float, ...], rng: Rng) -> list[int]:
 
 
 def _soften(channel: Tensor, rng: Rng) -> None:
-    """Lose detail: average over blocks and interpolate back, as a thick-slice scan would."""
+    """Lower the resolution: average over blocks and interpolate back."""
     factors = [float(rng.uniform(1.0, 2.5)) if n > 1 else 1.0 for n in channel.shape]
     small = [max(1, round(n / f)) for n, f in zip(channel.shape, factors, strict=True)]
     low = functional.interpolate(channel[None, None], size=small, mode="area")

@@ -1,4 +1,4 @@
-"""The log of a training as a picture: loss, learning rate, Dice of each region. Door: matplotlib."""
+"""The log of a training as a picture: loss, learning rate, Dice of each region."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gliomaseg.labels import REGION_TITLES, Region
 from gliomaseg.storage import files
 from gliomaseg.training.history import History
 
-#: Colours of Okabe and Ito, which colour-blind people tell apart; each region has its own mark too.
+#: Colours of Okabe and Ito, safe for colour-blind readers; each region has its own mark, too.
 _LOSS, _RATE = "#000000", "#999999"
 _REGIONS = {Region.WT: ("#E69F00", "o"), Region.TC: ("#0072B2", "s"), Region.ET: ("#D55E00", "^")}
 
-#: Rows fewer than these are drawn as points, too.
+#: Fewer rows than this are drawn as points, too.
 _FEW = 20
 
 

@@ -1,6 +1,6 @@
-"""From trained runs to a bundle: OpenVINO IR, proven to agree with PyTorch.
+"""Export of trained runs to a bundle: OpenVINO IR, compared with PyTorch.
 
-Several runs, such as the folds of one, become one network that puts out the mean of their probabilities.
+Several runs, such as the folds of one, become one network whose output is the mean of their probabilities.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gliomaseg.settings.schema import InferenceSettings
 from gliomaseg.storage import files
 from gliomaseg.training.cache import find_prepared
 from gliomaseg.training.network import count_parameters
+from gliomaseg.training.process import no_progress
 from gliomaseg.training.quantise import add_int8
 from gliomaseg.training.run import Run
 from gliomaseg.training.torch_engine import TorchEngine
@@ -38,14 +39,14 @@ _SHUFFLE = [0, 1, 5, 2, 6, 3, 7, 4]
 
 
 class Options(TypedDict, total=False):
-    """What else ``export`` can be told."""
+    """Options of ``export``."""
 
     name: str
     """Name of the model; default: the first run's folder."""
     card: str
     """A model card, instead of a short one."""
     best: bool
-    """Take the weights of the best validation, not the last."""
+    """Export the weights of the best validation, not the last."""
     average_with: Sequence[str]
     """Sources, as of training.init_from, whose weights are averaged with those of the run."""
     onnx: bool
@@ -53,19 +54,19 @@ class Options(TypedDict, total=False):
     int8: bool
     """Add the network in 8-bit numbers; needs ``cache``."""
     measured: Mapping[str, Any]
-    """What cross-validation of the recipe found: settings of ``segment``, the ``expected`` Dice of each
-    subset of sequences, ``uncertainty``, and the Dice that ``int8`` costs, if this run held out no case."""
+    """Results of cross-validating the recipe: settings of ``segment``, the ``expected`` Dice of each subset
+    of sequences, ``uncertainty``, and the loss of Dice by ``int8``, used if this run held out no case."""
     cache: Path
     """Folder of prepared cases: the export is compared on one of them, int8 is calibrated on them."""
     progress: Callable[[float, str], None]
-    """Is told the fraction done and a line of text."""
+    """Called with the fraction done and a line of text."""
 
 
 def export(runs: Run | Sequence[Run], folder: str | Path, **options: Unpack[Options]) -> Bundle:
     """Write the averaged network of a run, or the mean of several, as a bundle into a new ``folder``.
 
     Raises OutputError (E-EXISTS), ModelError (E-MODEL) when the export differs from PyTorch, TrainingError
-    (E-RUN) when the runs don't go together, and what ``quantise.add_int8`` raises.
+    (E-RUN) when the runs don't fit together, and the errors of ``quantise.add_int8``.
     """
     folder = Path(folder)
     _require_new(folder)
@@ -94,7 +95,7 @@ def _require_new(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise OutputError(
             "E-EXISTS",
-            f"{folder} is there already and is no empty folder",
+            f"{folder} exists already and is not an empty folder",
             expected="a new folder for the bundle",
             remedy="choose another folder with -o, or remove it",
         )
@@ -102,45 +103,41 @@ def _require_new(folder: Path) -> None:
 
 
 def _write_networks(trained: Trained, draft: Path, about: dict[str, Any], options: Options) -> dict[str, Any]:
-    """Write the network in every form that is wanted, and return what to say about each."""
+    """Write the network in every requested form, and return the record of each."""
     cache = options.get("cache")
     image, compared_on = _real_image(trained, cache) if cache else (_noise(trained, 16), "random numbers")
     _write_openvino(trained, draft)
     bundle = Bundle(draft, trained.settings, "", about)
     found = OpenVinoEngine(bundle, InferenceSettings(precision="fp32")).run(image.numpy())
-    said: dict[str, Any] = {
+    record: dict[str, Any] = {
         "difference_from_pytorch": _in_agreement(_difference(trained, image, found)),
         "compared_on": compared_on,
         "weights": _write_weights(bundle, trained, image),
     }
     if options.get("onnx"):
-        said["onnx"] = {"difference_from_pytorch": _write_onnx(trained, draft, image)}
+        record["onnx"] = {"difference_from_pytorch": _write_onnx(trained, draft, image)}
     if options.get("int8") and cache:
         unsealed = Bundle(draft, trained.settings, "", about | {"int8": {}})
-        cost = add_int8(unsealed, trained.split, cache, progress=options.get("progress", _quiet))
+        cost = add_int8(unsealed, trained.split, cache, progress=options.get("progress", no_progress))
         elsewhere = options.get("measured", {}).get("int8", {})
-        said["int8"] = cost if trained.split.validation else cost | elsewhere
-    return said
+        record["int8"] = cost if trained.split.validation else cost | elsewhere
+    return record
 
 
 def _write_weights(bundle: Bundle, trained: Trained, image: Tensor) -> dict[str, Any]:
-    """Write the weights for PyTorch; returns how they are stored and how far off their network is."""
-    said = write_weights(trained, bundle.folder / WEIGHTS)
-    if said["networks"] == len(trained.networks):
-        again = replace(bundle, about={**bundle.about, "weights": said})
+    """Write the weights for PyTorch; returns their record, with the difference that rounding makes."""
+    record = write_weights(trained, bundle.folder / WEIGHTS)
+    if record["networks"] == len(trained.networks):
+        again = replace(bundle, about={**bundle.about, "weights": record})
         found = TorchEngine.load(again, InferenceSettings(precision="fp32"), "cpu").run(image.numpy())
-        said["difference_from_pytorch"] = _difference(trained, image, found)
-    return said
-
-
-def _quiet(_fraction: float, _text: str) -> None:
-    """Say nothing."""
+        record["difference_from_pytorch"] = _difference(trained, image, found)
+    return record
 
 
 def _write_openvino(trained: Trained, folder: Path) -> None:
     openvino: Any = load_openvino()
     with torch.no_grad(), warnings.catch_warnings():
-        # OpenVINO traces with torch.jit, which warns that other shapes may differ: the comparison proves one.
+        # OpenVINO traces with torch.jit, which warns that other shapes may differ: one is compared.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         model = openvino.convert_model(
@@ -153,8 +150,8 @@ def _write_openvino(trained: Trained, folder: Path) -> None:
 def _join_shuffles(model: Any) -> None:
     """Replace the three operations of each ``pixelshuffle`` by the one that OpenVINO has for it.
 
-    That one takes its channels as convolutions leave them, and the sigmoid is computed along with it: on a
-    BraTS brain the network in int8 then needs a tenth less processor time.
+    Its input has the channel order of convolutions, and the sigmoid is fused with it: on a BraTS brain the
+    network in int8 then needs a tenth less processor time.
     """
     shuffle = load_openvino().opset13.depth_to_space
     for op in model.get_ordered_ops():
@@ -170,12 +167,12 @@ def _source(op: Any, number: int) -> Any:
 
 
 def _write_onnx(trained: Trained, folder: Path, image: Tensor) -> float:
-    """Write model.onnx and return how far OpenVINO, reading it, is from PyTorch."""
+    """Write model.onnx and return the largest difference between OpenVINO, reading it, and PyTorch."""
     axes = {0: "batch", **{2 + n: axis for n, axis in enumerate("xyz"[: trained.dimensions])}}
     kept = [axis for axis, size in enumerate(_shape_known(trained)) if size != -1]
     names = {axis: name for axis, name in axes.items() if axis not in kept}
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter that needs no further package says that it is old
+        warnings.simplefilter("ignore")  # the exporter without further dependencies is deprecated
         torch.onnx.export(
             trained,
             (_noise(trained),),
@@ -197,7 +194,7 @@ def _shape_known(trained: Trained) -> list[int]:
 
 
 def _noise(trained: Trained, more: int = 0) -> Tensor:
-    """Return random z-scores of a small shape, along all axes but the first by ``more`` larger."""
+    """Return random z-scores of a small shape, larger by ``more`` along all axes except the first."""
     settings = trained.settings.network
     free = [n + more * (axis > 0) for axis, n in enumerate((64, 48, 32)[: settings.dimensions])]
     step = trained.settings.prepare.multiple

@@ -1,4 +1,4 @@
-"""What a set of prepared cases is like, in numbers that decide how a network is trained on them."""
+"""The fingerprint of a data set: numbers of its prepared cases that matter for training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gliomaseg.training.cache import PreparedCase
 
 @dataclass(frozen=True)
 class Range:
-    """The least, the median and the greatest of a number over cases."""
+    """Minimum, median and maximum of a number over cases."""
 
     least: float
     median: float
@@ -26,10 +26,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the cases are like; lengths in mm, volumes in ml, axes x, y, z.
+    """Numbers of a set of cases; spacing in mm, volumes in ml, axes x, y, z.
 
     ``box`` is the size of the brain's box in voxels, to which a case is cropped; ``intensities`` are means
-    inside the brain as stored; ``without`` counts the cases that lack a tissue.
+    inside the brain before the z-score; ``without`` counts the cases that lack a tissue.
     """
 
     cases: int
@@ -43,7 +43,7 @@ class Fingerprint:
     without: dict[str, int]
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the fingerprint in words, as (what, found)."""
+        """Return the fingerprint as text, (what, found)."""
         intensities = [f"{name} {mean}" for name, mean in self.intensities.items()]
         volumes = [f"{name.upper()} {volume}" for name, volume in self.volumes_ml.items()]
         lacking = [f"{count} without {name.upper()}" for name, count in self.without.items() if count]
@@ -59,7 +59,7 @@ class Fingerprint:
 
 
 def take_fingerprint(cases: Sequence[PreparedCase]) -> Fingerprint:
-    """Return what ``cases``, one at least, are like; reads no voxel."""
+    """Return the fingerprint of at least one case; reads no voxel."""
     facts = [case.facts for case in cases]
     voxel_ml = [float(np.prod(fact["spacing_mm"])) / 1000 for fact in facts]
     tissues = [Tissue(name) for name in facts[0]["voxels"]]

@@ -1,4 +1,4 @@
-"""Tumours that no training case has: pasted into another brain, or paler.
+"""Augmentation of tumours: pasted from another case, or with lower contrast.
 
 Pasting is the idea of CarveMix (Zhang et al. 2021, arXiv:2108.06883): the tumour is carved out together with
 a rim of random width of what surrounds it. Here the rim is blended, and only brain is written over.
@@ -11,22 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: The rim is the part of the blurred tumour above a random threshold of this range; the blur is
-#: a mean over cubes of _BLUR voxels.
+#: The rim is where the blurred tumour exceeds a random threshold of this range; the blur is a mean over cubes
+#: of _BLUR voxels.
 _RIM = (0.05, 0.45)
 _BLUR = 9
-#: The change of a pale tumour sets in over the mean of cubes of this many voxels.
+#: The change of contrast fades in over the mean of cubes of this many voxels.
 _EDGE = 3
-#: What is left of a pale tumour's difference from the brain, in each sequence.
+#: Share of the tumour's contrast to the brain that is left, in each sequence.
 _LEFT = (0.3, 1.0)
 
 
 def paste_lesion(
     image: Tensor, label: Tensor, donor: tuple[Tensor, Tensor], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return ``image`` (c, x, y, z) and ``label`` (x, y, z) with the tumour of ``donor``, a patch alike.
+    """Return ``image`` (c, x, y, z) and ``label`` (x, y, z) with the tumour of ``donor``, another patch.
 
-    Where the blend is more than half donor the label is the donor's, elsewhere the patch's own.
+    The label is the donor's where the blend is more than half donor.
     """
     given, tumour = donor
     share = _blurred(tumour > 0, _BLUR) / float(rng.uniform(*_RIM))
@@ -37,9 +37,9 @@ def paste_lesion(
 
 
 def lower_lesion_contrast(image: Tensor, label: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return ``image`` (c, x, y, z) with the tumour of ``label`` (x, y, z) nearer to the rest's mean.
+    """Return ``image`` (c, x, y, z) with the tumour of ``label`` (x, y, z) closer to the mean of the brain.
 
-    Each sequence by a factor of its own; the change sets in over two voxels across the tumour's edge.
+    Each sequence has its own factor; the change fades in over two voxels across the tumour's edge.
     """
     tumour = label > 0
     share, paler = _blurred(tumour, _EDGE), image.clone()

@@ -44,7 +44,7 @@ def run_loop(
 
     Raises TrainingError (E-LOSS) for a loss or gradient that is not finite.
     """
-    settings = run.settings.training
+    settings, accelerator = run.settings.training, state.accelerator
     loss_of = build_loss(run.settings)
     saved = validated = state.seconds
     state.network.train()
@@ -54,7 +54,7 @@ def run_loop(
             progress(state.done, f"step {state.step}  loss {state.loss:.3f}")
             if state.step % _LOG_STEPS == 0:
                 state.log()
-                _track(state)
+                accelerator.log(state.history.rows[-1].values, step=state.step)
             if held_out and state.seconds - validated > 60 * settings.validate_minutes:
                 validated = state.seconds
                 _validate(run, state, held_out, stop, progress)
@@ -128,16 +128,11 @@ def _validate(
     scores = mean_scores(gather_object(found))
     state.history.add_scores(scores, final=False)
     state.history.add_scores(scores, final=state.is_over)  # early stopping depends on these scores
-    if state.history.last_is_best and state.accelerator.is_main_process:
+    is_best = state.history.last_is_best
+    state.accelerator.log(state.history.rows[-1].values, step=state.step)
+    if is_best and state.accelerator.is_main_process:
         run.save_best(state.average)
-    _track(state)
     _save(run, state)
-
-
-def _track(state: State) -> None:
-    """Send the last row of the history to the trackers, if any."""
-    row = state.history.rows[-1]
-    state.accelerator.log(row.values, step=row.step)
 
 
 def _save(run: Run, state: State) -> None:

@@ -1,4 +1,4 @@
-"""Losses by name. Door: monai.losses.
+"""Losses by name, from MONAI.
 
 The soft Dice of a channel is (2 sum(p g) + s) / (sum(p) + sum(g) + s), with the probability p, the
 reference g of 0 or 1, and s = 1e-5 in both places (MONAI's default). The sums run over all voxels of a step
@@ -36,8 +36,8 @@ _FOCUS = 0.75
 def build_loss(settings: Settings) -> Loss:
     """Return a function of (logits of each output, target) -> scalar.
 
-    Logits and target are (batch, channel, *space). A coarser output counts network.deep_supervision, the one
-    after it half of that, and so on. Raises SettingsError (E-SETTING) for weights that a loss can't take.
+    Logits and target are (batch, channel, *space). A coarser output has the weight network.deep_supervision,
+    the next half of that, and so on. Raises SettingsError (E-SETTING) for weights that a loss doesn't accept.
     """
     terms = _terms(settings)
     weights = torch.tensor(settings.training.region_weights)

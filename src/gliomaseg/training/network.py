@@ -91,28 +91,6 @@ def _dynunet(settings: NetworkSettings, given: int, channels: int, norm: str, de
     )
 
 
-def _unet(settings: NetworkSettings, channels: int) -> Any:
-    features = (*settings.filters, settings.filters[0])
-    norm = ("batch", {"affine": True})
-    return BasicUNet(settings.dimensions, len(settings.modalities), channels, features, norm=norm)
-
-
-def _attention_unet(settings: NetworkSettings, channels: int) -> Any:
-    strides = [2] * (len(settings.filters) - 1)
-    given = len(settings.modalities)
-    return AttentionUnet(settings.dimensions, given, channels, list(settings.filters), strides)
-
-
-def _unet_plusplus(settings: NetworkSettings, channels: int) -> Any:
-    norm = ("batch", {"affine": True})
-    given = len(settings.modalities)
-    return BasicUNetPlusPlus(settings.dimensions, given, channels, settings.filters, norm=norm)
-
-
-def _vnet(settings: NetworkSettings, channels: int) -> Any:
-    return VNet(settings.dimensions, len(settings.modalities), channels, dropout_dim=settings.dimensions)
-
-
 def _residual_unet(settings: NetworkSettings, channels: int) -> Any:
     levels = len(settings.filters)
     return SegResNet(
@@ -156,11 +134,19 @@ def _mednext(settings: NetworkSettings, channels: int) -> Any:
     )
 
 
+_BATCH_NORM = ("batch", {"affine": True})
+#: Functions of (settings, output channels) by the name of the network.
 _BODIES: dict[str, Callable[[NetworkSettings, int], Any]] = {
-    "unet2d": _unet,
-    "attention_unet": _attention_unet,
-    "unet_plusplus": _unet_plusplus,
-    "vnet": _vnet,
+    "unet2d": lambda s, c: BasicUNet(
+        s.dimensions, len(s.modalities), c, (*s.filters, s.filters[0]), norm=_BATCH_NORM
+    ),
+    "attention_unet": lambda s, c: AttentionUnet(
+        s.dimensions, len(s.modalities), c, s.filters, [2] * (len(s.filters) - 1)
+    ),
+    "unet_plusplus": lambda s, c: BasicUNetPlusPlus(
+        s.dimensions, len(s.modalities), c, s.filters, norm=_BATCH_NORM
+    ),
+    "vnet": lambda s, c: VNet(s.dimensions, len(s.modalities), c, dropout_dim=s.dimensions),
     "residual_unet": _residual_unet,
     "dynunet": lambda s, c: _dynunet(s, len(s.modalities), c, "instance", _DEEP_OUTPUTS),
     "unetr": _unetr,

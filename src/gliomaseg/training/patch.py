@@ -1,7 +1,7 @@
-"""Cutting a patch out of a case: where it lies, and how it is turned, scaled and bent.
+"""Cutting a patch out of a case, rotated, scaled and elastically deformed in one interpolation.
 
-All of that happens in one interpolation while the patch is cut out, so that no corner is ever empty
-that had anatomy. Every function draws from the generator that it is given.
+As the patch is cut from the whole case, no corner with anatomy is left empty. Every function draws from the
+given generator.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from gliomaseg.settings.schema import AugmentSettings
 Rng = np.random.Generator
 
 
-#: A patch may reach an eighth of its size, at most this many voxels, beyond the box of the brain: a whole
-#: case is padded with 0 there too.
+#: A patch may extend by an eighth of its size, at most this many voxels, beyond the box of the brain: a whole
+#: case is padded with 0 there, too.
 _MARGIN = 8
 #: Elastic displacements are drawn on a grid of this many points along each axis, 0 on its faces.
 _KNOTS = 6
-#: A motion that is none.
+#: No motion.
 _STILL = np.eye(3, 4)
 
 
 @dataclass(frozen=True)
 class Warp:
-    """How a patch of ``size`` (x, y, z) lies in its case.
+    """The map from a patch of ``size`` (x, y, z) to its case.
 
     ``matrix`` (3, 3) maps offsets from the patch's centre to offsets in the case; ``bend`` (3, k, k, k)
     adds displacements in voxels of the patch, interpolated between its knots. ``motions`` (c, 3, 4) move each
@@ -51,7 +51,7 @@ class Warp:
 
     @property
     def reach(self) -> npt.NDArray[np.float64]:
-        """Return how far from its centre the patch extends along each axis of the case, in voxels."""
+        """Return the extent of the patch from its centre along each axis of the case, in voxels."""
         half = np.array(self.size) / 2 + (0.0 if self.bend is None else float(np.abs(self.bend).max()))
         moves = [_STILL] if self.motions is None else self.motions
         each = [np.abs(move[:, :3] @ self.matrix) @ half + np.abs(move[:, 3]) for move in moves]
@@ -61,7 +61,7 @@ class Warp:
 def draw_warp(
     rng: Rng, settings: AugmentSettings, size: tuple[int, ...], modalities: tuple[Modality, ...] = ()
 ) -> Warp:
-    """Return a random rotation and scaling, bending, misregistration of ``modalities``, or none.
+    """Return a random rotation and scaling, elastic deformation, and misregistration of ``modalities``.
 
     Slices (z size 1) stay in their plane.
     """
@@ -156,7 +156,7 @@ def _crop(
 
 
 def _places(warp: Warp, wide: npt.NDArray[np.int_]) -> Tensor:
-    """Return (3, *size): where in a crop of ``wide`` voxels each voxel of the patch lies, in voxels."""
+    """Return (3, *size): the coordinates of each voxel of the patch in a crop of ``wide`` voxels."""
     middle = torch.from_numpy((wide - 1) / 2).float()[:, None, None, None]
     matrix = torch.from_numpy(warp.matrix).float()[..., None, None, None]
     x, y, z = (torch.arange(n) - (n - 1) / 2 for n in warp.size)

@@ -1,4 +1,4 @@
-"""A picture of augmented patches with their labels: what the network will be shown. Door: matplotlib."""
+"""A picture of augmented patches with their labels, as the network receives them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STROKES: dict[Region, tuple[str, Literal["solid", "dashed", "dotted"]]] = {
 #: Intensities shown, in standard deviations of the brain.
 _WINDOW = (-2.5, 3.5)
 _ROWS = 6
-#: The title in the file, by which one that was drawn before is known.
+#: The title in the file, by which an earlier picture is recognised.
 TITLE = "Patches of gliomaseg"
 
 
@@ -63,7 +63,7 @@ def _draw_patch(line: npt.NDArray[np.object_], image: Tensor, label: Tensor) -> 
     level = int((label > 0).sum((0, 1)).argmax()) if bool(label.any()) else label.shape[2] // 2
     low, high = _WINDOW
     for axes, channel in zip(line, image[..., level].numpy(), strict=True):
-        shown = np.where(channel == 0, low, channel)  # 0 is the background, and what was left out
+        shown = np.where(channel == 0, low, channel)  # 0 is the background, and dropped sequences
         axes.imshow(shown.T, cmap="gray", vmin=low, vmax=high, origin="lower")
         for region, (colour, style) in _STROKES.items():
             mask = STORED.mask(label[..., level].numpy(), region)

@@ -68,9 +68,7 @@ class Plan:
         free = "unknown" if self.free_memory is None else f"{self.free_memory / 1e9:.1f} GB free"
         share = f", {self.processes} processes" if self.processes > 1 else ""
         size = " x ".join(map(str, self.patch))
-        return [
-            ["what", "found"],
-            *map(list, self.data.rows()),
+        rest = [
             ["split", f"{self.training_cases} cases to train on, {self.held_out_cases} held out"],
             ["network", f"{self.network}, {self.parameters:,} parameters"],
             ["step", f"{self.batch} patches of {size} voxels, {self.precision}{share}"],
@@ -78,6 +76,7 @@ class Plan:
             ["memory", f"about {self.memory / 1e9:.2f} GB, counted for fp32, in each process"],
             ["time", self._time()],
         ]
+        return [["what", "found"], *map(list, self.data.rows()), *rest]
 
     @property
     def advice(self) -> list[str]:
@@ -133,7 +132,7 @@ def make_plan(
     state: State, patches: PatchDataset, held_out: Sequence[PreparedCase], folder: Path | None = None
 ) -> Plan:
     """Return the plan of a training, also in ``folder``/plan.json; doesn't change ``state``."""
-    settings, accelerator = state.settings, state.accelerator
+    settings, accelerator, notes = state.settings, state.accelerator, state.settings.notes
     share = max(1, settings.training.batch // accelerator.num_processes)
     data = take_fingerprint([*patches.cases, *held_out])
     parameters = count_parameters(state.network)
@@ -162,7 +161,7 @@ def make_plan(
         read_seconds=read,
         steps=steps,
         hours=hours,
-        notes=settings.notes,
+        notes=notes,
     )
     if folder is not None and accelerator.is_main_process:
         files.write_json(folder / "plan.json", plan.as_dict())

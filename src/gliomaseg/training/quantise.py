@@ -15,7 +15,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from gliomaseg.labels import Region
 from gliomaseg.settings.schema import InferenceSettings, Settings
 from gliomaseg.training.cache import PreparedCase, find_prepared
 from gliomaseg.training.history import mean_scores
+from gliomaseg.training.process import Progress, no_progress
 from gliomaseg.training.split import Split
 from gliomaseg.training.validation import validate, with_room
 
@@ -39,12 +40,8 @@ _SLICES = 16
 #: coarse, and 1e-4 clips values of bright images.
 _CLIPPED = 1e-5
 
-Progress = Callable[[float, str], None]
 
-
-def add_int8(
-    draft: Bundle, cases: Split, cache: Path, *, progress: Progress = lambda _fraction, _text: None
-) -> dict[str, Any]:
+def add_int8(draft: Bundle, cases: Split, cache: Path, *, progress: Progress = no_progress) -> dict[str, Any]:
     """Write int8.xml and int8.bin into the unfinished bundle, and return their record.
 
     ``cache`` holds the run's prepared cases. The change in Dice is that of whole held-out cases from fp32;

@@ -1,4 +1,4 @@
-"""Trained networks: put together from runs, kept in bundles as weights, and taken up again to train on."""
+"""Trained networks: built from runs, stored in bundles, and used as initial weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gliomaseg.training.run import (
 from gliomaseg.training.split import Split
 from gliomaseg.training.target import channel_count, probabilities
 
-#: Tensors of fewer axes are few numbers and stay as they are; the step of the others is kept beside them.
+#: Tensors with fewer axes are small and stay as they are; the others are stored with their step.
 _LEAST_AXES = 2
 _STEP = ".step"
 
@@ -35,7 +35,7 @@ _STEP = ".step"
 class Trained(nn.Module):
     """The averaged networks of runs as one: the mean of their probabilities (batch, region, *space).
 
-    There is one network for each of the runs; ``seen`` are cases that others saw whose weights are in them.
+    There is one network for each run; ``seen`` are cases that other weights in the average were trained on.
     """
 
     def __init__(self, runs: Sequence[Run], networks: Sequence[nn.Module], seen: Sequence[str] = ()) -> None:
@@ -58,11 +58,11 @@ class Trained(nn.Module):
 
 
 def load_trained(runs: Sequence[Run], *, best: bool = False, average_with: Sequence[Initial] = ()) -> Trained:
-    """Return the averaged networks of runs; raises TrainingError (E-RUN) if they differ in what they see.
+    """Return the averaged networks of runs; raises TrainingError (E-RUN) if their inputs or networks differ.
 
-    Each has the mean of its run's weights and those of ``average_with``: where these are what the run began
-    with, that is often better than either on cases unlike those of the training, and costs no more (Wortsman
-    et al. 2022, "Robust fine-tuning of zero-shot models"). Raises TrainingError (E-RUN) if networks differ.
+    Each has the mean of its run's weights and those of ``average_with``: if the run began with these, the
+    mean is often better than either on cases unlike those of the training (Wortsman et al. 2022, "Robust
+    fine-tuning of zero-shot models").
     """
     first = runs[0].settings
     for run in runs[1:]:
@@ -105,7 +105,7 @@ def _mean(each: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _joined(splits: Sequence[Split], before: set[str]) -> Split:
-    """Return all cases that a run saw or others saw ``before``, and those held out that none saw."""
+    """Return all cases that were trained on, also ``before``, and the held-out cases that never were."""
     held_out = [case for split in splits for case in (*split.validation, *split.test)]
     if len(splits) == 1 and not before:
         return Split(splits[0].train, tuple(held_out))
@@ -114,10 +114,10 @@ def _joined(splits: Sequence[Split], before: set[str]) -> Split:
 
 
 def write_weights(trained: Trained, path: Path) -> dict[str, Any]:
-    """Write the weights of the networks into a bundle, in 8-bit numbers; return what to say about them.
+    """Write the weights of the networks into a bundle, in 8-bit numbers; return their record.
 
-    That is half the room of fp16. Left out are networks unlike the first, which the settings of the bundle
-    don't describe.
+    That is half the size of fp16. Networks unlike the first are left out: the settings of the bundle don't
+    describe them.
     """
     kinds = [(settings.network, settings.training.target) for settings in trained.kinds]
     alike = [net for net, kind in zip(trained.networks, kinds, strict=True) if kind == kinds[0]]
@@ -129,7 +129,7 @@ def write_weights(trained: Trained, path: Path) -> dict[str, Any]:
 
 
 def in_8_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by name, each channel rounded to 255 steps of its largest weight, with these steps."""
+    """Return tensors by name, each channel rounded to 255 steps up to its largest weight, and the steps."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if tensor.ndim < _LEAST_AXES:
@@ -167,7 +167,7 @@ def read_weights(bundle: Bundle) -> list[dict[str, Tensor]]:
 
 
 def load_networks(bundle: Bundle) -> list[nn.Module]:
-    """Return the networks of a bundle, whose mean it is; raises ModelError (E-MODEL) if it lacks weights."""
+    """Return the networks that a bundle is the mean of; raises ModelError (E-MODEL) if it lacks weights."""
     stored, count = read_weights(bundle), bundle.about.get("networks", 1)
     if len(stored) < count:
         raise ModelError(
@@ -186,7 +186,7 @@ def load_networks(bundle: Bundle) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Initial:
-    """Weights to begin a training with, and the cases that they have seen."""
+    """Initial weights of a training, and the cases that they were trained on."""
 
     name: str
     tensors: dict[str, Tensor]
@@ -208,13 +208,13 @@ def read_initial(source: str) -> Initial:
 
 
 def keep_initial(run: Run, initial: Initial) -> None:
-    """Note in the run folder what it began from, so that its bundle names all cases that were seen."""
+    """Record the initial weights in the run folder, so that its bundle names all cases trained on."""
     seen = {"name": initial.name, "trained_on": sorted(initial.trained_on)}
     files.write_json(run.folder / "initial.json", seen)
 
 
 def trained_before(run: Run) -> tuple[str, ...]:
-    """Return the cases that the weights which a run began from had seen; none for fresh ones."""
+    """Return the cases that the initial weights of a run were trained on; none for random weights."""
     path = run.folder / "initial.json"
     if not path.exists():
         return ()
