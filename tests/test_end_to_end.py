@@ -14,7 +14,7 @@ import SimpleITK
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
 from gliomaseg.evaluation.scores import Column
-from gliomaseg.evaluation.scoring import score_case
+from gliomaseg.evaluation.segmentation_pair import score_case
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import BRATS2021

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from gliomaseg.evaluation.scoring import score_case
+from gliomaseg.evaluation.segmentation_pair import score_case
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import LabelScheme, Tissue
 

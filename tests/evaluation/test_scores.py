@@ -10,7 +10,7 @@ import pytest
 from label_maps import segmentation
 
 from gliomaseg.evaluation.scores import Column, Evaluation
-from gliomaseg.evaluation.scoring import score_case
+from gliomaseg.evaluation.segmentation_pair import score_case
 from gliomaseg.labels import BRATS2021
 
 NAN = math.nan

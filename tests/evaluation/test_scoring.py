@@ -8,7 +8,7 @@ from label_maps import AFFINE, SHAPE, overlaps, scored, segmentation
 
 from gliomaseg.errors import CaseError
 from gliomaseg.evaluation.metrics import class_numbers, confusion, mean_iou, overlap
-from gliomaseg.evaluation.scoring import score_case
+from gliomaseg.evaluation.segmentation_pair import score_case
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, LabelScheme, Region, Tissue
 

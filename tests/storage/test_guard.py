@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gliomaseg.errors import OutputError
-from gliomaseg.report.scores_page import refuse_foreign_scores
+from gliomaseg.report.scores_page import MARKS
 from gliomaseg.storage.guard import PAGE, refuse_foreign, refuse_inputs
 
 
@@ -17,8 +17,8 @@ from gliomaseg.storage.guard import PAGE, refuse_foreign, refuse_inputs
 def test_scores_replace_only_scores(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(OutputError, match="E-EXISTS"):
-        refuse_foreign_scores(tmp_path, overwrite=False)
-    refuse_foreign_scores(tmp_path, overwrite=True)
+        refuse_foreign(tmp_path / name, [MARKS[name]], overwrite=False)
+    refuse_foreign(tmp_path / name, [MARKS[name]], overwrite=True)
 
 
 def test_what_is_no_file_is_foreign_and_does_not_hang(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from gliomaseg.cli.options import Json, Overwrite, Scheme
 if TYPE_CHECKING:
     from gliomaseg.evaluation.comparison import Comparison
     from gliomaseg.evaluation.scores import Evaluation
-    from gliomaseg.labels import LabelScheme
 
 
 def evaluate(
@@ -52,13 +51,17 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score label maps against references by the rules of a BraTS year; compare several."""
+    from gliomaseg.evaluation.comparison import compare as compare_methods
     from gliomaseg.evaluation.evaluation import evaluate_methods
     from gliomaseg.evaluation.pairing import Options
-    from gliomaseg.report.scores_page import refuse_foreign_scores
+    from gliomaseg.evaluation.tables import summary_dict
+    from gliomaseg.labels import find_scheme
+    from gliomaseg.report.scores_page import MARKS, write_scores
+    from gliomaseg.storage.guard import refuse_foreign
 
     options = Options(
-        scheme=_scheme(prediction_scheme),
-        reference_scheme=_scheme(scheme),
+        scheme=find_scheme(prediction_scheme) if prediction_scheme else None,
+        reference_scheme=find_scheme(scheme) if scheme else None,
         ignore_affine=ignore_affine,
         predicted_only=predicted_only,
         uncertainty=uncertainty,
@@ -66,34 +69,17 @@ def evaluate(
         workers=jobs,
     )
     if output:
-        refuse_foreign_scores(output, overwrite=overwrite)
+        for name, mark in MARKS.items():
+            refuse_foreign(output / name, [mark], overwrite=overwrite)
     with console.progress() as progress:
         methods = [predictions, *(compare or [])]
         evaluations = evaluate_methods(methods, references, rules=rules, progress=progress, **options)
-    _report_scores(evaluations, output, as_json=json)
-
-
-def _scheme(name: str | None) -> LabelScheme | None:
-    from gliomaseg.labels import find_scheme
-
-    return find_scheme(name) if name else None
-
-
-def _report_scores(evaluations: Sequence[Evaluation], output: Path | None, *, as_json: bool) -> None:
-    """Write scores and show them, compared if there are several; raises SystemExit when cases failed."""
-    from gliomaseg.evaluation import tables
-    from gliomaseg.evaluation.comparison import compare
-    from gliomaseg.report.scores_page import write_scores
-
-    compared = compare(evaluations) if len(evaluations) > 1 else None
+    compared = compare_methods(evaluations) if len(evaluations) > 1 else None
     page = write_scores(evaluations, output, comparison=compared) if output else None
-    if as_json:
-        console.show_json(tables.summary_dict(evaluations[0], compared))
+    if json:
+        console.show_json(summary_dict(evaluations[0], compared))
     else:
-        for evaluation in evaluations:
-            _show_scores(evaluation)
-        if compared:
-            _show_comparison(compared, evaluations[0].shown)
+        _show_scores(evaluations, compared)
         if page:
             console.echo(f"page: {page}; tables: scores.csv, summary.json beside it")
         console.echo(RESEARCH_USE)
@@ -101,25 +87,25 @@ def _report_scores(evaluations: Sequence[Evaluation], output: Path | None, *, as
     console.end(failed, failed + sum(len(evaluation.cases) for evaluation in evaluations))
 
 
-def _show_scores(evaluation: Evaluation) -> None:
+def _show_scores(evaluations: Sequence[Evaluation], compared: Comparison | None) -> None:
     from gliomaseg.evaluation import tables
 
-    rules = f"rules {evaluation.rules}"
-    title = f"{evaluation.name}: mean [95 % interval] over {len(evaluation.cases)} cases, {rules}"
-    if evaluation.cases:
-        console.show_table(tables.summary_table(evaluation), title=title)
-    if len(evaluation.cases) > 1:
-        console.show_table(tables.worst_table(evaluation, 3), title=f"Worst cases, {rules}")
-    for line in tables.notes(evaluation):
-        console.echo(line)
-
-
-def _show_comparison(compared: Comparison, metrics: Sequence[str]) -> None:
-    from gliomaseg.evaluation import tables
-
-    rules = f"rules {compared.rules}"
-    console.show_table(tables.ranking_table(compared), title=f"Ranking, 1 is best, {rules}")
-    for title, table in tables.difference_tables(compared, metrics).items():
-        console.show_table(table, title=f"{title}, paired, {rules}")
-    for line in tables.comparison_notes(compared):
-        console.echo(line)
+    blocks: list[tuple[dict[str, tables.Table], list[str]]] = []
+    for found in evaluations:
+        cases, rules = len(found.cases), f"rules {found.rules}"
+        title = f"{found.name}: mean [95 % interval] over {cases} cases, {rules}"
+        shown = {title: tables.summary_table(found)} if cases else {}
+        if cases > 1:
+            shown[f"Worst cases, {rules}"] = tables.worst_table(found, 3)
+        blocks.append((shown, tables.notes(found)))
+    if compared:
+        rules = f"rules {compared.rules}"
+        shown = {f"Ranking, 1 is best, {rules}": tables.ranking_table(compared)}
+        for title, table in tables.difference_tables(compared, evaluations[0].shown).items():
+            shown[f"{title}, paired, {rules}"] = table
+        blocks.append((shown, tables.comparison_notes(compared)))
+    for shown, notes in blocks:
+        for title, table in shown.items():
+            console.show_table(table, title=title)
+        for line in notes:
+            console.echo(line)

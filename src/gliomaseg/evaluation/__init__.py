@@ -1,1 +1,1 @@
-"""Room 5: predictions against references, by the rules of every BraTS year."""
+"""Predictions against references, by the rules of every BraTS year."""

@@ -55,7 +55,12 @@ def read_case(pair: Pair) -> CaseMaps:
     prediction, turns = place_on(
         found, reference.grid, name="the prediction", ignore_affine=pair.ignore_affine
     )
-    notes = (*notes, *more, *turns, *_binary_note(prediction, reference, pair.prediction.name))
+    notes = (*notes, *more, *turns)
+    present, expected = (np.unique(s.labels[s.labels != 0]).tolist() for s in (prediction, reference))
+    if len(present) == 1 and len(expected) != 1:  # as in a mask of 0 and 1
+        (title,) = (TISSUE_TITLES[t] for t, value in prediction.scheme.values.items() if value == present[0])
+        what = f"{pair.prediction.name} holds no label but {present[0]} ({title})"
+        notes += (f"{what}: if that is a mask of the whole tumour, only the scores of WT are meaningful",)
     return CaseMaps(prediction, reference, notes, record.get("seen_in_training") is True, is_edited)
 
 
@@ -116,13 +121,3 @@ def on_grid(
         remedy += "; or, if its voxels are in the reference's order: --ignore-affine"
     expected = "everything on the grid of the reference, which is never resampled"
     raise CaseError("E-GRID", what, expected=expected, remedy=remedy)
-
-
-def _binary_note(prediction: Segmentation, reference: Segmentation, name: str) -> tuple[str, ...]:
-    """Return a note where a prediction has one label and its reference several, as a mask of 0 and 1 has."""
-    found, wanted = (np.unique(s.labels[s.labels != 0]).tolist() for s in (prediction, reference))
-    if len(found) != 1 or len(wanted) == 1:
-        return ()
-    (title,) = (TISSUE_TITLES[t] for t, value in prediction.scheme.values.items() if value == found[0])
-    what = f"{name} holds no label but {found[0]} ({title})"
-    return (f"{what}: if that is a mask of the whole tumour, only the scores of WT are meaningful",)

@@ -79,10 +79,6 @@ class Profile:
     lesion_rules: Mapping[str, LesionRule] = field(default_factory=dict)
     partners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def lesion_rule(self, part: str) -> LesionRule | None:
-        """Return the lesion rule of a region; None if there is none."""
-        return self.lesion_rules.get(part, self.lesion_rules.get(""))
-
 
 _REGIONS: Parts = {region.value: REGION_TISSUES[region] for region in Region}
 _GLIOMA: Parts = {**_REGIONS, **{t.value: frozenset({t}) for t in (Tissue.NECROSIS, Tissue.OEDEMA)}}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
 
-from gliomaseg.evaluation.pairing import Pair
+from gliomaseg.evaluation.pairing import Pair, Pairs
 from gliomaseg.evaluation.rules import find_profile
 from gliomaseg.evaluation.statistics import Summary, summarise
 from gliomaseg.evaluation.uncertainty import Reliability
@@ -106,6 +107,22 @@ class Column(NamedTuple):
         return mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]"
 
 
+Scores = dict[Column, float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The outcome of one case: its scores, or the error for which it has none."""
+
+    case_id: str
+    scores: Mapping[Column, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
+    seen_in_training: bool = False
+    edited: bool = False
+    error: Mapping[str, str] | None = None
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of every case and what was left out: ``cases`` maps each id to one score per column name.
@@ -195,3 +212,26 @@ class Evaluation:
     def worst(self, count: int) -> list[str]:
         """Return the ids of the worst cases, worst first, by ``overall``."""
         return sorted(self.cases, key=lambda name: (self.overall(name), name))[:count]
+
+
+def collect(found: Pairs, done: Sequence[Scored], *, rules: str, name: str) -> Evaluation:
+    """Return the evaluation of scored cases by ``rules``; ``name`` is that of the predictions."""
+    whole = [scored for scored in done if scored.error is None]
+    return Evaluation(
+        rules=rules,
+        cases={s.case_id: {c.name: value for c, value in s.scores.items()} for s in whole},
+        columns={column.name: column for scored in whole for column in scored.scores},
+        missing=tuple(pair.case_id for pair in found.pairs if pair.prediction is None),
+        extra=found.extra,
+        failed={s.case_id: s.error for s in done if s.error is not None},
+        skipped=found.skipped,
+        seen_in_training=tuple(s.case_id for s in whole if s.seen_in_training),
+        edited=tuple(s.case_id for s in whole if s.edited),
+        notes={s.case_id: s.notes for s in whole if s.notes},
+        reliability={
+            region: reduce(add, [s.reliability[region] for s in whole if region in s.reliability])
+            for region in dict.fromkeys(region for s in whole for region in s.reliability)
+        },
+        pairs={pair.case_id: pair for pair in found.pairs},
+        name=name,
+    )

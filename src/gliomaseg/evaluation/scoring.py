@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +9,15 @@ import numpy.typing as npt
 
 from gliomaseg.cases.intensities import zero_background
 from gliomaseg.errors import GliomasegError, strip_folders
-from gliomaseg.evaluation import metrics
+from gliomaseg.evaluation.metrics import Mask
 from gliomaseg.evaluation.pairing import Pair
-from gliomaseg.evaluation.reading import CaseMaps, on_grid, place_on, read_case
-from gliomaseg.evaluation.rules import find_profile
-from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column
-from gliomaseg.evaluation.segmentation_pair import SegmentationPair
+from gliomaseg.evaluation.reading import CaseMaps, on_grid, read_case
+from gliomaseg.evaluation.scores import Column, Scored, Scores
+from gliomaseg.evaluation.segmentation_pair import score_case
 from gliomaseg.evaluation.uncertainty import Reliability, count_reliability, score_uncertainty
 from gliomaseg.imaging.nifti import read_image
 from gliomaseg.imaging.volume import Grid, Segmentation
-from gliomaseg.labels import Region, Tissue
-
-#: The classes of the notebooks' numbers, in this order after background; a cavity is background.
-TISSUES = (Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING)
-
-Scores = dict[Column, float]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The outcome of one case: its scores, or the error for which it has none."""
-
-    case_id: str
-    scores: Mapping[Column, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    reliability: Mapping[str, Reliability] = field(default_factory=dict)
-    seen_in_training: bool = False
-    edited: bool = False
-    error: Mapping[str, str] | None = None
+from gliomaseg.labels import Region
 
 
 def score_pair(pair: Pair, rules: str) -> Scored:
@@ -59,25 +38,7 @@ def score_pair(pair: Pair, rules: str) -> Scored:
     return Scored(pair.case_id, scores, found.notes, reliability, found.seen_in_training, found.edited)
 
 
-def score_case(prediction: Segmentation, reference: Segmentation, *, rules: str = "brats2020") -> Scores:
-    """Return every score of one case by the rules of that name, and the numbers that notebooks print.
-
-    These are the Dice of each class (empty in both: 1) and the mean IoU with background. Raises CaseError
-    (E-GRID) when the grids differ, SettingsError (E-SETTING) for unknown rules.
-    """
-    prediction, _ = place_on(prediction, reference.grid, name="the prediction")
-    scores = SegmentationPair(prediction, reference).score(find_profile(rules))
-    ours, theirs = (
-        metrics.class_numbers(found.labels, [found.scheme.values[tissue] for tissue in TISSUES])
-        for found in (prediction, reference)
-    )
-    counts = metrics.confusion(ours, theirs, len(TISSUES) + 1)
-    for number, tissue in enumerate(TISSUES, start=1):
-        scores[Column(tissue.value, "class_dice")] = metrics.overlap_of(counts, [number]).dice
-    return scores | {Column(ALL, MEAN_IOU): metrics.mean_iou(counts)}
-
-
-def _score_uncertainty(pair: Pair, maps: CaseMaps, *, brain: metrics.Mask) -> Scores:
+def _score_uncertainty(pair: Pair, maps: CaseMaps, *, brain: Mask) -> Scores:
     scores: Scores = {}
     for region, path in pair.uncertainty.items():
         masks = (labels.mask(Region(region)) for labels in (maps.prediction, maps.reference))
@@ -87,7 +48,7 @@ def _score_uncertainty(pair: Pair, maps: CaseMaps, *, brain: metrics.Mask) -> Sc
     return scores
 
 
-def _count_reliability(pair: Pair, reference: Segmentation, *, brain: metrics.Mask) -> dict[str, Reliability]:
+def _count_reliability(pair: Pair, reference: Segmentation, *, brain: Mask) -> dict[str, Reliability]:
     found = {}
     for region, path in pair.probabilities.items():
         probability = _read_map(path, reference.grid)
@@ -95,7 +56,7 @@ def _count_reliability(pair: Pair, reference: Segmentation, *, brain: metrics.Ma
     return found
 
 
-def _read_brain(pair: Pair, grid: Grid) -> metrics.Mask:
+def _read_brain(pair: Pair, grid: Grid) -> Mask:
     """Return the voxels of the brain: where the first image is not 0; everything without an image."""
     if not pair.images:
         return np.ones(grid.shape, dtype=bool)

@@ -21,9 +21,10 @@ from gliomaseg.evaluation.lesions import (
     score_lesions,
 )
 from gliomaseg.evaluation.mask_pair import EMPTY_BOX, Counts, MaskPair, touching
-from gliomaseg.evaluation.metrics import check_shapes
-from gliomaseg.evaluation.rules import LesionRule, Profile
-from gliomaseg.evaluation.scores import Column
+from gliomaseg.evaluation.metrics import check_shapes, class_numbers, confusion, mean_iou, overlap_of
+from gliomaseg.evaluation.reading import place_on
+from gliomaseg.evaluation.rules import LesionRule, Profile, find_profile
+from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Column, Scores
 from gliomaseg.evaluation.surface import VOXEL_UNITS, Kind, Mask, SurfaceDistances
 from gliomaseg.imaging.volume import Segmentation, filled_box
 from gliomaseg.labels import Tissue
@@ -31,6 +32,28 @@ from gliomaseg.labels import Tissue
 Tissues = frozenset[Tissue]
 
 _UNITS = {"lesion_hd95": "mm", "lesion_tp": "lesions", "lesion_fp": "lesions", "lesion_fn": "lesions"}
+
+
+#: The classes of the notebooks' numbers, in this order after background; a cavity is background.
+TISSUES = (Tissue.NECROSIS, Tissue.OEDEMA, Tissue.ENHANCING)
+
+
+def score_case(prediction: Segmentation, reference: Segmentation, *, rules: str = "brats2020") -> Scores:
+    """Return every score of one case by the rules of that name, and the numbers that notebooks print.
+
+    These are the Dice of each class (empty in both: 1) and the mean IoU with background. Raises CaseError
+    (E-GRID) when the grids differ, SettingsError (E-SETTING) for unknown rules.
+    """
+    prediction, _ = place_on(prediction, reference.grid, name="the prediction")
+    scores = SegmentationPair(prediction, reference).score(find_profile(rules))
+    ours, theirs = (
+        class_numbers(found.labels, [found.scheme.values[tissue] for tissue in TISSUES])
+        for found in (prediction, reference)
+    )
+    counts = confusion(ours, theirs, len(TISSUES) + 1)
+    for number, tissue in enumerate(TISSUES, start=1):
+        scores[Column(tissue.value, "class_dice")] = overlap_of(counts, [number]).dice
+    return scores | {Column(ALL, MEAN_IOU): mean_iou(counts)}
 
 
 class SegmentationPair:
@@ -72,7 +95,7 @@ class SegmentationPair:
         predicted, expected = predicted_lesions(pair.prediction, rule), pair.reference.grown(rule.dilation)[1]
         for partner in profile.partners.get(region, ()):
             tissue = frozenset({Tissue(partner)})
-            its_rule = profile.lesion_rule(partner) or rule
+            its_rule = profile.lesion_rules.get(partner) or profile.lesion_rules.get("", rule)
             theirs = self.pair(tissue)
             ours = predicted_lesions(theirs.prediction, its_rule)
             touched = self._touching(profile.parts[region], tissue)
@@ -100,7 +123,7 @@ class _Region:
         self.profile, self.region = profile, region
         self.shape = pair.shape
         self.pair = pair.pair(profile.parts[region])
-        self.rule = profile.lesion_rule(region)
+        self.rule = profile.lesion_rules.get(region, profile.lesion_rules.get(""))
         self.groupings = pair.groupings(profile, region, self.rule) if self.rule else None
         #: The predicted components that the lesion rule keeps; None for all.
         self.kept = frozenset(np.flatnonzero(self.groupings[0]).tolist()) if self.groupings else None

@@ -16,7 +16,6 @@ from gliomaseg.report.charts import reliability_dots, strip_charts
 from gliomaseg.report.disagreement import draw_disagreement, worst_region
 from gliomaseg.report.pages import render
 from gliomaseg.storage import files
-from gliomaseg.storage.guard import refuse_foreign
 
 #: The worst cases get a picture, up to this many; more would make the page heavy.
 PICTURES = 20
@@ -25,17 +24,11 @@ _TITLES: Mapping[str, str] = dict([*TISSUE_TITLES.items(), *REGION_TITLES.items(
 
 
 #: The files, and a text near the beginning of each that gliomaseg wrote.
-_MARKS = {
+MARKS = {
     "scores.csv": b"predictions,case,rules,",
     "summary.json": b'"schema_version"',
     "scores.html": b"<title>Scores of ",
 }
-
-
-def refuse_foreign_scores(folder: Path, *, overwrite: bool) -> None:
-    """Raise OutputError (E-EXISTS) where scores would replace files of other programs."""
-    for name, mark in _MARKS.items():
-        refuse_foreign(folder / name, [mark], overwrite=overwrite)
 
 
 def write_scores(
