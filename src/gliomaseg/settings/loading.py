@@ -66,13 +66,14 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
 
 def _apply(tree: dict[str, Any], change: str) -> None:
     given, equals, text = change.partition("=")
+    known = _paths()
     path, _ = present(given.strip(), None)
-    if not equals or path not in _paths():
+    if not equals or path not in known:
         raise SettingsError(
             "E-SETTING",
             f"--set {change} " + (f"names no setting: {path!r}" if equals else "has no value"),
             expected="section.name=value, for example --set training.batch=4",
-            remedy=_did_you_mean(path, _paths()),
+            remedy=_did_you_mean(path, known),
         )
     section, _, name = path.partition(".")
     if isinstance(_defaults()[section][name], list) and "," in text and "[" not in text:

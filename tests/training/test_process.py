@@ -1,20 +1,38 @@
-"""TensorBoard for real, MLflow where it is installed, and what is said where one is missing."""
+"""Processes of a training: batches from workers, in order; TensorBoard and MLflow, where installed."""
 
 from __future__ import annotations
 
 import importlib.util
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 
 from gliomaseg.cases.case import Case
 from gliomaseg.errors import SettingsError
 from gliomaseg.training import process
+from gliomaseg.training.dataset import PatchDataset
+from gliomaseg.training.process import read_batches
 from gliomaseg.training.train import train
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_are_the_patches_of_their_numbers(prepared, tiny, workers: int) -> None:
+    patches = PatchDataset(prepared, tiny())
+    numbers = [range(n, n + 2) for n in range(0, 40, 2)]
+    with closing(read_batches(patches, iter(numbers), workers)) as batches:
+        for wanted, (image, target) in zip(numbers, batches, strict=True):
+            time.sleep(0.02)  # workers go on as far as they may
+            assert image.shape[0] == target.shape[0] == 2
+            for place, number in enumerate(wanted):
+                for found, expected in zip((image[place], target[place]), patches[number], strict=True):
+                    assert torch.equal(found, expected)
+
+
 def quiet(_fraction: float, _text: str) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TensorBoard's generated code
@@ -47,7 +65,7 @@ def test_mlflow_stays_in_the_run_folder(tmp_path: Path, tiny, cases: list[Case],
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
-def test_what_is_missing_is_told_before_the_work(
+def test_a_missing_tracker_is_refused_before_the_work(
     tmp_path: Path, tiny, cases: list[Case], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     known = importlib.util.find_spec
