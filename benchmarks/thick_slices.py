@@ -27,8 +27,7 @@ import numpy.typing as npt
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.coverage import check_coverage
-from gliomaseg.cases.read import read_sequences
-from gliomaseg.cases.sequences import Sequences
+from gliomaseg.cases.read import Sequences, read_sequences
 from gliomaseg.cases.standardise import Standardised
 from gliomaseg.evaluation.metrics import dice
 from gliomaseg.imaging.nifti import read_labels

@@ -13,7 +13,8 @@ import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases
-from gliomaseg.cases.read import read_case, read_grid_of, stored_size
+from gliomaseg.cases.headers import read_grid_of, stored_size
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import GliomasegError
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.labels import MSD, Modality

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gliomaseg.cases.arrays import case_of_arrays
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content
-from gliomaseg.cases.read import stored_size
+from gliomaseg.cases.headers import stored_size
 from gliomaseg.cases.standardise import Standardised, standardise
 from gliomaseg.imaging.prepare import Prepared, prepare
 from gliomaseg.imaging.volume import Segmentation, Volume

@@ -10,8 +10,8 @@ import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import case_of_files, find_case, find_cases
+from gliomaseg.cases.headers import read_headers
 from gliomaseg.cases.layouts import parse_name
-from gliomaseg.cases.read import read_headers
 from gliomaseg.errors import CaseError, GliomasegError, ImageError, UsageError
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, Modality
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from gliomaseg.cases.case import Case, is_id
 from gliomaseg.cases.find import find_cases
+from gliomaseg.cases.headers import read_headers
 from gliomaseg.cases.layouts import LAYOUTS, parse_name
-from gliomaseg.cases.read import read_headers
 from gliomaseg.errors import GliomasegError
 from gliomaseg.labels import BRATS2021, BRATS2023, MSD, UNSURE, LabelScheme, Modality
 

@@ -18,7 +18,8 @@ import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases
-from gliomaseg.cases.read import read_case, read_headers
+from gliomaseg.cases.headers import read_headers
+from gliomaseg.cases.read import read_case
 from gliomaseg.errors import CaseError, GliomasegError, ImageError, LabelError
 from gliomaseg.imaging.nifti import read_labels, write_image
 from gliomaseg.imaging.phantom import Phantom

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.read import read_case, read_headers, stored_size
+from gliomaseg.cases.headers import read_headers, stored_size
+from gliomaseg.cases.read import read_case
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.imaging.nifti import write_image
 from gliomaseg.imaging.phantom import Phantom

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content, check_reference_content
 from gliomaseg.cases.csv_list import as_plain, volume_suffix
-from gliomaseg.cases.read import check_reference, read_headers
+from gliomaseg.cases.headers import check_reference, read_headers
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import GliomasegError, Note, as_coded
 from gliomaseg.imaging.nifti import read_labels

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import ImageError, Note
-from gliomaseg.imaging.nifti import LARGEST
+from gliomaseg.imaging.volume import LARGEST
 
 Numbers = npt.NDArray[np.generic]
 

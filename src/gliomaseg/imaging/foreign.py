@@ -49,6 +49,10 @@ class Converted(io.BytesIO):
         self.sha256, self.size = file.sha256, len(content)
         super().__init__(content)
 
+    def ends_after(self, size: int) -> bool:
+        """Return whether no voxel is missing."""
+        return self.size >= size
+
     def finish(self) -> bool:
         """Return False, because nothing follows the data."""
         return False

@@ -30,7 +30,7 @@ _SCALARS = frozenset(np.dtype(kind) for kind in np.typecodes["AllInteger"] + "fd
 class Header(NamedTuple):
     """The grid of an image, and how its voxels are stored: type, offset in bytes, scaling.
 
-    ``length`` is that of the header itself, in bytes.
+    ``length`` is that of the header itself, ``size`` the least of a complete file, in bytes.
     """
 
     grid: Grid
@@ -40,11 +40,7 @@ class Header(NamedTuple):
     intercept: float
     volumes: int = 1
     length: int = 348
-
-    @property
-    def size(self) -> int:
-        """Return the least number of bytes of a complete file."""
-        return self.offset + self.volumes * math.prod(self.grid.shape) * self.dtype.itemsize
+    size: int = 0
 
 
 def header_length(start: bytes) -> int:
@@ -74,7 +70,8 @@ def parse_header(path: Path, block: bytes, notes: list[Note]) -> Header:
     if not math.isfinite(slope) or slope == 0:  # in the standard it means "not scaled"
         slope, intercept = 1.0, 0.0
     grid = read_place(path, header, shape, notes)
-    return Header(grid, dtype, int(offset), slope, intercept or 0.0, volumes, len(block))
+    size = int(offset) + volumes * math.prod(shape) * dtype.itemsize
+    return Header(grid, dtype, int(offset), slope, intercept or 0.0, volumes, len(block), size)
 
 
 def _nifti_header(path: Path, block: bytes) -> nib.Nifti1Header:

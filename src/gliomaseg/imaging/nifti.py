@@ -20,12 +20,10 @@ from gliomaseg.imaging.affine import make_header
 from gliomaseg.imaging.foreign import Converted, is_foreign
 from gliomaseg.imaging.header import Header, header_length, no_volume, parse_header, truncated
 from gliomaseg.imaging.stored_file import StoredFile, gzip_bytes, open_file
-from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.imaging.volume import LARGEST, Grid, Segmentation, is_finite
 from gliomaseg.labels import LabelScheme
 from gliomaseg.storage import files
 
-#: The largest intensity that float32 holds.
-LARGEST = float(np.finfo(np.float32).max)
 #: How many bytes after the data are read before the file counts as a gzip bomb.
 _SLACK = 1 << 16
 
@@ -49,7 +47,7 @@ def read_grid(path: Path, notes: list[Note] | None = None, *, channel: int | Non
     """
     notes = [] if notes is None else notes
     with _opened(path, notes, channel) as (file, header):
-        if not _ends_well(path, file, header):
+        if not file.ends_after(header.size):
             _read_data(path, file, header, notes)
         return header.grid
 
@@ -84,26 +82,18 @@ def read_channels(path: Path, notes: list[Note], channels: Sequence[int | None])
     """Return volumes of one file, which is decompressed once; voxels may be not finite. Adds to ``notes``."""
     last = max((c for c in channels if c is not None), default=None)
     with _opened(path, notes, last) as (file, header):
-        body = _read_data(path, file, header, notes)
-    return [Voxels(_volume(header, body, channel or 0), header.grid, file.sha256) for channel in channels]
-
-
-def _volume(header: Header, body: _Bytes, channel: int) -> npt.NDArray[np.generic]:
-    """Return one volume of a decompressed file as an array (x, y, z), scaled by its header."""
-    count = math.prod(header.grid.shape)
-    start = header.offset - header.length + channel * count * header.dtype.itemsize
-    array = np.frombuffer(body, header.dtype, count, start).reshape(header.grid.shape, order="F")
-    if not header.dtype.isnative:
-        array = array.astype(header.dtype.newbyteorder("="))
-    if (header.slope, header.intercept) != (1.0, 0.0):
-        with np.errstate(over="ignore", invalid="ignore"):  # E-VALUES reports what overflows
-            array = (array * np.float64(header.slope) + header.intercept).astype(np.float32)
-    return array
-
-
-def is_finite(array: npt.NDArray[np.generic]) -> bool:
-    """Return whether float32 holds every voxel as a finite number."""
-    return array.dtype.kind != "f" or bool(-LARGEST <= array.min() <= array.max() <= LARGEST)
+        body, sha256 = _read_data(path, file, header, notes), file.sha256
+    count, found = math.prod(header.grid.shape), []
+    for channel in channels:
+        start = header.offset - header.length + (channel or 0) * count * header.dtype.itemsize
+        array = np.frombuffer(body, header.dtype, count, start).reshape(header.grid.shape, order="F")
+        if not header.dtype.isnative:
+            array = array.astype(header.dtype.newbyteorder("="))
+        if (header.slope, header.intercept) != (1.0, 0.0):
+            with np.errstate(over="ignore", invalid="ignore"):  # E-VALUES reports what overflows
+                array = (array * np.float64(header.slope) + header.intercept).astype(np.float32)
+        found.append(Voxels(array, header.grid, sha256))
+    return found
 
 
 def read_labels(path: Path, scheme: LabelScheme) -> Segmentation:
@@ -141,13 +131,13 @@ def _opened(
     with closing(Converted(path) if is_foreign(path) else open_file(path)) as file:
         block = bytes(file.read(348))
         block += file.read(header_length(block) - 348)
+        file.compare()
         header = parse_header(path, block, notes)
         if file.is_compressed != (path.suffix.lower() == ".gz"):
             what = f"{path} is {'' if file.is_compressed else 'not '}compressed, unlike its name"
             notes.append(Note("W-EXT", what, "its content decided how it was read"))
         if header.volumes > 1 if channel is None else channel >= header.volumes:
             raise no_volume(path, (*header.grid.shape, header.volumes), channel)
-        file.compare()
         yield file, header
 
 
@@ -165,15 +155,6 @@ def _read_data(path: Path, file: StoredFile | Converted, header: Header, notes: 
     if follows or len(data) > expected:
         notes.append(Note("W-TRAILING", f"{path} has bytes after its data", "they were left out"))
     return data
-
-
-def _ends_well(path: Path, file: StoredFile | Converted, header: Header) -> bool:
-    """Return whether a file's size, or the length at the end of its gzip stream, agrees with its header."""
-    if not file.is_compressed:
-        return file.size >= header.size
-    with path.open("rb") as stream:
-        stream.seek(max(0, file.size - 4))
-        return int.from_bytes(stream.read(4), "little") == header.size % (1 << 32)
 
 
 def _bomb(path: Path, size: int) -> ImageError:

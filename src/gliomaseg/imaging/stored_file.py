@@ -108,6 +108,14 @@ class StoredFile:
                 remedy="wait until it is copied or saved, then try again",
             )
 
+    def ends_after(self, size: int) -> bool:
+        """Return whether the size, or the length at the end of the gzip stream, fits ``size`` bytes."""
+        if not self.is_compressed:
+            return self.size >= size
+        with self._path.open("rb") as stream:
+            stream.seek(max(0, self.size - 4))
+            return int.from_bytes(stream.read(4), "little") == size % (1 << 32)
+
     def close(self) -> None:
         """Close the file."""
         self._stream.close()

@@ -26,6 +26,8 @@ GRID_TOLERANCE_MM = 0.1
 MAX_VOXELS = 512**3
 #: Voxel sizes that a network supports, relative to those it was trained on: augmentation scales as much.
 USUAL = (0.8, 1.25)
+#: The largest intensity that float32 holds.
+LARGEST = float(np.finfo(np.float32).max)
 _NO_TURN = ((0, 1), (1, 1), (2, 1))
 
 
@@ -123,6 +125,11 @@ def turned_like(array: npt.NDArray[np.generic], grid: Grid, like: Grid) -> npt.N
 
 def _turn(grid: Grid, like: Grid) -> npt.NDArray[np.float64]:
     return np.asarray(nib.orientations.io_orientation(np.linalg.inv(like.affine) @ grid.affine))
+
+
+def is_finite(array: npt.NDArray[np.generic]) -> bool:
+    """Return whether float32 holds every voxel as a finite number."""
+    return array.dtype.kind != "f" or bool(-LARGEST <= array.min() <= array.max() <= LARGEST)
 
 
 @dataclass(frozen=True)

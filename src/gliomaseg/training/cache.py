@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content, check_reference_content
-from gliomaseg.cases.read import check_reference, read_grid_of
+from gliomaseg.cases.headers import check_reference, read_grid_of
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import CaseError, OutputError, TrainingError
 from gliomaseg.imaging.nifti import read_labels

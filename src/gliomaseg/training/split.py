@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.read import read_grid_of
+from gliomaseg.cases.headers import read_grid_of
 from gliomaseg.errors import TrainingError
 from gliomaseg.labels import Tissue
 from gliomaseg.settings.schema import Settings, TrainingSettings
