@@ -9,13 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from gliomaseg.errors import CaseError
-from gliomaseg.evaluation.comparison import compare, name_methods
+from gliomaseg.evaluation.comparison import compare, comparison_notes, difference_tables, ranking_table
 from gliomaseg.evaluation.scores import Column, Evaluation
-from gliomaseg.evaluation.tables import (
-    comparison_notes,
-    difference_tables,
-    ranking_table,
-)
+from gliomaseg.evaluation.tables import name_methods
 
 NAN = math.nan
 Make = Callable[..., Evaluation]

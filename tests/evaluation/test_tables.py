@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from gliomaseg.evaluation.comparison import compare
+from gliomaseg.evaluation.comparison import compare, p_text
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.tables import (
     case_table,
     notes,
-    p_text,
     scores_csv,
     summary_dict,
     summary_table,

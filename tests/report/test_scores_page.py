@@ -28,7 +28,7 @@ from gliomaseg.imaging.prepare import orientation_of
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021
 from gliomaseg.report import pages
-from gliomaseg.report.charts import Strip, StripChart, reliability_dots
+from gliomaseg.report.charts import Strip, draw_strips, reliability_dots
 from gliomaseg.report.disagreement import draw_disagreement, worst_region
 from gliomaseg.report.scores_page import PICTURES, scores_page, write_scores
 
@@ -230,7 +230,7 @@ def _drawn(macro: str, *values: object) -> Page:
 def _chart(values: list[float], *, is_error: bool = False, named: tuple[str, ...] = ()) -> Page:
     (summary,) = summarise(np.array(values, dtype=float)[:, None])
     strip = Strip("WT", [(f"c{i}", v) for i, v in enumerate(values)], summary, "{:.2f}".format)
-    return _drawn("strips", StripChart("Dice", is_error, [strip], named))
+    return _drawn("strips", draw_strips("Dice", [strip], is_error=is_error, named=named))
 
 
 def test_dots_lie_on_their_axis() -> None:

@@ -88,7 +88,7 @@ def evaluate(
 
 
 def _show_scores(evaluations: Sequence[Evaluation], compared: Comparison | None) -> None:
-    from gliomaseg.evaluation import tables
+    from gliomaseg.evaluation import comparison, tables
 
     blocks: list[tuple[dict[str, tables.Table], list[str]]] = []
     for found in evaluations:
@@ -100,10 +100,10 @@ def _show_scores(evaluations: Sequence[Evaluation], compared: Comparison | None)
         blocks.append((shown, tables.notes(found)))
     if compared:
         rules = f"rules {compared.rules}"
-        shown = {f"Ranking, 1 is best, {rules}": tables.ranking_table(compared)}
-        for title, table in tables.difference_tables(compared, evaluations[0].shown).items():
+        shown = {f"Ranking, 1 is best, {rules}": comparison.ranking_table(compared)}
+        for title, table in comparison.difference_tables(compared, evaluations[0].shown).items():
             shown[f"{title}, paired, {rules}"] = table
-        blocks.append((shown, tables.comparison_notes(compared)))
+        blocks.append((shown, comparison.comparison_notes(compared)))
     for shown, notes in blocks:
         for title, table in shown.items():
             console.show_table(table, title=title)

@@ -9,16 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliomaseg.errors import CaseError
-from gliomaseg.evaluation.scores import Column, Evaluation
+from gliomaseg.evaluation.scores import ALL, ERRORS, Column, Evaluation
 from gliomaseg.evaluation.statistics import (
     Array,
     Ranking,
     Summary,
     Wilcoxon,
-    plain,
     rank_methods,
     summarise,
     wilcoxon,
+)
+from gliomaseg.evaluation.tables import (
+    Table,
+    column_title,
+    mean_text,
+    metric_name,
+    name_methods,
+    plain,
+    value_text,
 )
 
 
@@ -40,7 +48,7 @@ class Difference:
             "first": self.first,
             "other": self.other,
             "region": self.column.region,
-            "metric": self.column.metric_name,
+            "metric": metric_name(self.column),
             "n": self.summary.n,
             "mean_first": plain(self.first_mean),
             "mean_other": plain(self.other_mean),
@@ -108,7 +116,7 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
         for number, column in enumerate(columns)
         if column.metric in first.headlines and column.region in first.ranked_regions
     ]
-    lower = np.array([columns[number].lower_is_better for number in ranked], dtype=bool)
+    lower = np.array([columns[number].metric in ERRORS for number in ranked], dtype=bool)
     return Comparison(
         first.rules,
         methods,
@@ -123,14 +131,6 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
     )
 
 
-def name_methods(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
-    """Return the names of the folders, numbered where two have the same."""
-    names = [evaluation.name for evaluation in evaluations]
-    return tuple(
-        f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, start=1)
-    )
-
-
 def _differences(
     methods: tuple[str, str], first: Array, other: Array, columns: Sequence[Column]
 ) -> list[Difference]:
@@ -142,3 +142,57 @@ def _differences(
         one, two = (float(m[both, number].mean()) if both.any() else math.nan for m in (first, other))
         found.append(Difference(column, *methods, one, two, summary, wilcoxon(moved)))
     return found
+
+
+def ranking_table(comparison: Comparison) -> Table:
+    """Return the methods by mean rank, best first, with p of their difference from the best."""
+    ranking = comparison.ranking
+    order = sorted(range(len(comparison.methods)), key=lambda method: ranking.mean_ranks[method])
+    rows = [
+        [
+            comparison.methods[method],
+            "–" if math.isnan(ranking.mean_ranks[method]) else f"{ranking.mean_ranks[method]:.3f}",
+            "" if method == order[0] else p_text(float(ranking.p[method, order[0]])),
+        ]
+        for method in order
+    ]
+    return [["predictions", "mean rank", "p against the best"], *rows]
+
+
+def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Table]:
+    """Return the paired differences of some metrics, a table for each method against the first."""
+    tables: dict[str, Table] = {}
+    for found in comparison.differences:
+        column = found.column
+        if column.metric not in metrics or column.region == ALL:
+            continue
+        header = ["region", "metric", found.first, found.other, "difference", "p"]
+        row = [
+            column.region.upper(),
+            column_title(column),
+            value_text(column, found.first_mean),
+            value_text(column, found.other_mean),
+            mean_text(column, found.summary, signed=True),
+            p_text(found.test.p),
+        ]
+        tables.setdefault(f"{found.other} against {found.first}", [header]).append(row)
+    return tables
+
+
+def p_text(p: float) -> str:
+    """Return a p value to three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """Return notes on how the numbers of a comparison are computed."""
+    tests = len({(d.column.name, d.other) for d in comparison.differences})
+    lines = [
+        f"paired over {len(comparison.cases)} cases; brackets: 95 % bootstrap interval of the mean "
+        "difference; p: Wilcoxon signed-rank test, two-sided",
+        f"{tests} tests in summary.json, not corrected for their number: judge by the interval",
+        "mean rank: methods ranked per case on " + ", ".join(comparison.ranked) + "; p by permutation",
+    ]
+    if comparison.ranking.undefined:
+        lines.append(f"{comparison.ranking.undefined} undefined cells left out of the ranking")
+    return lines

@@ -71,11 +71,6 @@ class Ranking:
     undefined: int
 
 
-def plain(value: float) -> float | None:
-    """Return a number for JSON, which has no NaN: None instead."""
-    return None if math.isnan(value) else value
-
-
 def summarise(matrix: Array) -> list[Summary]:
     """Return the summary of each column of a (case, column) matrix; NaN is left out and counted."""
     lows, highs = bootstrap_interval(matrix)

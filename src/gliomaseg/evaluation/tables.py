@@ -7,22 +7,86 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from gliomaseg import __version__
-from gliomaseg.evaluation.comparison import Comparison, name_methods
-from gliomaseg.evaluation.scores import ALL, MEAN_IOU, Evaluation
-from gliomaseg.evaluation.statistics import plain
+from gliomaseg.evaluation.scores import MEAN_IOU, PLAIN_UNITS, Column, Evaluation
+from gliomaseg.evaluation.statistics import Summary
 from gliomaseg.storage.tables import cell
+
+if TYPE_CHECKING:
+    from gliomaseg.evaluation.comparison import Comparison
 
 SCHEMA_VERSION = 2
 
 Table = list[list[str]]
 
+METRIC_TITLES: Mapping[str, str] = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "hd95": "HD95",
+    "asd": "mean surface distance",
+    "nsd_0.5voxels": "NSD at 0.5 voxels",
+    "nsd_0.5mm": "NSD at 0.5 mm",
+    "nsd_1mm": "NSD at 1 mm",
+    "lesion_dice": "lesion Dice",
+    "lesion_hd95": "lesion HD95",
+    "lesion_tp": "lesions found",
+    "lesion_fp": "false lesions",
+    "lesion_fn": "lesions missed",
+    "class_dice": "class Dice",
+    "qu_brats": "QU-BraTS score",
+    "qu_dice": "QU-BraTS Dice area",
+    "qu_filtered_tp": "QU-BraTS filtered TP",
+    "qu_filtered_tn": "QU-BraTS filtered TN",
+    MEAN_IOU: "mean IoU with background",
+}
+_COUNTS = ("lesion_tp", "lesion_fp", "lesion_fn")
 #: With fewer cases the bootstrap interval of a mean is too narrow.
 _FEW = 20
 
 #: Names or cases listed in a note; the others are in summary.json.
 _LISTED = 5
+
+
+def metric_name(column: Column) -> str:
+    """Return the metric with its unit, such as ``hd95_mm``."""
+    is_plain = column.unit in PLAIN_UNITS or column.metric.endswith(f"_{column.unit}")
+    return column.metric if is_plain else f"{column.metric}_{column.unit}"
+
+
+def column_title(column: Column) -> str:
+    """Return the metric's title with its unit, such as ``HD95 (mm)``."""
+    title = METRIC_TITLES.get(column.metric, column.metric.replace("_", " "))
+    return title if column.unit in PLAIN_UNITS else f"{title} ({column.unit})"
+
+
+def value_text(column: Column, value: float) -> str:
+    """Return a value with its significant digits; a dash for NaN."""
+    if math.isnan(value):
+        return "–"
+    is_ratio = column.unit in PLAIN_UNITS and column.metric not in _COUNTS
+    return f"{value:.3f}" if is_ratio else f"{value:.1f}"
+
+
+def mean_text(column: Column, summary: Summary, *, signed: bool = False) -> str:
+    """Return a mean with its 95 % interval in brackets; without the interval below two cases."""
+    values = (summary.mean, summary.low, summary.high)
+    mean, low, high = (("+" if signed and value > 0 else "") + value_text(column, value) for value in values)
+    return mean if math.isnan(summary.low) else f"{mean} [{low}, {high}]"
+
+
+def plain(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN: None instead."""
+    return None if math.isnan(value) else value
+
+
+def name_methods(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """Return the names of the folders, numbered where two have the same."""
+    names = [evaluation.name for evaluation in evaluations]
+    return tuple(
+        f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, start=1)
+    )
 
 
 def scores_csv(evaluations: Sequence[Evaluation]) -> str:
@@ -37,7 +101,7 @@ def scores_csv(evaluations: Sequence[Evaluation]) -> str:
         for case, scores in evaluation.cases.items():
             for key, column in evaluation.columns.items():
                 value = scores.get(key, math.nan)
-                row = [cell(name), cell(case), evaluation.rules, column.region, column.metric_name]
+                row = [cell(name), cell(case), evaluation.rules, column.region, metric_name(column)]
                 writer.writerow([*row, "" if math.isnan(value) else repr(value)])
     return text.getvalue()
 
@@ -55,7 +119,7 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
         "median": {name: plain(s.median) for name, s in summaries.items()},
         "interval_95": {n: [plain(s.low), plain(s.high)] for n, s in summaries.items() if has_interval},
         "statistics": [
-            {"region": column.region, "metric": column.metric_name}
+            {"region": column.region, "metric": metric_name(column)}
             | {key: plain(value) for key, value in asdict(summaries[name]).items()}
             for name, column in evaluation.columns.items()
             if name in summaries
@@ -82,14 +146,14 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
 def summary_table(evaluation: Evaluation) -> Table:
     """Return regions as rows and the shown metrics as columns, mean [95 % interval] in each cell."""
     shown = [(metric, evaluation.columns_of(metric, evaluation.regions)) for metric in evaluation.shown]
-    header = ["region", *(columns[0].title if columns else metric for metric, columns in shown)]
+    header = ["region", *(column_title(columns[0]) if columns else metric for metric, columns in shown)]
     rows = []
     for region in evaluation.regions:
         row = [region.upper()]
         for metric in evaluation.shown:
             column = evaluation.column(region, metric)
             summary = evaluation.summaries.get(column.name) if column else None
-            row.append(column.mean_text(summary) if column and summary else "")
+            row.append(mean_text(column, summary) if column and summary else "")
         rows.append(row)
     return [header, *rows]
 
@@ -102,10 +166,10 @@ def case_table(evaluation: Evaluation, cases: Sequence[str]) -> Table:
     regions = evaluation.ranked_regions
     metrics = evaluation.headlines[: 2 if len(regions) <= 3 else 1]
     columns = [column for metric in metrics for column in evaluation.columns_of(metric, regions)]
-    header = ["case", *(f"{column.region.upper()} {column.title}" for column in columns)]
+    header = ["case", *(f"{column.region.upper()} {column_title(column)}" for column in columns)]
     scores = [(case, evaluation.cases[case]) for case in cases]
     rows = [
-        [case_title(evaluation, case), *(c.text(found.get(c.name, math.nan)) for c in columns)]
+        [case_title(evaluation, case), *(value_text(c, found.get(c.name, math.nan)) for c in columns)]
         for case, found in scores
     ]
     return [header, *rows]
@@ -119,7 +183,9 @@ def case_title(evaluation: Evaluation, case: str) -> str:
 def headline_titles(evaluation: Evaluation) -> list[str]:
     """Return the titles of the headline metrics, with their units."""
     regions = evaluation.ranked_regions[:1]
-    return [column.title for m in evaluation.headlines for column in evaluation.columns_of(m, regions)]
+    return [
+        column_title(column) for m in evaluation.headlines for column in evaluation.columns_of(m, regions)
+    ]
 
 
 def case_values(evaluation: Evaluation, case: str) -> dict[str, list[str]]:
@@ -127,7 +193,7 @@ def case_values(evaluation: Evaluation, case: str) -> dict[str, list[str]]:
     scores = evaluation.cases[case]
     return {
         region.upper(): [
-            column.text(scores.get(column.name, math.nan))
+            value_text(column, scores.get(column.name, math.nan))
             for metric in evaluation.headlines
             for column in evaluation.columns_of(metric, [region])
         ]
@@ -197,57 +263,3 @@ def _first(lines: list[str]) -> list[str]:
 def _some(names: Sequence[str]) -> str:
     more = f" ... ({len(names)}, see summary.json)" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
-
-
-def ranking_table(comparison: Comparison) -> Table:
-    """Return the methods by mean rank, best first, with p of their difference from the best."""
-    ranking = comparison.ranking
-    order = sorted(range(len(comparison.methods)), key=lambda method: ranking.mean_ranks[method])
-    rows = [
-        [
-            comparison.methods[method],
-            "–" if math.isnan(ranking.mean_ranks[method]) else f"{ranking.mean_ranks[method]:.3f}",
-            "" if method == order[0] else p_text(float(ranking.p[method, order[0]])),
-        ]
-        for method in order
-    ]
-    return [["predictions", "mean rank", "p against the best"], *rows]
-
-
-def difference_tables(comparison: Comparison, metrics: Sequence[str]) -> dict[str, Table]:
-    """Return the paired differences of some metrics, a table for each method against the first."""
-    tables: dict[str, Table] = {}
-    for found in comparison.differences:
-        column = found.column
-        if column.metric not in metrics or column.region == ALL:
-            continue
-        header = ["region", "metric", found.first, found.other, "difference", "p"]
-        row = [
-            column.region.upper(),
-            column.title,
-            column.text(found.first_mean),
-            column.text(found.other_mean),
-            column.mean_text(found.summary, signed=True),
-            p_text(found.test.p),
-        ]
-        tables.setdefault(f"{found.other} against {found.first}", [header]).append(row)
-    return tables
-
-
-def p_text(p: float) -> str:
-    """Return a p value to three decimals."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return notes on how the numbers of a comparison are computed."""
-    tests = len({(d.column.name, d.other) for d in comparison.differences})
-    lines = [
-        f"paired over {len(comparison.cases)} cases; brackets: 95 % bootstrap interval of the mean "
-        "difference; p: Wilcoxon signed-rank test, two-sided",
-        f"{tests} tests in summary.json, not corrected for their number: judge by the interval",
-        "mean rank: methods ranked per case on " + ", ".join(comparison.ranked) + "; p by permutation",
-    ]
-    if comparison.ranking.undefined:
-        lines.append(f"{comparison.ranking.undefined} undefined cells left out of the ranking")
-    return lines

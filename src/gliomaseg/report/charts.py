@@ -6,16 +6,19 @@ Places are pixels of the SVG in templates/charts.html, to a tenth.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import NamedTuple
 
-from gliomaseg.evaluation.scores import Evaluation
+from gliomaseg.evaluation.scores import ERRORS, Evaluation
 from gliomaseg.evaluation.statistics import Summary
+from gliomaseg.evaluation.tables import column_title, value_text
 
 #: The horizontal axis of a strip chart.
 LEFT, RIGHT = 46, 328
+#: The height of a row.
+HEIGHT = 46
 _TICKS: Sequence[float] = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _JITTER = 13.0
 _GOLDEN = 0.6180339887498949
@@ -41,52 +44,59 @@ class Strip:
     text: Callable[[float], str]
 
 
-@dataclass(frozen=True)
-class StripChart:
-    """A chart with one row per strip; cases in ``named`` have a tooltip, the first three stand out.
+class Row(NamedTuple):
+    """A strip as drawn: a dot for each case, the place of each number of its summary, and a tooltip."""
 
-    Overlaps are on an axis from 0 to 1, errors (distances) on a logarithmic one from 0.
-    """
+    label: str
+    dots: Sequence[Dot]
+    places: Mapping[str, float]
+    summary: Summary
+    text: str
+
+
+class StripChart(NamedTuple):
+    """A chart with one row per strip; ``ticks`` are values and their places on the axis."""
 
     title: str
     is_error: bool
-    strips: Sequence[Strip]
-    named: Sequence[str]
+    ticks: Sequence[tuple[float, float]]
+    rows: Sequence[Row]
 
-    @cached_property
-    def _most(self) -> float:
-        """Return the logarithm at the end of the axis; 0 for an axis from 0 to 1."""
-        values = [value for strip in self.strips for _, value in strip.values if not math.isnan(value)]
-        is_share = not self.is_error and all(0 <= value <= 1 for value in values)
-        return 0.0 if is_share else math.log1p(max([*values, 1.0]))
 
-    def place(self, value: float) -> float:
-        """Return the place of a value on the axis."""
-        share = math.log1p(max(value, 0.0)) / self._most if self._most else value
+def draw_strips(title: str, strips: Sequence[Strip], *, is_error: bool, named: Sequence[str]) -> StripChart:
+    """Return a chart; cases in ``named`` have a tooltip, the first three stand out.
+
+    Overlaps are on an axis from 0 to 1, errors (distances) on a logarithmic one from 0.
+    """
+    values = [value for strip in strips for _, value in strip.values if not math.isnan(value)]
+    is_share = not is_error and all(0 <= value <= 1 for value in values)
+    most = math.log1p(max([*values, 1.0]))
+
+    def place(value: float) -> float:
+        share = value if is_share else math.log1p(max(value, 0.0)) / most
         return round(LEFT + (RIGHT - LEFT) * share, 1)
 
-    @property
-    def ticks(self) -> list[float]:
-        """Return the values with a tick."""
-        if not self._most:
-            return [0, 0.25, 0.5, 0.75, 1]
-        ticks = [tick for tick in _TICKS if math.log1p(tick) <= self._most * 1.001]
-        return ticks if len(ticks) < 8 else [tick for tick in ticks if tick in (0, 1, 5, 20, 100, 500)]
-
-    def dots(self, strip: Strip, y: float) -> list[Dot]:
-        """Return a dot for each case of a strip around the height ``y``; without a text if not ``named``."""
-        kinds = {name: "worst" if number < 3 else "named" for number, name in enumerate(self.named)}
-        heights = (round(y + _JITTER * (2 * (n * _GOLDEN % 1) - 1), 1) for n in range(len(strip.values)))
-        return [
+    ticks = [0, 0.25, 0.5, 0.75, 1] if is_share else [t for t in _TICKS if math.log1p(t) <= most * 1.001]
+    if len(ticks) >= 8:
+        ticks = [tick for tick in ticks if tick in (0, 1, 5, 20, 100, 500)]
+    kinds = {name: "worst" if number < 3 else "named" for number, name in enumerate(named)}
+    rows = []
+    for number, strip in enumerate(strips):
+        summary, middle = strip.summary, HEIGHT * number + HEIGHT // 2
+        dots = [
             Dot(
-                self.place(value),
-                height,
+                place(value),
+                round(middle + _JITTER * (2 * (n * _GOLDEN % 1) - 1), 1),
                 f"{name}: {strip.text(value)}" if name in kinds else "",
                 kinds.get(name, ""),
             )
-            for (name, value), height in zip(strip.values, heights, strict=True)
+            for n, (name, value) in enumerate(strip.values)
             if not math.isnan(value)
         ]
+        numbers = {key: value for key, value in asdict(summary).items() if not math.isnan(value)}
+        text = f"mean {strip.text(summary.mean)}, median {strip.text(summary.median)}"
+        rows.append(Row(strip.label, dots, {key: place(v) for key, v in numbers.items()}, summary, text))
+    return StripChart(title, is_error, [(tick, place(tick)) for tick in ticks], rows)
 
 
 def strip_charts(evaluation: Evaluation, *, named: Sequence[str]) -> list[StripChart]:
@@ -99,13 +109,14 @@ def strip_charts(evaluation: Evaluation, *, named: Sequence[str]) -> list[StripC
                 column.region.upper(),
                 [(case, scores.get(column.name, math.nan)) for case, scores in evaluation.cases.items()],
                 evaluation.summaries[column.name],
-                column.text,
+                partial(value_text, column),
             )
             for column in columns
             if column.name in evaluation.summaries
         ]
         if strips:
-            charts.append(StripChart(columns[0].title, columns[0].lower_is_better, strips, named))
+            title, is_error = column_title(columns[0]), metric in ERRORS
+            charts.append(draw_strips(title, strips, is_error=is_error, named=named))
     return charts
 
 

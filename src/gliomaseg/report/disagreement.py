@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -52,17 +55,6 @@ class Panel:
     letters: str
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """The source of all panels: the scan, if there is one, its grey window, and three masks."""
-
-    image: npt.NDArray[np.generic] | None
-    window: tuple[float, float]
-    marks: tuple[tuple[Mark, Mask], ...]
-    view: View
-    close: View
-
-
 def worst_region(evaluation: Evaluation, case_id: str) -> str:
     """Return the region with the lowest headline overlap; the first one when none is defined."""
     scores = evaluation.cases[case_id]
@@ -78,32 +70,52 @@ def draw_disagreement(pair: Pair, region: str) -> list[Panel]:
     black, close up only. Raises GliomasegError.
     """
     prediction, reference, *_ = read_case(pair)
-    modality = Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
-    image = _read_underlay(pair, modality, reference.grid)
-    scene = _set_scene(image, _mask(prediction, region), _mask(reference, region), grid=reference.grid)
-    close = replace(scene, view=scene.close)
-    title = "both masks, close up"
-    panels = [_draw(close, AXIAL, title), _draw(close, CORONAL, title)]
-    if image is None:
-        return panels
-    plain = _draw(replace(close, marks=()), AXIAL, f"{MODALITY_TITLES[modality]}, close up")
-    return [_draw(scene, AXIAL, "both masks"), plain, *panels]
-
-
-def _set_scene(image: npt.NDArray[np.generic] | None, one: Mask, other: Mask, *, grid: Grid) -> _Scene:
-    turn = orientation_of(grid.affine)
+    grid, modality = reference.grid, Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
+    image = _read_underlay(pair, modality, grid)
+    part = Region(region) if region in tuple(Region) else Tissue(region)
+    one, other = (found.scheme.mask(found.labels, part) for found in (prediction, reference))
     either = one | other
+    marks = [(TRUE_POSITIVE, one & other), (FALSE_POSITIVE, one & ~other), (FALSE_NEGATIVE, other & ~one)]
+    sample = sample_of(either if image is None else image, orientation_of(grid.affine))
     labels = either * np.uint8(BRATS2021.values[Tissue.OEDEMA])
-    sample = sample_of(either if image is None else image, turn)
-    view = find_view([sample], Segmentation(labels, grid, BRATS2021))
-    marks = ((TRUE_POSITIVE, one & other), (FALSE_POSITIVE, one & ~other), (FALSE_NEGATIVE, other & ~one))
+    whole = centre_on(find_view([sample], Segmentation(labels, grid, BRATS2021)), one ^ other)
+    close = zoom_on(whole, either, grid=grid, least_mm=ZOOM_MM)
+    shots: list[tuple[View, Plane, list[tuple[Mark, Mask]], str]] = [
+        (whole, AXIAL, marks, "both masks"),
+        (close, AXIAL, [], f"{MODALITY_TITLES[modality]}, close up"),
+        *((close, plane, marks, "both masks, close up") for plane in (AXIAL, CORONAL)),
+    ]
     window = (0.0, 1.0) if image is None else window_of(sample)
-    view = centre_on(view, one ^ other)
-    return _Scene(image, window, marks, view, zoom_on(view, either, grid=grid, least_mm=ZOOM_MM))
+    scan = np.zeros(grid.shape, dtype=np.uint8) if image is None else image
+    panels = []
+    for view, plane, tints, title in shots[2:] if image is None else shots:
+        width, height = (max(1, round(length * SIDE / VIEW)) for length in view.size(plane))
+        pixels = grey_levels(slice_ras(scan, view, plane=plane), window)
+        cut = [(mark, slice_ras(mask, view, plane=plane)) for mark, mask in tints]
+        png = marked_png(pixels, cut, size=(width, height))
+        name = f"{title}: {plane.name}, slice {view.centre[plane.axis] + 1}"
+        panels.append(Panel(png, (width, height), name, plane.letters))
+    return panels
 
 
-def _mask(segmentation: Segmentation, region: str) -> Mask:
-    return segmentation.mask(Region(region) if region in tuple(Region) else Tissue(region))
+def case_pictures(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
+    """Return the pictures of a case, or why there are none, and links to its files from ``folder``."""
+    pair = evaluation.pairs.get(case)
+    files = {"prediction": pair.prediction, "reference": pair.reference} if pair else {}
+    links = {name: _relative(path, folder) for name, path in files.items() if path}
+    region = worst_region(evaluation, case)
+    found: dict[str, object] = {"region": region, "files": links, "panels": [], "error": ""}
+    try:
+        return found | {"panels": draw_disagreement(pair, region) if pair else []}
+    except GliomasegError as error:
+        return found | {"error": error.what}
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+    except ValueError:  # another drive
+        return path.resolve().as_uri()
 
 
 def _read_underlay(pair: Pair, modality: Modality, grid: Grid) -> npt.NDArray[np.generic] | None:
@@ -115,14 +127,3 @@ def _read_underlay(pair: Pair, modality: Modality, grid: Grid) -> npt.NDArray[np
     except GliomasegError:  # the masks are shown without it
         return None
     return image if its_grid.matches(grid) else None
-
-
-def _draw(scene: _Scene, plane: Plane, title: str) -> Panel:
-    width, height = (max(1, round(length * SIDE / VIEW)) for length in scene.view.size(plane))
-    marks = [(mark, slice_ras(mask, scene.view, plane=plane)) for mark, mask in scene.marks]
-    if scene.image is None:
-        pixels = np.zeros(marks[0][1].shape, dtype=np.uint8)
-    else:
-        pixels = grey_levels(slice_ras(scene.image, scene.view, plane=plane), scene.window)
-    name = f"{title}: {plane.name}, slice {scene.view.centre[plane.axis] + 1}"
-    return Panel(marked_png(pixels, marks, size=(width, height)), (width, height), name, plane.letters)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
-from gliomaseg.errors import GliomasegError
 from gliomaseg.evaluation import tables
-from gliomaseg.evaluation.comparison import Comparison, compare
+from gliomaseg.evaluation.comparison import (
+    Comparison,
+    compare,
+    comparison_notes,
+    difference_tables,
+    ranking_table,
+)
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
 from gliomaseg.report.charts import reliability_dots, strip_charts
-from gliomaseg.report.disagreement import draw_disagreement, worst_region
+from gliomaseg.report.disagreement import case_pictures
 from gliomaseg.report.pages import render
 from gliomaseg.storage import files
 
@@ -43,8 +46,8 @@ def write_scores(
     """
     if comparison is None and len(evaluations) > 1:
         comparison = compare(evaluations)
-    summary, table = tables.summary_dict(evaluations[0], comparison), tables.scores_csv(evaluations)
     page = scores_page(evaluations[0], Path(folder), comparison=comparison)
+    summary, table = tables.summary_dict(evaluations[0], comparison), tables.scores_csv(evaluations)
     target = files.make_folder(Path(folder))
     files.write_text(target / "scores.csv", table)
     files.write_json(target / "summary.json", summary)
@@ -63,6 +66,7 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
         rules=evaluation.rules,
         case_count=len(worst),
         titles=_TITLES,
+        charts=strip_charts(evaluation, named=pictured),
         notes=tables.notes(evaluation),
         summary=tables.summary_table(evaluation),
         cases=tables.case_table(evaluation, worst),
@@ -70,39 +74,15 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
         scores={
             tables.case_title(evaluation, case): tables.case_values(evaluation, case) for case in pictured
         },
-        comparison=comparison and _comparison(comparison, evaluation),
-        charts=strip_charts(evaluation, named=pictured),
+        comparison=comparison
+        and {
+            "ranking": ranking_table(comparison),
+            "differences": difference_tables(comparison, evaluation.shown),
+            "notes": comparison_notes(comparison),
+        },
         calibration={
             f"{region.upper()}: expected calibration error {found.ece:.4f}": reliability_dots(found.curve())
             for region, found in evaluation.reliability.items()
         },
-        pictures=[_pictures(evaluation, case, folder) for case in pictured],
+        pictures=[case_pictures(evaluation, case, folder) for case in pictured],
     )
-
-
-def _comparison(comparison: Comparison, evaluation: Evaluation) -> dict[str, object]:
-    return {
-        "ranking": tables.ranking_table(comparison),
-        "differences": tables.difference_tables(comparison, evaluation.shown),
-        "notes": tables.comparison_notes(comparison),
-    }
-
-
-def _pictures(evaluation: Evaluation, case: str, folder: Path) -> dict[str, object]:
-    """Return the pictures of one of the worst cases, or why there are none, and links to its files."""
-    pair = evaluation.pairs.get(case)
-    files = {"prediction": pair.prediction, "reference": pair.reference} if pair else {}
-    links = {name: _relative(path, folder) for name, path in files.items() if path}
-    region = worst_region(evaluation, case)
-    found: dict[str, object] = {"region": region, "files": links, "panels": [], "error": ""}
-    try:
-        return found | {"panels": draw_disagreement(pair, region) if pair else []}
-    except GliomasegError as error:
-        return found | {"error": error.what}
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
-    except ValueError:  # another drive
-        return path.resolve().as_uri()
