@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gliomaseg.cases.case import Case, bad_id, by_modality, is_id, list_unknown, require_id
+from gliomaseg.cases.case import Case, bad_id, by_modality, is_id, require_id
 from gliomaseg.cases.csv_list import read_list
 from gliomaseg.cases.dataset_json import find_dataset
 from gliomaseg.cases.folders import walk
-from gliomaseg.cases.layouts import EXAMPLE, LAYOUTS, parse_name
-from gliomaseg.cases.search import CaseFile, Group, search
+from gliomaseg.cases.layouts import LAYOUTS, parse_name
+from gliomaseg.cases.search import search
 from gliomaseg.errors import CaseError
 from gliomaseg.imaging.formats import format_of_file, is_image_name
 from gliomaseg.imaging.stored_file import missing_file
-from gliomaseg.labels import BRATS2021, LabelScheme, Modality
+from gliomaseg.labels import LabelScheme
 
 #: At most this many files are opened for their format where no case was found.
 _MOST_OPENED = 1000
@@ -40,7 +40,7 @@ def find_cases(
     if not path.exists():
         raise missing_file(path)
     if path.is_dir():
-        cases = [_case_of(group, allow_missing=allow_missing) for group in search(path)]
+        cases = search(path, allow_missing=allow_missing)
     elif is_image_name(path.name):
         raise _one_image(path)
     else:
@@ -91,53 +91,6 @@ def label_scheme(path: Path) -> LabelScheme | None:
         return None
     dataset = find_dataset(path.parent) if parsed.joined is not None else None
     return dataset.scheme if dataset else parsed.layout.scheme
-
-
-def _case_of(group: Group, *, allow_missing: bool) -> Case:
-    found = {m: group.images[m] for m in Modality if m in group.images}
-    single = {m: files[0] for m, files in found.items() if len(files) == 1}
-    label = group.labels[0] if len(group.labels) == 1 else None
-    scheme = label or next((files[0] for files in found.values()), None)
-    roles: list[tuple[str, list[CaseFile]]] = [*found.items(), ("seg", group.labels)]
-    several = [(role, files) for role, files in roles if len(files) > 1]
-    case = Case(
-        group.case_id,
-        {m: file.path for m, file in single.items()},
-        label.path if label else None,
-        scheme.scheme if scheme else BRATS2021,
-        patient=group.patient,
-        layout=group.layout,
-        channels={m: file.channel for m, file in single.items() if file.channel is not None},
-        unknown=(*group.unknown, *(file.path for _, files in several for file in files)),
-        error=group.error or (_two_files(group, *several[0]) if several else None),
-    )
-    lacks = len(case.images) < len(Modality) and case.unknown
-    if not case.error and lacks and not (allow_missing and case.images):
-        return replace(case, error=_not_understood(case))
-    return case
-
-
-def _two_files(group: Group, role: str, files: list[CaseFile]) -> CaseError:
-    first, second = (file.path for file in files[:2])
-    return CaseError(
-        "E-DUPID",
-        f"case {group.case_id} has two {role} images: {first.name} and {second.name}",
-        expected="one file per sequence",
-        remedy=f"move one of them out of {first.parent}, or give a CSV list with the right one: "
-        "gliomaseg check FOLDER --draft cases.csv writes a draft",
-    )
-
-
-def _not_understood(case: Case) -> CaseError:
-    missing = ", ".join(m for m in Modality if m not in case.images)
-    otherwise = "if it is none of these sequences: --allow-missing" if case.images else "or remove the folder"
-    return CaseError(
-        "E-UNKNOWN",
-        f"case {case.id} has no {missing}; in {case.unknown[0].parent}, {list_unknown(case.unknown)}",
-        expected="names as in one of the layouts of docs/get-started.md, such as " + EXAMPLE,
-        remedy="rename the file, or give a CSV list with it: gliomaseg check FOLDER --draft cases.csv "
-        f"writes a draft; {otherwise}",
-    )
 
 
 def _one_image(path: Path) -> CaseError:

@@ -184,22 +184,19 @@ def parse_name(name: str, folders: str = "") -> ParsedName | None:
     """
     for layout, is_label, sees_folders, pattern in _PATTERNS:
         match = pattern.fullmatch(folders + name if sees_folders else name)
-        if match:
-            return _parsed(match.groupdict(), layout, is_label=is_label)
+        if not match:
+            continue
+        groups = match.groupdict()
+        modality = MODALITY_NAMES.get((groups.get("sequence") or "").lower())
+        is_lesser = groups.get("lesser") is not None
+        if groups.get("contrast") is not None:
+            is_lesser |= modality != Modality.T1N  # T2 and FLAIR without contrast are preferred
+            modality = Modality.T1C if modality == Modality.T1N else modality
+        case_id = groups.get("id") or f"{groups['patient']}_{groups['session']}"
+        channel = int(groups["channel"]) if groups.get("channel") else None
+        joined = groups["set"].lower() if groups.get("set") is not None else None
+        return ParsedName(case_id, layout, is_label, modality, channel, is_lesser, joined)
     return None
-
-
-def _parsed(groups: dict[str, str | None], layout: Layout, *, is_label: bool) -> ParsedName:
-    case_id = groups.get("id") or f"{groups['patient']}_{groups['session']}"
-    modality = MODALITY_NAMES.get((groups.get("sequence") or "").lower())
-    is_lesser = groups.get("lesser") is not None
-    if groups.get("contrast") is not None:
-        is_lesser |= modality != Modality.T1N  # T2 and FLAIR without contrast are preferred
-        modality = Modality.T1C if modality == Modality.T1N else modality
-    number = groups.get("channel")
-    channel = None if number is None else int(number)
-    joined = groups.get("set")
-    return ParsedName(case_id, layout, is_label, modality, channel, is_lesser, joined and joined.lower())
 
 
 def is_other_name(name: str) -> bool:

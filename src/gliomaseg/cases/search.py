@@ -8,13 +8,15 @@ looks like a case without being one, becomes a case with an error.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from gliomaseg.cases.case import Case, list_unknown
 from gliomaseg.cases.dataset_json import find_dataset
 from gliomaseg.cases.folders import Folder, walk
 from gliomaseg.cases.layouts import (
+    EXAMPLE,
     PLAIN,
     STRAY_REFERENCE,
     ParsedName,
@@ -24,7 +26,7 @@ from gliomaseg.cases.layouts import (
 )
 from gliomaseg.errors import CaseError, GliomasegError
 from gliomaseg.imaging.formats import format_of_file, is_image_name
-from gliomaseg.labels import UNSURE, LabelScheme, Modality
+from gliomaseg.labels import BRATS2021, UNSURE, LabelScheme, Modality
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,17 @@ class Group:
         return bool(found) and all(file.is_lesser for file in found)
 
 
-def search(root: Path) -> list[Group]:
-    """Return the cases under ``root`` at any depth; raises ImageError (E-PERM) if it can't be read."""
+def search(root: Path, *, allow_missing: bool = False) -> list[Case]:
+    """Return the cases under ``root`` at any depth; raises ImageError (E-PERM) if it can't be read.
+
+    One that lacks sequences and has images that were not understood has an error, unless ``allow_missing``.
+    """
     found = _Search()
     for folder in walk(root):
         if folder.error and folder.depth == 0:
             raise folder.error
         found.add_folder(folder)
-    return found.finish()
+    return [_case_of(group, allow_missing=allow_missing) for group in found.finish()]
 
 
 class _Search:
@@ -205,3 +210,50 @@ def _only(same: list[Group]) -> Group:
             remedy="rename one of them, or give a folder that holds only one",
         )
     return first
+
+
+def _case_of(group: Group, *, allow_missing: bool) -> Case:
+    found = {m: group.images[m] for m in Modality if m in group.images}
+    single = {m: files[0] for m, files in found.items() if len(files) == 1}
+    label = group.labels[0] if len(group.labels) == 1 else None
+    scheme = label or next((files[0] for files in found.values()), None)
+    roles: list[tuple[str, list[CaseFile]]] = [*found.items(), ("seg", group.labels)]
+    several = [(role, files) for role, files in roles if len(files) > 1]
+    case = Case(
+        group.case_id,
+        {m: file.path for m, file in single.items()},
+        label.path if label else None,
+        scheme.scheme if scheme else BRATS2021,
+        patient=group.patient,
+        layout=group.layout,
+        channels={m: file.channel for m, file in single.items() if file.channel is not None},
+        unknown=(*group.unknown, *(file.path for _, files in several for file in files)),
+        error=group.error or (_two_files(group, *several[0]) if several else None),
+    )
+    lacks = len(case.images) < len(Modality) and case.unknown
+    if not case.error and lacks and not (allow_missing and case.images):
+        return replace(case, error=_not_understood(case))
+    return case
+
+
+def _two_files(group: Group, role: str, files: list[CaseFile]) -> CaseError:
+    first, second = (file.path for file in files[:2])
+    return CaseError(
+        "E-DUPID",
+        f"case {group.case_id} has two {role} images: {first.name} and {second.name}",
+        expected="one file per sequence",
+        remedy=f"move one of them out of {first.parent}, or give a CSV list with the right one: "
+        "gliomaseg check FOLDER --draft cases.csv writes a draft",
+    )
+
+
+def _not_understood(case: Case) -> CaseError:
+    missing = ", ".join(m for m in Modality if m not in case.images)
+    otherwise = "if it is none of these sequences: --allow-missing" if case.images else "or remove the folder"
+    return CaseError(
+        "E-UNKNOWN",
+        f"case {case.id} has no {missing}; in {case.unknown[0].parent}, {list_unknown(case.unknown)}",
+        expected="names as in one of the layouts of docs/get-started.md, such as " + EXAMPLE,
+        remedy="rename the file, or give a CSV list with it: gliomaseg check FOLDER --draft cases.csv "
+        f"writes a draft; {otherwise}",
+    )

@@ -131,7 +131,6 @@ def _opened(
     with closing(Converted(path) if is_foreign(path) else open_file(path)) as file:
         block = bytes(file.read(348))
         block += file.read(header_length(block) - 348)
-        file.compare()
         header = parse_header(path, block, notes)
         if file.is_compressed != (path.suffix.lower() == ".gz"):
             what = f"{path} is {'' if file.is_compressed else 'not '}compressed, unlike its name"
@@ -139,6 +138,7 @@ def _opened(
         if header.volumes > 1 if channel is None else channel >= header.volumes:
             raise no_volume(path, (*header.grid.shape, header.volumes), channel)
         yield file, header
+        file.compare()
 
 
 def _read_data(path: Path, file: StoredFile | Converted, header: Header, notes: list[Note]) -> _Bytes:
