@@ -127,7 +127,10 @@ class _Region:
         self.groupings = pair.groupings(profile, region, self.rule) if self.rule else None
         #: The predicted components that the lesion rule keeps; None for all.
         self.kept = frozenset(np.flatnonzero(self.groupings[0]).tolist()) if self.groupings else None
-        self.overlap = self.pair.overlap(self.kept)
+        self.overlap = counts = self.pair.overlap(self.kept)
+        self.is_empty = not counts.prediction and not counts.reference
+        lacks_overlap = profile.needs_overlap and not counts.common
+        self.is_one_sided = lacks_overlap or not counts.prediction or not counts.reference
 
     def scores(self) -> Iterator[tuple[Column, float]]:
         """Yield the scores that the profile names, in its order."""
@@ -157,16 +160,6 @@ class _Region:
             return match_lesions(self.pair)
         return score_lesions(self.pair, self.rule, *self.groupings, tolerances_mm=self.profile.nsd)
 
-    @property
-    def _is_empty(self) -> bool:
-        return not self.overlap.prediction and not self.overlap.reference
-
-    @property
-    def _is_one_sided(self) -> bool:
-        counts = self.overlap
-        lacks = self.profile.needs_overlap and not counts.common
-        return lacks or not counts.prediction or not counts.reference
-
     def _share(self, metric: str) -> float:
         counts = self.overlap
         value = float(getattr(counts, metric))
@@ -177,22 +170,22 @@ class _Region:
         }
         if metric in divisors:
             return math.nan if self.profile.is_strict and not divisors[metric] else value
-        return self.profile.both_empty if self._is_empty else value
+        return self.profile.both_empty if self.is_empty else value
 
     def _hd95(self) -> float:
         profile = self.profile
-        if self._is_empty:
+        if self.is_empty:
             return profile.both_empty_hd95
-        if self._is_one_sided:
+        if self.is_one_sided:
             return math.hypot(*self.shape) if profile.penalty is None else profile.penalty
         distances = self._distances(profile.surface)
         return distances.pooled_hd95 if profile.surface == "voxels" else distances.greater_hd95
 
     def _nsd(self, tolerance: float) -> float:
         profile = self.profile
-        if self._is_empty:
+        if self.is_empty:
             return profile.both_empty
-        if self._is_one_sided:
+        if self.is_one_sided:
             return math.nan if profile.is_strict else 0.0
         distances = self._distances(profile.nsd_surface)
         is_voxels = profile.nsd_surface == "voxels"

@@ -6,12 +6,12 @@ Places are pixels of the SVG in templates/charts.html, to a tenth.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NamedTuple
 
-from gliomaseg.evaluation.scores import ERRORS, Evaluation
+from gliomaseg.evaluation.scores import ERRORS, Column
 from gliomaseg.evaluation.statistics import Summary
 from gliomaseg.evaluation.tables import column_title, value_text
 
@@ -99,23 +99,31 @@ def draw_strips(title: str, strips: Sequence[Strip], *, is_error: bool, named: S
     return StripChart(title, is_error, [(tick, place(tick)) for tick in ticks], rows)
 
 
-def strip_charts(evaluation: Evaluation, *, named: Sequence[str]) -> list[StripChart]:
-    """Return a chart of each shown metric, with one row per region."""
+def strip_charts(
+    cases: Mapping[str, Mapping[str, float]],
+    metrics: Iterable[Sequence[Column]],
+    summaries: Mapping[str, Summary],
+    *,
+    named: Sequence[str],
+) -> list[StripChart]:
+    """Return a chart for the columns of each metric, with one row per region; see ``draw_strips``.
+
+    ``cases`` and ``summaries`` hold the scores and their summary by the names of columns.
+    """
     charts = []
-    for metric in evaluation.shown:
-        columns = evaluation.columns_of(metric, evaluation.regions)
+    for columns in metrics:
         strips = [
             Strip(
                 column.region.upper(),
-                [(case, scores.get(column.name, math.nan)) for case, scores in evaluation.cases.items()],
-                evaluation.summaries[column.name],
+                [(case, scores.get(column.name, math.nan)) for case, scores in cases.items()],
+                summaries[column.name],
                 partial(value_text, column),
             )
             for column in columns
-            if column.name in evaluation.summaries
+            if column.name in summaries
         ]
         if strips:
-            title, is_error = column_title(columns[0]), metric in ERRORS
+            title, is_error = column_title(columns[0]), columns[0].metric in ERRORS
             charts.append(draw_strips(title, strips, is_error=is_error, named=named))
     return charts
 

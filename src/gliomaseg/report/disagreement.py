@@ -73,7 +73,7 @@ def draw_disagreement(pair: Pair, region: str) -> list[Panel]:
     grid, modality = reference.grid, Modality.T2F if region in (Region.WT, Tissue.OEDEMA) else Modality.T1C
     image = _read_underlay(pair, modality, grid)
     part = Region(region) if region in tuple(Region) else Tissue(region)
-    one, other = (found.scheme.mask(found.labels, part) for found in (prediction, reference))
+    one, other = (labels.mask(part) for labels in (prediction, reference))
     either = one | other
     marks = [(TRUE_POSITIVE, one & other), (FALSE_POSITIVE, one & ~other), (FALSE_NEGATIVE, other & ~one)]
     sample = sample_of(either if image is None else image, orientation_of(grid.affine))

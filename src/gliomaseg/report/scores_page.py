@@ -59,6 +59,8 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
     """Return the page as HTML; links are relative to ``folder``."""
     worst = evaluation.worst(len(evaluation.cases))
     pictured = worst[:PICTURES]
+    shown = [evaluation.columns_of(metric, evaluation.regions) for metric in evaluation.shown]
+    summaries = evaluation.summaries
     return render(
         "scores.html",
         style="scores.css",
@@ -66,7 +68,6 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
         rules=evaluation.rules,
         case_count=len(worst),
         titles=_TITLES,
-        charts=strip_charts(evaluation, named=pictured),
         notes=tables.notes(evaluation),
         summary=tables.summary_table(evaluation),
         cases=tables.case_table(evaluation, worst),
@@ -74,6 +75,7 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
         scores={
             tables.case_title(evaluation, case): tables.case_values(evaluation, case) for case in pictured
         },
+        charts=strip_charts(evaluation.cases, shown, summaries, named=pictured),
         comparison=comparison
         and {
             "ranking": ranking_table(comparison),
