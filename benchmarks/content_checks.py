@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from corrupted import corrupted, corrupted_few, corrupted_one, some
-from gliomaseg.cases import appearance, content
+from gliomaseg.cases import alignment, appearance, content
 from gliomaseg.cases.find import find_cases
 from gliomaseg.cases.read import read_case
 from gliomaseg.errors import GliomasegError
@@ -92,12 +92,12 @@ def measure(
     found = appearance.likeness(pairs)
     ranges["distance from the other cases, as given"].append(found.as_given)
     ranges["the same minus that in the best order"].append(found.as_given - found.best)
-    alike = content.similarity(volume.array, volume.grid.spacing)
+    alike = appearance.similarity(volume.array, volume.grid.spacing)
     ranges["similarity of T1 and T1c"].append(alike[0, 1])
     ranges["similarity of other sequences, largest"].append(
         max(alike[0, 2:].max(), alike[1, 2:].max(), alike[2, 3])
     )
-    ratios = content.alignment(coarse.channels, coarse.grid)
+    ratios = alignment.alignment(coarse.channels, coarse.grid)
     ranges["alignment ratio, weakest link"].append(weakest(ratios))
     ranges["alignment ratio of any two"] += ratios[np.triu_indices(4, 1)].tolist()
     ranges["ml of nonzero voxels"].append(np.count_nonzero(coarse.brain) * coarse.grid.voxel_ml)
@@ -119,7 +119,7 @@ def measure(
 
 def weakest(ratios: Array) -> float:
     """Return the largest ratio that links all sequences."""
-    return max(ratio for ratio in ratios[np.triu_indices(4, 1)] if len(content.groups(ratios, ratio)) == 1)
+    return max(ratio for ratio in ratios[np.triu_indices(4, 1)] if len(alignment.groups(ratios, ratio)) == 1)
 
 
 def reference_codes(volume: Volume, reference: Segmentation) -> set[str]:

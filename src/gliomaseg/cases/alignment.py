@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from gliomaseg.cases.appearance import not_brain
+from gliomaseg.errors import Note
 from gliomaseg.imaging.volume import Grid
+from gliomaseg.labels import Modality
 
 Ratios = npt.NDArray[np.float64]
 _Levels = npt.NDArray[np.int32]
 
 #: Intensities are sorted into this many levels with equal numbers of voxels.
 _LEVELS = 16
+#: Least ratio of ``alignment`` at which four sequences are aligned: real at least 1.39. With fewer, there is
+#: less to compare: docs/content-checks.md has the pairs.
+_LEAST_ALIGNED, _LEAST_OF_FEW = 1.15, 0.95
+
+
+def check_alignment(
+    channels: npt.NDArray[np.generic], grid: Grid, names: Sequence[str], case_id: str
+) -> list[Note]:
+    """Return a note for each sequence (channel, x, y, z) that is misregistered to most others.
+
+    Raises CaseError (E-NOTBRAIN) for four of which no two are aligned.
+    """
+    ratios = alignment(channels, grid)
+    aligned = groups(ratios, _LEAST_ALIGNED if len(names) == len(Modality) else _LEAST_OF_FEW)
+    if len(names) == len(Modality) == len(aligned):
+        raise not_brain(
+            f"case {case_id}: no two of its images have anything in common",
+            "four sequences of one brain, registered to each other",
+        )
+    notes = []
+    for group in aligned[1:]:
+        others = [k for k in range(len(names)) if k not in group]
+        which = " and ".join(names[k] for k in group) + (" seem" if len(group) > 1 else " seems")
+        ratio = ratios[np.ix_(group, others)].max()
+        what = f"case {case_id}: {which} misregistered to the other sequences (ratio {ratio:.2f})"
+        notes.append(Note("W-ALIGN", what, "compare them in a viewer; if they differ, register them first"))
+    return notes
 
 
 def alignment(channels: npt.NDArray[np.generic], grid: Grid, shift_mm: float = 6.0) -> Ratios:

@@ -18,6 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gliomaseg.errors import CaseError, Note
+from gliomaseg.imaging.volume import Volume
+from gliomaseg.labels import Modality
+
 _Array = npt.NDArray[np.floating]
 
 #: Sequences are compared by the means of blocks of about this many mm, every other one along each axis, which
@@ -27,6 +31,13 @@ _BLOCK_MM, _FEWEST_BLOCKS = 6.0, 30
 _VOXELS = 20_000
 #: The percentiles of a difference between which skewness is measured.
 _TAILS = (0.2, 2.0, 50.0, 98.0, 99.8)
+
+#: ``similarity`` of two sequences: real at most 0.956 (T1 and T1c), else 0.743; 0.996 with 15 % of noise.
+_SAME, _SAME_T1 = 0.975, 0.998
+#: Distance from real sequences (of each from the others: 0.2 to 1.84) beyond which a case is unlike them, and
+#: beyond which it is no brain; and by which another order of so many sequences must be nearer.
+_UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, {4: 0.6, 3: 1.0, 2: 2.0}
+CHECK_FILES = "check that the right files were given, or continue with --force"
 
 Order = tuple[int, ...]
 ALL: Order = (0, 1, 2, 3)
@@ -45,6 +56,61 @@ class Model(NamedTuple):
 
     mean: _Array
     precision: _Array
+
+
+def check_copies(volume: Volume, case_id: str) -> list[Note]:
+    """Return a note where T1c is nearly T1; raises CaseError (E-DUPLICATE) for copies of one sequence."""
+    alike, names = similarity(volume.array, volume.grid.spacing), volume.channels
+    for one, other in zip(*np.triu_indices(len(names), 1), strict=True):
+        are_t1 = {names[one], names[other]} == {Modality.T1N, Modality.T1C}
+        if alike[one, other] > (_SAME_T1 if are_t1 else _SAME):
+            raise CaseError(
+                "E-DUPLICATE",
+                f"case {case_id}: {names[one]} and {names[other]} differ only in scale or noise",
+                expected="a different sequence in each file",
+                remedy=CHECK_FILES,
+            )
+        if alike[one, other] > _SAME:
+            what = f"case {case_id}: t1c is nearly identical to t1n"
+            return [Note("W-CONTRAST", what, "without contrast agent, enhancing tumour is not reliable")]
+    return []
+
+
+def check_order(channels: npt.NDArray[np.generic], names: Sequence[str], case_id: str) -> list[Note]:
+    """Return a note where sequences ``names`` (channel, x, y, z) are unlike real ones.
+
+    Raises CaseError (E-NOTBRAIN, E-MODALITY-ORDER).
+    """
+    if not np.all(channels != 0, axis=0).any():
+        raise not_brain(
+            f"case {case_id}: its images share no nonzero voxel",
+            "sequences of one brain, registered to each other",
+        )
+    known = list(Modality)
+    found = likeness(pair_features(channels), tuple(known.index(Modality(name)) for name in names))
+    are_all = len(names) == len(known)
+    if are_all and found.best > _NO_BRAIN:
+        raise not_brain(
+            f"case {case_id} is unlike a brain's sequences: distance {found.best:.1f}, real cases 1",
+            f"T1, T1 with contrast, T2 and FLAIR of a brain (distance at most {_NO_BRAIN:g})",
+        )
+    if found.as_given - found.best > _BETTER_ORDER[len(names)]:
+        swaps = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
+        raise CaseError(
+            "E-MODALITY-ORDER",
+            f"case {case_id}: the sequences seem to be swapped: {', '.join(swaps)}",
+            expected="each sequence under its own name",
+            remedy="rename the files or give them with --t1n --t1c --t2w --t2f, or continue with --force",
+        )
+    if not are_all or found.best <= _UNLIKE:
+        return []
+    what = f"case {case_id} is unlike 51 BraTS cases: distance {found.best:.1f}, theirs 0.2 to 1.8"
+    return [Note("W-UNLIKE", what, "the model was not trained on such images: check the result closely")]
+
+
+def not_brain(what: str, expected: str, remedy: str = CHECK_FILES) -> CaseError:
+    """Return the E-NOTBRAIN error of images that can't be the sequences of one brain."""
+    return CaseError("E-NOTBRAIN", what, expected=expected, remedy=remedy)
 
 
 def likeness(pairs: _Array, places: Order = ALL) -> Likeness:

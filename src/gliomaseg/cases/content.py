@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gliomaseg.cases.alignment import alignment, groups
-from gliomaseg.cases.appearance import likeness, pair_features, similarity
+from gliomaseg.cases.alignment import check_alignment
+from gliomaseg.cases.appearance import check_copies, check_order, not_brain
 from gliomaseg.cases.coverage import check_coverage
 from gliomaseg.cases.intensities import is_wrapped
 from gliomaseg.errors import CaseError, GliomasegError, Note
@@ -30,21 +30,11 @@ _BRAIN_ML = (500.0, 2200.0)
 _LARGEST_FILL = 0.7
 #: A sequence with fewer different values than this looks like labels. Real ones have 64 or more.
 _LEAST_LEVELS = 16
-#: ``similarity`` of two sequences: real at most 0.956 (T1 and T1c), else 0.743; 0.996 with 15 % of noise.
-_SAME, _SAME_T1 = 0.975, 0.998
-#: Distance from real sequences (of each from the others: 0.2 to 1.84) beyond which a case is unlike them, and
-#: beyond which it is no brain; and by which another order of so many sequences must be nearer.
-_UNLIKE, _NO_BRAIN, _BETTER_ORDER = 2.0, 4.0, {4: 0.6, 3: 1.0, 2: 2.0}
-#: Least ratio of ``alignment`` at which four sequences are aligned: real at least 1.39. With fewer, there is
-#: less to compare: docs/content-checks.md has the pairs.
-_LEAST_ALIGNED, _LEAST_OF_FEW = 1.15, 0.95
 #: Least share of a reference that is inside the brain: real at least 0.998.
 _LEAST_INSIDE = 0.9
 #: How much darker (in quartile distances) T2 and FLAIR must be in a reference than in its mirror image before
 #: it counts as mirrored (real ones are at least 0.4 brighter), and the fewest voxels to compare.
 _DARKER, _FEWEST = 0.3, 30
-
-_CHECK_FILES = "check that the right files were given, or continue with --force"
 
 
 class _Coarse(NamedTuple):
@@ -69,10 +59,10 @@ def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volum
     notes = _forced(lambda: _check_head(coarse), force)
     notes += _forced(lambda: _check_levels(coarse, names), force)
     notes += _forced(lambda: _check_wrapped(coarse, volume), force)
-    notes += _forced(lambda: _check_copies(volume, case_id), force)
+    notes += _forced(lambda: check_copies(volume, case_id), force)
     if len(names) > 1:
-        notes += _forced(lambda: _check_order(coarse, names), force)
-        notes += _forced(lambda: _check_alignment(coarse, names), force)
+        notes += _forced(lambda: check_order(coarse.channels, names, case_id), force)
+        notes += _forced(lambda: check_alignment(coarse.channels, coarse.grid, names, case_id), force)
     covered = check_coverage(volume, case_id)
     return replace(covered, notes=(*covered.notes, *notes))
 
@@ -127,16 +117,12 @@ def _sample(volume: Volume, case_id: str) -> _Coarse:
     return _Coarse(case_id, channels, Grid((x, y, z), affine))
 
 
-def _not_brain(what: str, expected: str, remedy: str = _CHECK_FILES) -> CaseError:
-    return CaseError("E-NOTBRAIN", what, expected=expected, remedy=remedy)
-
-
 def _check_head(coarse: _Coarse) -> list[Note]:
     count, box = int(np.count_nonzero(coarse.brain)), filled_box(coarse.brain)
     ml = count * coarse.grid.voxel_ml
     fill = count / math.prod(side.stop - side.start for side in box) if box else 0.0
     if ml < _BRAIN_ML[0]:
-        raise _not_brain(
+        raise not_brain(
             f"case {coarse.case_id} has only {ml:,.0f} ml of nonzero voxels",
             f"a whole human brain of at least {_BRAIN_ML[0]:,.0f} ml",
             "check which files were given and their voxel size, or continue with --force",
@@ -157,7 +143,7 @@ def _check_levels(coarse: _Coarse, names: Sequence[str]) -> list[Note]:
     for name, channel in zip(names, coarse.channels, strict=True):
         count = len(np.unique(channel[channel != 0]))
         if count < _LEAST_LEVELS:
-            raise _not_brain(
+            raise not_brain(
                 f"case {coarse.case_id}: {name} has only {count} different values, like a label map",
                 f"an image with {_LEAST_LEVELS} or more",
             )
@@ -176,69 +162,6 @@ def _check_wrapped(coarse: _Coarse, volume: Volume) -> list[Note]:
                 "it was int16; or continue with --force",
             )
     return []
-
-
-def _check_copies(volume: Volume, case_id: str) -> list[Note]:
-    alike, names = similarity(volume.array, volume.grid.spacing), volume.channels
-    for one, other in zip(*np.triu_indices(len(names), 1), strict=True):
-        are_t1 = {names[one], names[other]} == {Modality.T1N, Modality.T1C}
-        if alike[one, other] > (_SAME_T1 if are_t1 else _SAME):
-            raise CaseError(
-                "E-DUPLICATE",
-                f"case {case_id}: {names[one]} and {names[other]} differ only in scale or noise",
-                expected="a different sequence in each file",
-                remedy=_CHECK_FILES,
-            )
-        if alike[one, other] > _SAME:
-            what = f"case {case_id}: t1c is nearly identical to t1n"
-            return [Note("W-CONTRAST", what, "without contrast agent, enhancing tumour is not reliable")]
-    return []
-
-
-def _check_order(coarse: _Coarse, names: Sequence[str]) -> list[Note]:
-    if not np.all(coarse.channels != 0, axis=0).any():
-        raise _not_brain(
-            f"case {coarse.case_id}: its images share no nonzero voxel",
-            "sequences of one brain, registered to each other",
-        )
-    known = list(Modality)
-    found = likeness(pair_features(coarse.channels), tuple(known.index(Modality(name)) for name in names))
-    are_all = len(names) == len(known)
-    if are_all and found.best > _NO_BRAIN:
-        raise _not_brain(
-            f"case {coarse.case_id} is unlike a brain's sequences: distance {found.best:.1f}, real cases 1",
-            f"T1, T1 with contrast, T2 and FLAIR of a brain (distance at most {_NO_BRAIN:g})",
-        )
-    if found.as_given - found.best > _BETTER_ORDER[len(names)]:
-        swaps = [f"{names[given]} looks like {names[k]}" for k, given in enumerate(found.order) if given != k]
-        raise CaseError(
-            "E-MODALITY-ORDER",
-            f"case {coarse.case_id}: the sequences seem to be swapped: {', '.join(swaps)}",
-            expected="each sequence under its own name",
-            remedy="rename the files or give them with --t1n --t1c --t2w --t2f, or continue with --force",
-        )
-    if not are_all or found.best <= _UNLIKE:
-        return []
-    what = f"case {coarse.case_id} is unlike 51 BraTS cases: distance {found.best:.1f}, theirs 0.2 to 1.8"
-    return [Note("W-UNLIKE", what, "the model was not trained on such images: check the result closely")]
-
-
-def _check_alignment(coarse: _Coarse, names: Sequence[str]) -> list[Note]:
-    ratios = alignment(coarse.channels, coarse.grid)
-    aligned = groups(ratios, _LEAST_ALIGNED if len(names) == len(Modality) else _LEAST_OF_FEW)
-    if len(names) == len(Modality) == len(aligned):
-        raise _not_brain(
-            f"case {coarse.case_id}: no two of its images have anything in common",
-            "four sequences of one brain, registered to each other",
-        )
-    notes = []
-    for group in aligned[1:]:
-        others = [k for k in range(len(names)) if k not in group]
-        which = " and ".join(names[k] for k in group) + (" seem" if len(group) > 1 else " seems")
-        ratio = ratios[np.ix_(group, others)].max()
-        what = f"case {coarse.case_id}: {which} misregistered to the other sequences (ratio {ratio:.2f})"
-        notes.append(Note("W-ALIGN", what, "compare them in a viewer; if they differ, register them first"))
-    return notes
 
 
 def _check_side(volume: Volume, coarse: _Coarse, mask: npt.NDArray[np.bool_]) -> list[Note]:
