@@ -16,7 +16,7 @@ from gliomaseg.evaluation.scores import Column, Scored, Scores
 from gliomaseg.evaluation.segmentation_pair import score_case
 from gliomaseg.evaluation.uncertainty import Reliability, count_reliability, score_uncertainty
 from gliomaseg.imaging.nifti import read_image
-from gliomaseg.imaging.volume import Grid, Segmentation
+from gliomaseg.imaging.volume import Grid
 from gliomaseg.labels import Region
 
 
@@ -27,9 +27,8 @@ def score_pair(pair: Pair, rules: str) -> Scored:
         scores = score_case(found.prediction, found.reference, rules=rules)
         reliability: dict[str, Reliability] = {}
         if pair.uncertainty or pair.probabilities:
-            brain = _read_brain(pair, found.reference.grid)
-            scores |= _score_uncertainty(pair, found, brain=brain)
-            reliability = _count_reliability(pair, found.reference, brain=brain)
+            more, reliability = _score_maps(pair, found)
+            scores |= more
     except GliomasegError as error:
         return Scored(pair.case_id, error=error.reworded(strip_folders).as_dict())
     except MemoryError:
@@ -38,22 +37,18 @@ def score_pair(pair: Pair, rules: str) -> Scored:
     return Scored(pair.case_id, scores, found.notes, reliability, found.seen_in_training, found.edited)
 
 
-def _score_uncertainty(pair: Pair, maps: CaseMaps, *, brain: Mask) -> Scores:
-    scores: Scores = {}
+def _score_maps(pair: Pair, maps: CaseMaps) -> tuple[Scores, dict[str, Reliability]]:
+    """Return the scores of the uncertainty maps, and the calibration of the probabilities by region."""
+    grid, scores, reliability = maps.reference.grid, Scores(), {}
+    brain = _read_brain(pair, grid)
     for region, path in pair.uncertainty.items():
         masks = (labels.mask(Region(region)) for labels in (maps.prediction, maps.reference))
-        uncertainty = _read_map(path, maps.reference.grid)
-        found = score_uncertainty(*masks, uncertainty=uncertainty, brain=brain)
+        found = score_uncertainty(*masks, uncertainty=_read_map(path, grid), brain=brain)
         scores |= {Column(region, metric): value for metric, value in found.items()}
-    return scores
-
-
-def _count_reliability(pair: Pair, reference: Segmentation, *, brain: Mask) -> dict[str, Reliability]:
-    found = {}
     for region, path in pair.probabilities.items():
-        probability = _read_map(path, reference.grid)
-        found[region] = count_reliability(probability, reference.mask(Region(region)), inside=brain)
-    return found
+        mask = maps.reference.mask(Region(region))
+        reliability[region] = count_reliability(_read_map(path, grid), mask, inside=brain)
+    return scores, reliability
 
 
 def _read_brain(pair: Pair, grid: Grid) -> Mask:

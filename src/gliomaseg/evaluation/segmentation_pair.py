@@ -151,7 +151,10 @@ class _Region:
             return [(name.format(t), "", value) for t, value in self._lesions.nsd.items()]
         if metric.startswith("lesion_"):
             value = getattr(self._lesions, metric.removeprefix("lesion_"))
-            return [(metric, _UNITS.get(metric, ""), self._limited(value))]
+            # brats-evaluation leaves the distance of lesions without a match infinite
+            penalty = self.profile.penalty
+            value = penalty if penalty is not None and math.isinf(value) else value
+            return [(metric, _UNITS.get(metric, ""), value)]
         return [(metric, "", self._share(metric))]
 
     @cached_property
@@ -194,7 +197,3 @@ class _Region:
     def _distances(self, kind: Kind) -> SurfaceDistances:
         spacing = self.pair.spacing if self.profile.in_mm else VOXEL_UNITS
         return self.pair.distances(kind, spacing, self.kept)
-
-    def _limited(self, value: float) -> float:
-        """Return the penalty for an infinite distance: brats-evaluation leaves that of lesions infinite."""
-        return value if not math.isinf(value) or self.profile.penalty is None else self.profile.penalty

@@ -73,22 +73,15 @@ class Ranking:
 
 def summarise(matrix: Array) -> list[Summary]:
     """Return the summary of each column of a (case, column) matrix; NaN is left out and counted."""
-    lows, highs = bootstrap_interval(matrix)
-    return [
-        _summary(column, float(low), float(high))
-        for column, low, high in zip(matrix.T, lows, highs, strict=True)
-    ]
-
-
-def _summary(column: Array, low: float, high: float) -> Summary:
-    values = column[~np.isnan(column)]
-    if not values.size:
-        return Summary(0, len(column), *[math.nan] * 8)
-    lower, median, upper = np.percentile(values, [25, 50, 75]).tolist()
-    ends = float(values.min()), float(values.max())
-    return Summary(
-        len(values), len(column) - len(values), float(values.mean()), low, high, median, lower, upper, *ends
-    )
+    summaries = []
+    for column, low, high in zip(matrix.T, *bootstrap_interval(matrix), strict=True):
+        values = column[~np.isnan(column)]
+        numbers = [math.nan] * 8
+        if values.size:
+            lower, median, upper = np.percentile(values, [25, 50, 75])
+            numbers = [values.mean(), low, high, median, lower, upper, values.min(), values.max()]
+        summaries.append(Summary(len(values), len(column) - len(values), *map(float, numbers)))
+    return summaries
 
 
 def bootstrap_interval(matrix: Array) -> tuple[Array, Array]:
