@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gliomaseg.errors import ModelError
-from gliomaseg.inference.bundle import INT8, MEMBERS, Bundle, seal
+from gliomaseg.inference.bundle import INT8, MEMBERS, Bundle, seal, shipped_folder
 from gliomaseg.settings.loading import load_settings
+from gliomaseg.storage import files
 
 
 def change_record(bundle: Bundle, **changes: Any) -> None:
@@ -166,3 +167,11 @@ def test_no_door_for_pickle() -> None:
         text = path.read_text(encoding="utf-8")
         for word in ("import pickle", "torch.load", "allow_pickle=True", "joblib"):
             assert word not in text, f"{path.name}: {word}"
+
+
+def test_the_shipped_model_has_todays_setting_names() -> None:
+    stored = files.read_json(shipped_folder() / "settings.json")
+    today = Bundle.load().settings.model_dump(mode="json")
+    assert {name: set(section) for name, section in stored.items() if isinstance(section, dict)} == {
+        name: set(section) for name, section in today.items() if isinstance(section, dict)
+    }
