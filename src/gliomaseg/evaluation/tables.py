@@ -145,17 +145,15 @@ def summary_dict(evaluation: Evaluation, comparison: Comparison | None = None) -
 
 def summary_table(evaluation: Evaluation) -> Table:
     """Return regions as rows and the shown metrics as columns, mean [95 % interval] in each cell."""
-    shown = [(metric, evaluation.columns_of(metric, evaluation.regions)) for metric in evaluation.shown]
-    header = ["region", *(column_title(columns[0]) if columns else metric for metric, columns in shown)]
-    rows = []
-    for region in evaluation.regions:
-        row = [region.upper()]
-        for metric in evaluation.shown:
-            column = evaluation.column(region, metric)
-            summary = evaluation.summaries.get(column.name) if column else None
-            row.append(mean_text(column, summary) if column and summary else "")
-        rows.append(row)
-    return [header, *rows]
+    summaries, rows = evaluation.summaries, {region: [region.upper()] for region in evaluation.regions}
+    header = ["region"]
+    for metric in evaluation.shown:
+        columns = {column.region: column for column in evaluation.columns_of(metric, evaluation.regions)}
+        header.append(next(map(column_title, columns.values()), metric))
+        for region, row in rows.items():
+            column = columns.get(region)
+            row.append(mean_text(column, summaries[column.name]) if column and summaries else "")
+    return [header, *rows.values()]
 
 
 def case_table(evaluation: Evaluation, cases: Sequence[str]) -> Table:

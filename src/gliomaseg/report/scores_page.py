@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gliomaseg.evaluation import tables
@@ -14,7 +14,6 @@ from gliomaseg.evaluation.comparison import (
     ranking_table,
 )
 from gliomaseg.evaluation.scores import Evaluation
-from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES
 from gliomaseg.report.charts import reliability_dots, strip_charts
 from gliomaseg.report.disagreement import case_pictures
 from gliomaseg.report.pages import render
@@ -22,9 +21,6 @@ from gliomaseg.storage import files
 
 #: The worst cases get a picture, up to this many; more would make the page heavy.
 PICTURES = 20
-
-_TITLES: Mapping[str, str] = dict([*TISSUE_TITLES.items(), *REGION_TITLES.items()])
-
 
 #: The files, and a text near the beginning of each that gliomaseg wrote.
 MARKS = {
@@ -67,7 +63,6 @@ def scores_page(evaluation: Evaluation, folder: Path, *, comparison: Comparison 
         name=evaluation.name,
         rules=evaluation.rules,
         case_count=len(worst),
-        titles=_TITLES,
         notes=tables.notes(evaluation),
         summary=tables.summary_table(evaluation),
         cases=tables.case_table(evaluation, worst),
