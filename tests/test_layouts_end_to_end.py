@@ -13,9 +13,10 @@ import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases
-from gliomaseg.cases.headers import read_grid_of, stored_size
+from gliomaseg.cases.headers import stored_size
 from gliomaseg.cases.read import read_case
 from gliomaseg.errors import GliomasegError
+from gliomaseg.imaging.nifti import read_grid
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.labels import MSD, Modality
 
@@ -83,7 +84,7 @@ def test_stacked_sequences_are_read_like_single_ones(
     (case,) = find_cases(stack(phantom_case, tmp_path))
     volume = read_case(case, tuple(Modality))
     np.testing.assert_array_equal(volume.array, phantom.images.array)
-    assert read_grid_of(case, T2F).matches(phantom.images.grid)
+    assert read_grid(case.images[T2F], channel=case.channels.get(T2F)).matches(phantom.images.grid)
     assert stored_size(case, (T1N, T2F)) == stored_size(phantom_case, (T1N, T2F))
     np.testing.assert_array_equal(read_case(case, (T2F, T1C)).array, phantom.images.array[[3, 1]])
     assert case.scheme is MSD

@@ -98,12 +98,6 @@ def target_of(modalities: Sequence[Modality]) -> Modality:
     return Modality.T1C if Modality.T1C in modalities else modalities[0]
 
 
-def read_grid_of(case: Case, modality: Modality, notes: list[Note] | None = None) -> Grid:
-    """Return the grid of one sequence from its header; raises CaseError (E-MODALITY) and ImageError."""
-    path = case.require([modality]).images[modality]
-    return read_grid(path, notes, channel=case.channels.get(modality))
-
-
 def stored_size(case: Case, modalities: Sequence[Modality], size_mm: float | None = None) -> tuple[int, int]:
     """Return the voxel count of a case's largest image, and the bytes per voxel of all sequences together.
 

@@ -21,7 +21,7 @@ from gliomaseg.cases.intensities import is_wrapped, replace_non_finite, zero_bac
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.nifti import Voxels, read_channels
 from gliomaseg.imaging.resample import resample
-from gliomaseg.imaging.volume import Grid, Volume, is_finite, turned_grid, turned_like
+from gliomaseg.imaging.volume import LARGEST, Grid, Volume, turned_grid, turned_like
 from gliomaseg.labels import Modality
 
 _Array = npt.NDArray[np.generic]
@@ -58,8 +58,11 @@ class Sequences:
         """Return the sequences (channel, x, y, z) on ``grid``, each interpolated once or not at all.
 
         Empties ``arrays``, so that no image is in memory twice. Adds a note for each sequence that is not on
-        the case's grid. Raises CaseError (E-GRID) unless its brain overlaps that of the target sequence.
+        the case's grid, and for voxels that are not finite and were replaced. Raises CaseError (E-DUPLICATE;
+        E-GRID unless its brain overlaps that of the target sequence) and ImageError (E-CONSTANT, E-VALUES).
         """
+        notes = list(self.notes)
+        _check_images(self.case, self.arrays, notes)
         names, stack = tuple(self.grids), self._empty_stack(grid)
 
         def fill(modality: Modality, channel: _Array) -> bool:
@@ -71,7 +74,7 @@ class Sequences:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             wrapped = tuple(itertools.compress(names, list(pool.map(fill, names, stack))))
         away = [m for m in names if not self.grids[m].matches(self.grid)]
-        notes = [*self.notes, *(self._check_overlap(m, dict(zip(names, stack, strict=True))) for m in away)]
+        notes += [self._check_overlap(m, dict(zip(names, stack, strict=True))) for m in away]
         return Volume(stack, grid, names, self.case.anonymous_notes(notes), self.sha256, wrapped)
 
     def _empty_stack(self, grid: Grid) -> _Array:
@@ -113,10 +116,9 @@ def read_case(case: Case, modalities: Sequence[Modality]) -> Volume:
 
 
 def read_sequences(case: Case, modalities: Sequence[Modality]) -> Sequences:
-    """Return the images of a case as stored, proven to be different ones, with axes turned to run alike.
+    """Return the images of a case as stored, with axes turned to run alike.
 
-    A few voxels that are not finite are replaced, with a note. Raises CaseError (E-MODALITY, E-GRID,
-    E-DUPLICATE) and ImageError.
+    Raises CaseError (E-MODALITY, E-GRID) and ImageError.
     """
     case.require(modalities)
     notes = list(case.notes)
@@ -130,13 +132,6 @@ def read_sequences(case: Case, modalities: Sequence[Modality]) -> Sequences:
     for modality in modalities:
         arrays[modality] = turned_like(arrays[modality], grids[modality], own)
         grids[modality] = turned_grid(grids[modality], own)
-    damaged = [modality for modality, array in arrays.items() if not is_finite(array)]
-    check_different(case, arrays)
-    for modality in damaged:
-        array = arrays[modality]
-        others = [a for m, a in arrays.items() if m != modality and a.shape == array.shape]
-        arrays[modality] = replace_non_finite(array, str(case.images[modality]), others, notes)
-    _note_range(case, arrays, notes)
     return Sequences(case, arrays, grids, sha256, notes)
 
 
@@ -161,16 +156,35 @@ def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) 
         return {modality: image for images in found for modality, image in images.items()}
 
 
-def check_different(case: Case, arrays: dict[Modality, _Array]) -> None:
-    """Raise CaseError (E-DUPLICATE) for an image given twice, ImageError (E-CONSTANT) for an empty one."""
-    for modality, array in arrays.items():
-        if array.min() == array.max():
+def _check_images(case: Case, arrays: dict[Modality, _Array], notes: list[Note]) -> None:
+    """Replace voxels that are not finite, and note unusual intensities.
+
+    Raises ImageError (E-CONSTANT, E-VALUES), CaseError (E-DUPLICATE) for an image that is given twice.
+    """
+    ranges = {modality: (array.min(), array.max()) for modality, array in arrays.items()}
+    for modality, (low, high) in ranges.items():
+        if low == high:
             raise ImageError(
                 "E-CONSTANT",
                 f"{case.images[modality]} has the same value everywhere",
                 expected="an image with contrast",
                 remedy="check that it is the right file and that its export was complete",
             )
+    _require_different(case, arrays)
+    for modality, array in list(arrays.items()):
+        (low, high), name = ranges[modality], str(case.images[modality])
+        if array.dtype.kind == "f" and not -LARGEST <= low <= high <= LARGEST:
+            others = [a for m, a in arrays.items() if m != modality and a.shape == array.shape]
+            arrays[modality] = fixed = replace_non_finite(array, name, others, notes)
+            low, high = fixed.min(), fixed.max()
+        if low < 0 or high > 1e6:
+            what = f"{name} has intensities from {float(low):.4g} to {float(high):.4g}"
+            notes.append(
+                Note("W-RANGE", what, "inside the brain they are clipped to the 0.1 and 99.9 percentiles")
+            )
+
+
+def _require_different(case: Case, arrays: dict[Modality, _Array]) -> None:
     for one, other in itertools.combinations(arrays, 2):
         if _are_equal(arrays[one], arrays[other]):
             raise CaseError(
@@ -187,16 +201,6 @@ def _are_equal(one: _Array, other: _Array) -> bool:
     """Return whether two images are the same; most differ within a few slices."""
     few = (..., slice(None, None, 32))
     return np.array_equal(one[few], other[few]) and np.array_equal(one, other)
-
-
-def _note_range(case: Case, arrays: dict[Modality, _Array], notes: list[Note]) -> None:
-    for modality, array in arrays.items():
-        low, high = float(array.min()), float(array.max())
-        if low < 0 or high > 1e6:
-            what = f"{case.images[modality]} has intensities from {low:.4g} to {high:.4g}"
-            notes.append(
-                Note("W-RANGE", what, "inside the brain they are clipped to the 0.1 and 99.9 percentiles")
-            )
 
 
 def _describe(grid: Grid) -> str:

@@ -20,7 +20,7 @@ from gliomaseg.imaging.affine import make_header
 from gliomaseg.imaging.foreign import Converted, is_foreign
 from gliomaseg.imaging.header import Header, header_length, no_volume, parse_header, truncated
 from gliomaseg.imaging.stored_file import StoredFile, gzip_bytes, open_file
-from gliomaseg.imaging.volume import LARGEST, Grid, Segmentation, is_finite
+from gliomaseg.imaging.volume import LARGEST, Grid, Segmentation
 from gliomaseg.labels import LabelScheme
 from gliomaseg.storage import files
 
@@ -59,8 +59,8 @@ def read_image(path: Path, *, channel: int | None = None) -> tuple[npt.NDArray[n
     one volume counts as three-dimensional. Raises ImageError.
     """
     ((array, grid, _),) = read_channels(path, [], [channel])
-    count = 0 if is_finite(array) else int(np.count_nonzero(~(np.abs(array) <= LARGEST)))
-    if count:
+    if array.dtype.kind == "f" and not -LARGEST <= array.min() <= array.max() <= LARGEST:
+        count = np.count_nonzero(~(np.abs(array) <= LARGEST))
         raise ImageError(
             "E-VALUES",
             f"{path} has {count} voxels that are NaN, infinite or beyond {LARGEST:.1g}",

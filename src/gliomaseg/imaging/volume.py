@@ -127,11 +127,6 @@ def _turn(grid: Grid, like: Grid) -> npt.NDArray[np.float64]:
     return np.asarray(nib.orientations.io_orientation(np.linalg.inv(like.affine) @ grid.affine))
 
 
-def is_finite(array: npt.NDArray[np.generic]) -> bool:
-    """Return whether float32 holds every voxel as a finite number."""
-    return array.dtype.kind != "f" or bool(-LARGEST <= array.min() <= array.max() <= LARGEST)
-
-
 @dataclass(frozen=True)
 class Volume:
     """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` are its oddities.

@@ -29,10 +29,10 @@ import numpy.typing as npt
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content, check_reference_content
-from gliomaseg.cases.headers import check_reference, read_grid_of
+from gliomaseg.cases.headers import check_reference
 from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import CaseError, OutputError, TrainingError
-from gliomaseg.imaging.nifti import read_labels
+from gliomaseg.imaging.nifti import read_grid, read_labels
 from gliomaseg.imaging.prepare import prepare
 from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.imaging.volume import Volume
@@ -148,8 +148,8 @@ def count_room(cases: Sequence[Case], settings: Settings, cache: Path) -> int:
     missing = [case for case in cases if not (folder / case.id / _RECORD).exists()]
     if not missing:
         return 0
-    modalities = settings.network.modalities
-    shape = read_grid_of(missing[0].require(modalities), modalities[0]).shape
+    case, modalities = missing[0].require(settings.network.modalities), settings.network.modalities
+    shape = read_grid(case.images[modalities[0]], channel=case.channels.get(modalities[0])).shape
     each = int(np.prod(shape, dtype=np.int64)) * (2 * len(modalities) + 1)
     return round(len(missing) * _BOX_SHARE * each)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.headers import read_grid_of
 from gliomaseg.errors import TrainingError
+from gliomaseg.imaging.nifti import read_grid
 from gliomaseg.labels import Tissue
 from gliomaseg.settings.schema import Settings, TrainingSettings
 from gliomaseg.training.cache import PreparedCase
@@ -56,8 +56,9 @@ def check_patch(cases: Sequence[Case], settings: Settings) -> None:
     Raises the errors of ``Case.require`` and of reading a header, too.
     """
     modalities, patch = settings.network.modalities, settings.training.patch
+    first = modalities[0]
     for case in cases:
-        shape = read_grid_of(case.require(modalities), modalities[0]).shape
+        shape = read_grid(case.require(modalities).images[first], channel=case.channels.get(first)).shape
         if any(wanted > there for wanted, there in zip(patch, shape, strict=False)):
             raise TrainingError(
                 "E-SETTING",
