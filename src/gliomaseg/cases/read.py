@@ -40,19 +40,15 @@ _AT_ONCE = 2
 class Sequences:
     """The images of ``case`` (x, y, z), each on its own of ``grids``; their axes run in the same directions.
 
-    ``sha256`` are the hashes of the files, in the same order.
+    ``grid`` is that of the case: of t1c, or of the first sequence. ``sha256`` are the hashes of the files.
     """
 
     case: Case
     arrays: dict[Modality, _Array]
     grids: dict[Modality, Grid]
+    grid: Grid
     sha256: tuple[str, ...]
     notes: list[Note]
-
-    @property
-    def grid(self) -> Grid:
-        """Return the grid of the case: that of t1c, or of the first sequence."""
-        return self.grids[target_of(tuple(self.grids))]
 
     def on(self, grid: Grid) -> Volume:
         """Return the sequences (channel, x, y, z) on ``grid``, each interpolated once or not at all.
@@ -132,7 +128,7 @@ def read_sequences(case: Case, modalities: Sequence[Modality]) -> Sequences:
     for modality in modalities:
         arrays[modality] = turned_like(arrays[modality], grids[modality], own)
         grids[modality] = turned_grid(grids[modality], own)
-    return Sequences(case, arrays, grids, sha256, notes)
+    return Sequences(case, arrays, grids, own, sha256, notes)
 
 
 def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) -> dict[Modality, Voxels]:
