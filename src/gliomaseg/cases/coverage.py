@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +31,7 @@ _LACKING = 0.02
 #: Area in mm2 of a face of the image, other than the lower one, that may be brain: real 0. And, where 0
 #: follows that was never measured, of the brain's own last plane, per mm of its thickness: real at most 396.
 _EDGE_MM2, _FLAT_MM2 = 200.0, 800.0
+_SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
 def check_coverage(volume: Volume, case_id: str) -> Volume:
@@ -87,22 +89,20 @@ def _gaps(there: npt.NDArray[np.bool_], volume: Volume, case_id: str) -> list[No
 
 def _cut_edges(volume: Volume, case_id: str) -> list[Note]:
     """Return a note if the brain ends in a plane, except at the bottom, where many BraTS images end."""
-    faces = []
+    faces, affine = [], volume.grid.affine
+    firsts, lasts = (nib.aff2axcodes(towards, _SIDES) for towards in (-affine, affine))
     for axis, whole in enumerate(filled_box(*volume.array) or ()):
         others = [a for a in range(3) if a != axis]
         area = volume.grid.spacing[others[0]] * volume.grid.spacing[others[1]]
         flat = _FLAT_MM2 * max(1.0, volume.grid.spacing[axis])
-        world = volume.grid.world_axis(axis)
-        upward = volume.grid.affine[world, axis] > 0
-        for place, end in ((whole.start, 0), (whole.stop - 1, volume.grid.shape[axis] - 1)):
-            is_upper = (place == whole.stop - 1) == upward
-            if world == 2 and not is_upper:
+        last = volume.grid.shape[axis] - 1
+        for place, end, side in ((whole.start, 0, firsts[axis]), (whole.stop - 1, last, lasts[axis])):
+            if side == "bottom":
                 continue
             index = tuple(place if a == axis else slice(None) for a in range(3))
             plane = volume.array[(slice(None), *index)].any(axis=0)
             if np.count_nonzero(plane) * area > (_EDGE_MM2 if place == end else flat):
-                side = (("left", "right"), ("back", "front"), ("bottom", "top"))[world]
-                faces.append(side[int(is_upper)])
+                faces.append(side)
     if not faces:
         return []
     what = f"case {case_id}: the brain reaches the {' and '.join(faces)} edge of the field of view"
