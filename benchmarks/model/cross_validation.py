@@ -1,18 +1,19 @@
 """What a recipe is worth on patients that its networks never saw, in every subset of sequences.
 
-    python benchmarks/model/cross_validation.py ../shared/data/brats runs/recipe-fold* --write FILE.json
+    python benchmarks/model/cross_validation.py ../shared/data/brats runs/recipe-fold* --write FILE.json.gz
 
 Each run is exported and segments the cases that it held out, by the product's own steps. Writes one record
 for each case: Dice by BraTS 2020's rule of each subset of sequences and each quality, with --processing,
 the shipped model's if not given; and of all sequences what calibration, post-processing, volume intervals
 and the prediction of Dice are chosen by (summary.py). With --quick without post-processing.
 A+B is run A with the mean of its weights and those of run B (``gliomaseg export A --average-with B``).
-Runs that FILE.json has already are kept as they are: the same command again goes on with the others.
+Runs that FILE.json.gz has already are kept as they are: the same command again goes on with the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import itertools
 import json
 import sys
@@ -81,7 +82,7 @@ def main() -> None:
     cases = {case.id: case for case in find_cases(options.data)}
     record: dict[str, Any] = {"processing": options.processing, "runs": {}, "cases": {}}
     if options.write.exists():
-        record = json.loads(options.write.read_text(encoding="utf-8"))
+        record = json.loads(gzip.decompress(options.write.read_bytes()))
     for folders in options.runs:
         folder, *others = folders.split("+")
         run, name = load_run(Path(folder)), "+".join(Path(f).name for f in (folder, *others))
@@ -106,7 +107,7 @@ def main() -> None:
                 }
                 sys.stdout.write(f"{case} {next(iter(record['cases'][case]['dice'].values()))}\n")
                 sys.stdout.flush()
-        options.write.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        options.write.write_bytes(gzip.compress(json.dumps(record).encode(), mtime=0))
 
 
 def about(run: Run, segmenter: Segmenter) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From the records of cross_validation.py to what a bundle holds, and to docs/cross-validation.md.
 
-    python benchmarks/model/summary.py docs/model/gliomaseg-seventh.json
+    python benchmarks/model/summary.py docs/model/gliomaseg-seventh.json.gz
 
 Writes docs/model/measured.json (for ``gliomaseg export --measured``) and docs/cross-validation.md.
 choices.py says how each is chosen.
@@ -9,6 +9,7 @@ choices.py says how each is chosen.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 from pathlib import Path
@@ -43,7 +44,7 @@ from gliomaseg.measurement.quality import LEAST_DICE
 Floats = npt.NDArray[np.float64]
 ROOT = Path(__file__).parents[2]
 PAGE, MEASURED = ROOT / "docs" / "cross-validation.md", ROOT / "docs" / "model" / "measured.json"
-RECORD = "docs/model/gliomaseg-seventh.json"
+RECORD = "docs/model/gliomaseg-seventh.json.gz"
 #: Settings that tell folds of one recipe apart.
 OF_A_FOLD = {"training.fold", "training.init_from", "training.validate_minutes"}
 #: Enhancing tumour up to so many voxels (1 ml) is little; tables have a row for it.
@@ -55,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("record", type=Path)
     options = parser.parse_args()
-    record = json.loads(options.record.read_text(encoding="utf-8"))
+    record = json.loads(gzip.decompress(options.record.read_bytes()))
     cases: Cases = record["cases"]
     best, processing = best_processing(cases), record["processing"]
     if best != processing:
@@ -90,7 +91,10 @@ def processing_table(cases: Cases) -> list[str]:
     ]
     alike = [name for name in ranked if name.startswith(SHIPPED.partition("et")[0])]  # but for the least ET
     shown = dict.fromkeys([*ranked[:5], *alike, UNREFINED, NONE, ranked[-1]])
-    lines += [f"| {name} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |" for name in shown]
+    lines += [
+        f"| {name.replace('parts', 'components')} | " + " | ".join(f"{v:.4f}" for v in means[name]) + " |"
+        for name in shown
+    ]
     honest = " | ".join(f"{v:.4f}" for v in chosen_by_others(cases).mean(0))
     return [*lines, f"| each case by the best for the others | {honest} |"]
 
