@@ -111,7 +111,7 @@ def test_training_refuses_bad_cases_before_any_work(cases: Path, tmp_path: Path,
 
 
 def test_content_errors_are_notes_in_training(
-    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cases: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One odd case in a hundred must not stop a training; check --deep refuses it."""
     pytest.importorskip("torch")
@@ -119,5 +119,6 @@ def test_content_errors_are_notes_in_training(
     from gliomaseg.training.cache import prepare_cases
 
     swapped = [case for case in find_cases(cases) if case.id == "c-swapped"]
+    caplog.set_level("INFO", logger="gliomaseg")
     prepare_cases(swapped, Settings(), tmp_path / "cache", lambda *_: None)
-    assert "W-FORCED: E-MODALITY-ORDER" in capsys.readouterr().err
+    assert "W-FORCED: E-MODALITY-ORDER" in caplog.text

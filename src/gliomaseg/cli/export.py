@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gliomaseg.cli import console
-from gliomaseg.cli.train import training_extra
 
 if TYPE_CHECKING:
     from gliomaseg.inference.bundle import Bundle
@@ -39,7 +38,7 @@ def export(
     ] = None,
 ) -> None:
     """Turn a trained run, or the mean of several, into a model bundle for segment."""
-    from gliomaseg.cli.inputs import read_object
+    from gliomaseg.cli.inputs import read_object, training_extra
 
     with training_extra():
         from gliomaseg.training.export import export as export_bundle

@@ -1,14 +1,15 @@
-"""What the command line is given, as cases: a path, or files one by one."""
+"""What verbs are given: cases by a path or by files, a JSON file, the extra [train]."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import case_of_files, find_cases
-from gliomaseg.errors import UsageError
+from gliomaseg.errors import UsageError, missing_extra
 from gliomaseg.storage import files
 
 
@@ -45,3 +46,12 @@ def read_object(path: Path, option: str) -> dict[str, Any]:
             expected="a JSON object, as benchmarks/model/summary.py writes it",
             remedy=f"write it again, or leave {option} out",
         ) from error
+
+
+@contextmanager
+def training_extra() -> Iterator[None]:
+    """Report a missing extra where the block imports from ``gliomaseg.training``."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise missing_extra("training", error, remedy=" (segmenting works without it)") from error

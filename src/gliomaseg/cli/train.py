@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +12,6 @@ from gliomaseg import RESEARCH_USE
 from gliomaseg.cli import console
 from gliomaseg.cli.choices import PRESETS, SCHEMES, choice
 from gliomaseg.cli.options import Json
-from gliomaseg.errors import missing_extra
 
 
 def train(
@@ -58,6 +55,7 @@ def train(
     """
     from gliomaseg.cases.check_cases import require_sound
     from gliomaseg.cases.find import find_cases
+    from gliomaseg.cli.inputs import training_extra
     from gliomaseg.labels import find_scheme
     from gliomaseg.settings.loading import load_settings
 
@@ -122,12 +120,3 @@ def _show_run(run: Any, output: Path, *, as_json: bool) -> None:
 def _list(text: str | None) -> str | None:
     """Return names between commas as a list that ``--set`` understands."""
     return None if text is None else f"[{', '.join(name.strip() for name in text.split(','))}]"
-
-
-@contextmanager
-def training_extra() -> Iterator[None]:
-    """Report a missing extra where the block imports from ``gliomaseg.training``."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise missing_extra("training", error, remedy=" (segmenting works without it)") from error

@@ -18,19 +18,16 @@ FORMER: Mapping[str, tuple[str, float]] = {
 }
 
 
-def present(path: str, value: Any) -> tuple[str, Any]:
-    """Return the present name of a setting, section.name, and its value in present units."""
-    now, units = FORMER.get(path, (path, 1))
-    return now, value / units if units != 1 and isinstance(value, int | float) else value
-
-
 def with_present_names(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tree of settings of any version with the names and units of this one."""
     renamed: dict[str, Any] = dict(tree)
     for section, values in tree.items():
         if isinstance(values, Mapping):
-            pairs = [present(f"{section}.{name}", value) for name, value in values.items()]
-            renamed[section] = {path.partition(".")[2]: value for path, value in pairs}
+            renamed[section] = {}
+            for name, value in values.items():
+                path, units = FORMER.get(f"{section}.{name}", (f"{section}.{name}", 1))
+                is_scaled = units != 1 and isinstance(value, int | float)
+                renamed[section][path.partition(".")[2]] = value / units if is_scaled else value
     if isinstance(network := renamed.get("network"), dict) and network.get("name") == "unet2d":
         renamed["network"] = {"dimensions": 2, **network}  # 0.1.0 didn't store it
     return renamed

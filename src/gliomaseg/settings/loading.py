@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from gliomaseg.errors import SettingsError
-from gliomaseg.settings.former import present, with_present_names
+from gliomaseg.settings.former import FORMER, with_present_names
 from gliomaseg.settings.schema import Settings
 
 _log = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ def parse_settings(tree: Mapping[str, Any]) -> Settings:
 
 def _apply(tree: dict[str, Any], change: str) -> None:
     given, equals, text = change.partition("=")
-    known = _paths()
-    path, _ = present(given.strip(), None)
+    known, given = _paths(), given.strip()
+    path, _ = FORMER.get(given, (given, 1))
     if not equals or path not in known:
         raise SettingsError(
             "E-SETTING",
@@ -87,10 +87,10 @@ def _apply(tree: dict[str, Any], change: str) -> None:
             expected="a number, a word, or a list such as [96, 96, 96]",
             remedy="close brackets and quotation marks",
         ) from error
-    _, converted = present(given.strip(), value)
-    if path != given.strip():
+    converted = with_present_names({section: {given.partition(".")[2]: value}})[section][name]
+    if path != given:
         units = "" if converted == value else f", in other units: {converted:g} for {value}"
-        _log.info(f"{given.strip()} is now {path}{units}")
+        _log.info(f"{given} is now {path}{units}")
     tree.setdefault(section, {})[name] = converted
 
 
