@@ -20,6 +20,8 @@ from gliomaseg.imaging.nifti import read_grid
 from gliomaseg.imaging.phantom import Phantom
 from gliomaseg.labels import MSD, Modality
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 
 T1N, T1C, T2W, T2F = Modality

@@ -210,6 +210,7 @@ TESTED_ELSEWHERE = ("unet2d", "unet3d", "shipped", "swin_unetr")
 OTHERS = [preset for preset in preset_names() if preset not in TESTED_ELSEWHERE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", OTHERS)
 def test_every_network_is_exported(tmp_path: Path, tiny, preset: str) -> None:
     run = make_run(tmp_path / "run", tiny(preset=preset))
@@ -335,6 +336,7 @@ class TestWeights:
         fresh.save(state)
         assert export(fresh, tmp_path / "model").about["trained_on"] == ["a", "b", "d"]
 
+    @pytest.mark.slow
     def test_networks_of_folds_are_kept_with_the_code_and_taken_again(self, run: Run, tmp_path: Path) -> None:
         script, kept = Path(__file__).parents[2] / "benchmarks" / "model" / "folds.py", tmp_path / "kept"
         for words in (["keep", kept, run.folder], ["take", kept, tmp_path / "runs"]):

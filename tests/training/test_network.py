@@ -88,6 +88,7 @@ def test_modalities_and_regions_are_counted(tiny) -> None:
     assert build_network(settings)(torch.randn(2, 2, 16, 16, 16))[0].shape == (2, 1, 16, 16, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_two_steps_lower_the_loss(tiny, preset: str) -> None:
     torch.manual_seed(0)

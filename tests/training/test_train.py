@@ -265,6 +265,7 @@ class TestGoingOn:
         thread.join()
         assert same(tmp_path, whole)
 
+    @pytest.mark.slow
     def test_killed_at_a_random_moment(
         self, tmp_path: Path, cases: list[Case], cache: Path, start: Train, tiny
     ) -> None:
