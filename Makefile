@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check lowest clean
+.PHONY: demo test test-slow coverage check lowest clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/gliomaseg demo -o demo-out
@@ -15,6 +15,11 @@ test: $(VENV)/test-ready check
 # Kills, a browser, several processes, whole trainings.
 test-slow: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n auto -m slow
+
+# All tests, and at least this share of lines and branches.
+coverage: $(VENV)/test-ready
+	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 
 check: $(VENV)/test-ready
 	$(BIN)/ruff check .
