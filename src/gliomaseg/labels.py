@@ -2,7 +2,6 @@
 
 No other module writes a label integer. BraTS changed the integer of enhancing tumour from 4 to 3 in
 2023 and gave 4 to the resection cavity in 2024, so that code with integers in it is wrong for some year.
-Ignorant of files and arrays on disk.
 """
 
 from __future__ import annotations

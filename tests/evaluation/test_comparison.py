@@ -17,16 +17,6 @@ NAN = math.nan
 Make = Callable[..., Evaluation]
 
 
-@pytest.fixture
-def ours(evaluation_of: Make) -> Evaluation:
-    return evaluation_of("ours", A=0.9, B=0.8, C=0.7)
-
-
-@pytest.fixture
-def theirs(evaluation_of: Make) -> Evaluation:
-    return evaluation_of("theirs", A=0.8, B=0.6, C=0.4, D=0.1)
-
-
 def test_paired_by_pencil(ours: Evaluation, theirs: Evaluation) -> None:
     comparison = compare([ours, theirs])
     assert comparison.cases == ("A", "B", "C")

@@ -8,8 +8,6 @@ import json
 import math
 from collections.abc import Callable
 
-import pytest
-
 from gliomaseg.evaluation.comparison import compare, p_text
 from gliomaseg.evaluation.scores import Evaluation
 from gliomaseg.evaluation.tables import (
@@ -23,16 +21,6 @@ from gliomaseg.evaluation.tables import (
 
 NAN = math.nan
 Make = Callable[..., Evaluation]
-
-
-@pytest.fixture
-def ours(evaluation_of: Make) -> Evaluation:
-    return evaluation_of("ours", A=0.9, B=0.8, C=0.7)
-
-
-@pytest.fixture
-def theirs(evaluation_of: Make) -> Evaluation:
-    return evaluation_of("theirs", A=0.8, B=0.6, C=0.4, D=0.1)
 
 
 def test_p_values_are_written_as_usual() -> None:

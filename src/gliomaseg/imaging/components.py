@@ -1,4 +1,4 @@
-"""Connected components of a mask, by runs of voxels: fast without scipy. Ignorant of what the mask means.
+"""Connected components of a mask, by runs of voxels: fast without scipy.
 
 Voxels are neighbours when they share a face, an edge or a corner (26 neighbours), as BraTS counts lesions.
 """
