@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "E-SPACING": "a voxel size is missing or impossible",
     "E-AFFINE": "the place of an image in space is undefined",
     "E-GRID": "images of one case lie on different grids",
+    "E-REGISTER": "a sequence can't be moved onto the others of its exam",
     "E-MODALITY-ORDER": "the sequences of a case seem to be swapped",
     "E-SKULL": "an image shows the whole head, not the brain alone",
     "E-NOTBRAIN": "the images don't look like a brain's",
@@ -182,13 +183,15 @@ class TrainingError(GliomasegError):
     """A training can't start or continue."""
 
 
-def missing_extra(what: str, error: ModuleNotFoundError, *, remedy: str = "") -> SettingsError:
-    """Return the error of ``what`` needing a library of the extra [train]; ``remedy`` is another way out."""
+def missing_extra(
+    what: str, error: ModuleNotFoundError, *, remedy: str = "", extra: str = "train"
+) -> SettingsError:
+    """Return the error of ``what`` needing a library of an ``extra``; ``remedy`` is another way out."""
     return SettingsError(
         "E-EXTRA",
         f"{what} needs {error.name}, which is not installed",
-        expected="the extra [train]",
-        remedy='pip install ".[train]" in the folder of gliomaseg' + remedy,
+        expected=f"the extra [{extra}]",
+        remedy=f'pip install ".[{extra}]" in the folder of gliomaseg{remedy}',
     )
 
 
