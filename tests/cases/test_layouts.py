@@ -72,6 +72,13 @@ TREES = [
     Tree("BIDS", "sub-x/anat/sub-x_{acq-3D_run-1_T1w,acq-3D_ce-Gd_run-1_T1w,run-02_echo-1_T2w,acq-cube_FLAIR,"
          "desc-expert_dseg}.nii.gz", "sub-x", "sub-x", scheme=UNSURE),
     Tree("BIDS", "sub-x/anat/sub-x_{T1w,acq-postgd_T1w,T2w,FLAIR,dseg}.nii", "sub-x", "sub-x", scheme=UNSURE),
+    Tree("BIDS", "sub-TCGA-02-0006/ses-2001-02-03/anat/sub-TCGA-02-0006_ses-2001-02-03_"
+         "{T1w,ce-gd_T1w,T2w,FLAIR,dseg}.nii.gz", "sub-TCGA-02-0006_ses-2001-02-03", "sub-TCGA-02-0006",
+         "ses-2001-02-03", UNSURE),
+    Tree("BIDS with names of BraTS", "sub-1/ses-2/anat/sub-1_ses-2_space-SRI24_{t1,t1ce,t2,flair,seg}.nii.gz",
+         "sub-1_ses-2", "sub-1", "ses-2"),
+    Tree("BIDS with names of BraTS", "sub-1/anat/sub-1_acq-3D_{T1n,ce-gd_T1c,T2w,FLAIR,seg}.nii.gz", "sub-1",
+         "sub-1"),
     Tree("UCSF-PDGM", f"{UCSF}_nifti/{UCSF}_{{T1,T1c,T2,FLAIR,tumor_segmentation}}.nii.gz",
          UCSF, "UCSF-PDGM-0429", "FU003d", more=tuple(
              f"{UCSF}_nifti/{UCSF}_{name}.nii.gz" for name in (

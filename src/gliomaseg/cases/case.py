@@ -23,7 +23,7 @@ _SESSIONS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(BraTS-[a-z]+-\d+)-(\d{3})",
-        r"(sub-[a-z0-9]+)_(ses-[a-z0-9]+)",
+        r"(sub-[^_]+)_(ses-[^_]+)",
         r"(UCSF-PDGM-\d+)_(FU\d+d)",
         r"(UPENN-GBM-\d+)_(\d+)",
         r"(TCGA-\w\w-\w{4})_(\d{4}\.\d\d\.\d\d)",

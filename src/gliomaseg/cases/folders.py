@@ -7,6 +7,7 @@ skipped.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from gliomaseg.storage.result_folder import RECORD, ResultFolder
 #: The file that marks a BIDS data set, and its folders that hold no raw images.
 _BIDS = "dataset_description.json"
 _NOT_RAW = ("derivatives", "sourcedata")
+#: A data set without that file is known by its folders of subjects, or of raw data.
+_RAW = re.compile(r"sub-.+|rawdata")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def walk(root: Path) -> Iterator[Folder]:
         if RECORD in known and ResultFolder(path).is_result():
             continue
         yield Folder(path, depth, tail, tuple(files))
-        left_out = _NOT_RAW if _BIDS in known else ()
+        left_out = _NOT_RAW if _BIDS in known or any(map(_RAW.fullmatch, folders)) else ()
         below = [name for name in reversed(folders) if name not in left_out]
         todo += [(path / name, depth + 1, (*names[-1:], name)) for name in below]
 

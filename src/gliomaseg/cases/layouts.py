@@ -25,11 +25,12 @@ from gliomaseg.imaging.formats import ENDING, is_image_name
 from gliomaseg.labels import BRATS2021, BRATS2023, MODALITY_NAMES, UNSURE, LabelScheme, Modality
 
 _ID = r"(?P<id>[^/]+)"
-_SUBJECT = r"(?P<id>sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?)"
-_ENTITIES = r"(?:_[a-z]+-[a-z0-9+.]+)*"
+#: Labels of BIDS hold letters and digits only; hyphens and dots in them are common nevertheless.
+_SUBJECT = r"(?P<id>sub-[^/_]+(?:_ses-[^/_]+)?)"
+_ENTITIES = r"(?:_[a-z]+-[^/_]+)*"
 #: Matches an entity for a contrast agent: the standard's ce-, or what is written after acq-.
 _CONTRAST = (
-    r"(?:(?=[^/]*_(?:ce-(?!none)[a-z0-9]+|"
+    r"(?:(?=[^/]*_(?:ce-(?!none_)[^/_]+|"
     r"acq-(?:t1)?(?:c|ce|gd|gad|gadolinium|post|postgd|postcontrast|contrast))_)(?P<contrast>))?"
 )
 _UCSF = r"(?P<id>UCSF-PDGM-\d+(?:_FU\d+d)?)"
@@ -86,6 +87,13 @@ LAYOUTS = (
         "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz, _ce-gadolinium_T1w, _T2w, _FLAIR",
     ),
     Layout(
+        "BIDS with names of BraTS",
+        _SUBJECT + _CONTRAST + _ENTITIES + "_" + _ANY_SEQUENCE,
+        _SUBJECT + _ENTITIES + "_seg",
+        BRATS2021,
+        "sub-01/ses-1/anat/sub-01_ses-1_space-SRI24_t1.nii.gz, _t1ce, _t2, _flair, _seg",
+    ),
+    Layout(
         "UCSF-PDGM",
         _UCSF + r"_(?P<sequence>T1|T1c|T1gad|T2|FLAIR)(?P<lesser>_bias)?",
         _UCSF + r"_tumor_segmentation",
@@ -115,7 +123,7 @@ LAYOUTS = (
     ),
     Layout(
         "BraTS 2018 to 2021",
-        _ID + r"_(?P<sequence>t1|t1w|t1ce|t1gd|t1n|t1c|t2|t2w|t2f|flair)",
+        r"(?!sub-[^/]*_ce-)" + _ID + r"_(?P<sequence>t1|t1w|t1ce|t1gd|t1n|t1c|t2|t2w|t2f|flair)",
         _ID + r"_seg",
         BRATS2021,
         "BraTS2021_00005/BraTS2021_00005_t1.nii.gz, _t1ce, _t2, _flair, _seg",
@@ -162,6 +170,13 @@ _OTHERS = re.compile(
     r"phase\w*|t2star|pdw?|bias)(?:_bias)?" + ENDING,
     re.IGNORECASE | re.DOTALL,
 )
+#: The suffixes of BIDS 1.11 for images that are none of the four sequences. UNIT1 (a T1 of MP2RAGE) is not
+#: among them: it is named as not understood, because it may be the missing T1.
+_BIDS_OTHERS = re.compile(
+    r"sub-[^/]+_(?:\w*map|angio|asl|bold|cbv|defacemask|epi|flash|inplanet[12]|irt1|m0scan|megre|mese|mp2rage|"
+    r"mpm|mt[rsw]|pd|pdt2|phasediff|roi|sbref|t1rho|t2starw?|tb1\w+|vfa)" + ENDING,
+    re.IGNORECASE | re.DOTALL,
+)
 #: A piece of a name that is likely to be a sequence's.
 _SEQUENCE = re.compile(r"(?<![a-z])(?:c?t1|t2|fl|mpr|mp2?rage|spgr)", re.IGNORECASE)
 
@@ -190,7 +205,8 @@ def parse_name(name: str, folders: str = "") -> ParsedName | None:
         modality = MODALITY_NAMES.get((groups.get("sequence") or "").lower())
         is_lesser = groups.get("lesser") is not None
         if groups.get("contrast") is not None:
-            is_lesser |= modality != Modality.T1N  # T2 and FLAIR without contrast are preferred
+            # T2 and FLAIR without contrast are preferred
+            is_lesser |= modality not in (Modality.T1N, Modality.T1C)
             modality = Modality.T1C if modality == Modality.T1N else modality
         case_id = groups.get("id") or f"{groups['patient']}_{groups['session']}"
         channel = int(groups["channel"]) if groups.get("channel") else None
@@ -201,7 +217,7 @@ def parse_name(name: str, folders: str = "") -> ParsedName | None:
 
 def is_other_name(name: str) -> bool:
     """Return whether a name is that of another image than a sequence, such as a mask or a diffusion map."""
-    return _OTHERS.fullmatch(name) is not None
+    return _OTHERS.fullmatch(name) is not None or _BIDS_OTHERS.fullmatch(name) is not None
 
 
 def is_like_sequence(name: str) -> bool:
