@@ -33,6 +33,8 @@ DOORS = {
     "scipy": {
         "exams/",
         "imaging/phantom.py",
+        "imaging/phantom_head.py",
+        "imaging/phantom_shells.py",
         "imaging/phantom_tumour.py",
         "imaging/resample.py",
         "evaluation/",

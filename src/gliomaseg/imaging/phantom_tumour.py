@@ -57,14 +57,22 @@ class Site(NamedTuple):
     step: int
 
 
-def make_noise(axes: tuple[Image, ...], scale_mm: float, random: np.random.Generator) -> Image:
+def make_noise(
+    axes: tuple[Image, ...],
+    scale_mm: float,
+    random: np.random.Generator,
+    *,
+    starts: tuple[float, float, float] = (-240.0, 0.0, 0.0),
+    extent_mm: float = 240.0,
+) -> Image:
     """Return smooth noise (x, y, z) of mean 0 and variance 1 at these mm: cubic B-splines on random knots.
 
-    The knots are ``scale_mm`` apart in the whole BraTS box, so that the noise is the same on every grid.
+    The knots are ``scale_mm`` apart in a whole box of ``extent_mm``, that of BraTS by default, so that the
+    noise is the same on every grid.
     """
-    count = int(np.ceil(240 / scale_mm)) + 4
+    count = int(np.ceil(extent_mm / scale_mm)) + 4
     field = random.standard_normal((count, count, count), dtype=np.float32)
-    for mm, start in zip(axes, (-240.0, 0.0, 0.0), strict=True):
+    for mm, start in zip(axes, starts, strict=True):
         t = np.abs((mm[:, None] - start) / scale_mm - (np.arange(count) - 1))
         basis = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.clip(2 - t, 0, None) ** 3 / 6)
         field = np.tensordot(field, basis.astype(np.float32), axes=([0], [1]))
