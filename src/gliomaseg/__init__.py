@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gliomaseg.cases.case import Case
-    from gliomaseg.cases.check_cases import check_cases
     from gliomaseg.cases.find import find_case, find_cases
     from gliomaseg.cohort import segment_cases
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
+    from gliomaseg.exams.check_cases import check_cases
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
@@ -53,7 +53,7 @@ _HOME = {
     "Settings": "settings.schema",
     "Tissue": "labels",
     "Volume": "imaging.volume",
-    "check_cases": "cases.check_cases",
+    "check_cases": "exams.check_cases",
     "evaluate": "evaluation.evaluation",
     "export": "training.export",
     "find_case": "cases.find",

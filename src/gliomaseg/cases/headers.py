@@ -32,7 +32,7 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     grids = {m: read_grid(case.images[m], notes, channel=case.channels.get(m)) for m in modalities}
     for modality in check_grids(case, grids, notes):
         what = f"case {case.id}: {modality} is on another grid"
-        notes.append(Note("W-GRID", what, "it will be resampled if the brains then overlap"))
+        notes.append(Note("W-GRID", what, "it will be resampled if the brains overlap, else registered"))
     if case.reference is not None:
         check_reference(case, grids[target_of(modalities)], read_grid(case.reference, notes))
     return case.anonymous_notes(notes)

@@ -76,22 +76,41 @@ def segment(
     maps: Annotated[
         bool, typer.Option("--maps", help="Also write probability and entropy maps of each region.")
     ] = False,
+    mask: Annotated[
+        Path | None, typer.Option(help="Brain mask of one raw exam, drawn on one of its sequences.")
+    ] = None,
+    no_strip: Annotated[
+        bool, typer.Option("--no-strip", help="The images show the brain alone, whatever their background.")
+    ] = False,
+    native: Annotated[
+        str, typer.Option(help="Also a label map on the grid of each of these: t2f, t1n,t2w, or all.")
+    ] = "",
+    keep_standardised: Annotated[
+        bool,
+        typer.Option("--keep-standardised", help="Also write the images at 1 mm, brain mask and transforms."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Label every voxel of a case, or of each case in a folder."""
-    from gliomaseg.cli.inputs import choose_cases
+    """Label every voxel of a case, or of each case in a folder.
+
+    Exams from the scanner need no preparation: they are registered, skull-stripped and resampled.
+    """
+    from gliomaseg.cli.inputs import choose_cases, choose_sequences, with_mask
     from gliomaseg.cohort import segment_cases
+    from gliomaseg.exams.standardise import ExamOptions
     from gliomaseg.labels import find_scheme
     from gliomaseg.segmenter import Segmenter
 
     scheme = find_scheme(labels)
     images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     cases = choose_cases(path, images, case_id, allow_missing=allow_missing)
+    cases = with_mask(cases, mask) if mask else cases
     segmenter = Segmenter.load(
         model,
         force=force,
         keep_names=keep_names,
         maps=maps,
+        exam=ExamOptions(not no_strip, choose_sequences(native), keep_standardised),
         quality=quality,
         threads=threads,
         precision=precision,

@@ -28,6 +28,8 @@ MEASUREMENTS = "measurements.json"
 TABLE = "measurements.csv"
 OVERVIEW = "overview.png"
 THUMBNAIL = "thumbnail.jpg"
+#: The folder of the standardised exam, if it is kept.
+STANDARDISED = "standardised"
 
 #: A run.json with none of these keys was written by another program.
 _OURS = frozenset({"gliomaseg", "outputs", "scheme"})
@@ -35,6 +37,11 @@ _OURS = frozenset({"gliomaseg", "outputs", "scheme"})
 _REPLACE = "choose another folder with -o, or replace it with --overwrite"
 #: The remedy where --overwrite would lose work.
 _MOVE = "move it away to keep it, or choose another folder with -o"
+
+
+def native_labels(modality: str) -> str:
+    """Return the name of the label map on the grid of a sequence."""
+    return f"seg_{modality}.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ class ResultFolder:
 
     def _names(self) -> set[str]:
         try:
-            return {path.name for path in self.path.iterdir()} - BROWSERS_OWN
+            return {name for name in _names_in(self.path) if Path(name).name not in BROWSERS_OWN}
         except OSError as error:
             raise files.output_error(error, self.path) from error
 
@@ -203,7 +210,16 @@ class ResultFolder:
         )
 
 
+def _names_in(folder: Path) -> list[str]:
+    """Return the path in ``folder`` of each file, link and empty folder, with slashes."""
+    names = []
+    for path in folder.iterdir():
+        inner = _names_in(path) if path.is_dir() and not path.is_symlink() else []
+        names += [f"{path.name}/{name}" for name in inner] or [path.name]
+    return names
+
+
 def seal(draft: Path, record: Mapping[str, Any]) -> None:
     """Write run.json into a draft, last: the record, and the SHA-256 of every other file."""
-    outputs = {path.name: files.sha256_of(path) for path in sorted(draft.iterdir())}
+    outputs = {name: files.sha256_of(draft / name) for name in sorted(_names_in(draft))}
     files.write_json(draft / RECORD, {**record, "outputs": outputs})
