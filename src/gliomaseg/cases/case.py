@@ -84,7 +84,8 @@ class Case:
         for role, path in paths.items():
             name = path.name if path.name.startswith(self.id) else f"the {role} image"
             text = text.replace(str(path), name)
-            text = text.replace(path.name, name) if path.suffix else text
+            if path.suffix:  # not the end of a longer name
+                text = name.join(re.split(rf"(?<![\w-]){re.escape(path.name)}", text))
         return text
 
     def anonymous_notes(self, notes: Iterable[Note]) -> tuple[Note, ...]:

@@ -24,7 +24,7 @@ from gliomaseg.exams.standardise import ExamOptions, standardise_exam
 from gliomaseg.imaging.nifti import read_labels, write_image, write_segmentation
 from gliomaseg.labels import Modality
 from gliomaseg.storage import files
-from gliomaseg.storage.guard import refuse_inputs
+from gliomaseg.storage.guard import BROWSERS_OWN, refuse_inputs
 
 TRANSFORMS = "transforms.json"
 BRAIN_MASK = "brain_mask.nii.gz"
@@ -141,26 +141,42 @@ def save_prepared_case(
     """
     target = output / case.id
     refuse_inputs(output, [target], case.files)
-    if target.exists() and not (overwrite and (target / TRANSFORMS).is_file()):
-        raise OutputError(
-            "E-EXISTS",
-            f"{target} exists already",
-            expected="a case folder that is not there yet",
-            remedy="choose another folder with -o"
-            + (", or replace it with --overwrite" if (target / TRANSFORMS).is_file() else ""),
-        )
+    _require_replaceable(target, overwrite=overwrite)
     with files.open_folder(target) as draft:
-        write_standardised(draft, case, standardised, source)
+        write_standardised(draft, case, standardised)
         if case.reference:
             read = read_labels(case.reference, case.scheme)
             check_reference(case, standardised.own, read.grid)
             write_segmentation(draft / f"{case.id}_seg.nii.gz", standardised.forward(read))
+        outputs = {path.name: files.sha256_of(path) for path in sorted(draft.iterdir())}
+        record = {**transforms(standardised), "source": dict(source or {}), "outputs": outputs}
+        files.write_json(draft / TRANSFORMS, record)
     return target
 
 
-def write_standardised(
-    folder: Path, case: Case, standardised: Standardised, source: Mapping[str, Any] | None = None
-) -> None:
+def _require_replaceable(target: Path, *, overwrite: bool) -> None:
+    """Raise OutputError (E-EXISTS) unless a folder is free, or is ours, unchanged and may be replaced."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    outputs, others = _record_of(target).get("outputs", {}), []
+    for path in target.iterdir() if target.is_dir() else [target]:
+        is_ours = path.name in outputs and files.sha256_of(path) == outputs[path.name]
+        if not is_ours and path.name not in {TRANSFORMS, *BROWSERS_OWN}:
+            others.append(path.name)
+    what = "exists already"
+    if others:
+        what = f"holds files that gliomaseg did not write: {', '.join(sorted(others)[:3])}"
+    if others or not overwrite:
+        raise OutputError(
+            "E-EXISTS",
+            f"{target} {what}",
+            expected="a case folder that is not there yet",
+            remedy="move it away to keep it, or choose another folder with -o"
+            + ("" if others else "; --overwrite replaces it"),
+        )
+
+
+def write_standardised(folder: Path, case: Case, standardised: Standardised) -> None:
     """Write the sequences, the brain mask and the transforms of a standardised exam into a draft folder."""
     files.make_folder(folder)
     volume = standardised.volume
@@ -168,8 +184,7 @@ def write_standardised(
         write_image(folder / f"{case.id}_{name}.nii.gz", image, volume.grid)
     if standardised.brain is not None:
         write_image(folder / BRAIN_MASK, standardised.brain.astype(np.uint8), volume.grid)
-    content = transforms(standardised) | ({"source": dict(source)} if source else {})
-    files.write_json(folder / TRANSFORMS, content)
+    files.write_json(folder / TRANSFORMS, transforms(standardised))
 
 
 def transforms(standardised: Standardised) -> dict[str, Any]:

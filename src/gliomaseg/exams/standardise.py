@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,21 +75,19 @@ def standardise_exam(
     heads = [m for m, image in sequences.arrays.items() if shows_head(image, sequences.grids[m])]
     if not (heads or case.brain_mask) and sequences.overlap():
         return on_standard_grid(sequences, size_mm)
+    given = read_image(case.brain_mask) if case.brain_mask else None
     wanted = tuple(heads) if options.strip else ()
-    if wanted and len(wanted) < len(sequences.arrays) and not case.brain_mask:
+    if wanted and len(wanted) < len(sequences.arrays) and not given:
         notify("strip")
         sequences, wanted = _stripped_alone(sequences, wanted, threads), ()
     notify("register")
     natives = _register(sequences, threads)
     sequences = _placed(sequences, natives)
     frame = standard_grid(sequences.grid, size_mm)
-    if not wanted and not case.brain_mask:
+    if not (wanted or given):
         return Standardised(sequences.on(frame), sequences.grid, natives)
     notify("strip")
-    if case.brain_mask:
-        mask, grid = _read_mask(case, case.brain_mask, natives)
-    else:
-        mask, grid = _extract(sequences, wanted, threads)
+    mask, grid = _placed_mask(case, *given, natives) if given else _extract(sequences, wanted, threads)
     return _cut_out(sequences, mask, grid, natives, frame)
 
 
@@ -152,12 +149,13 @@ def _stripped_alone(sequences: Sequences, heads: Sequence[Modality], threads: in
     return replace(sequences, arrays=arrays, notes=notes)
 
 
-def _read_mask(case: Case, path: Path, natives: Mapping[Modality, Native]) -> tuple[_Mask, Grid]:
-    """Return the brain mask in a file, and its grid as registration placed it.
+def _placed_mask(
+    case: Case, mask: npt.NDArray[np.generic], grid: Grid, natives: Mapping[Modality, Native]
+) -> tuple[_Mask, Grid]:
+    """Return the brain mask of a file, and its grid as registration placed it.
 
-    Raises ImageError, and CaseError (E-GRID) for one on the grid of no sequence.
+    Raises CaseError (E-GRID) for one on the grid of no sequence.
     """
-    mask, grid = read_image(path)
     target = target_of(tuple(natives))
     for modality in (target, *natives):
         if natives[modality].stored.matches(grid):
