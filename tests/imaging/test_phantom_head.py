@@ -111,7 +111,7 @@ def test_two_eyes_look_forward(head: Head) -> None:
     brain = np.argwhere(labels == Part.BRAIN)
     volumes = ndimage.sum_labels(eyes > 0, eyes, range(1, count + 1)) * head.grid.voxel_ml
     assert np.sum(volumes > 1) == 2
-    assert np.all((volumes[volumes > 1] > 3) & (volumes[volumes > 1] < 9))  # about 6 ml in adults
+    assert np.all((volumes[volumes > 1] > 3) & (volumes[volumes > 1] < 10))  # about 6 ml in adults
     for middle in ndimage.center_of_mass(eyes > 0, eyes, np.argsort(volumes)[-2:] + 1):
         assert middle[1] > np.percentile(brain[:, 1], 75)
         assert middle[2] < np.median(brain[:, 2])
