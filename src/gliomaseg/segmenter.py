@@ -33,6 +33,7 @@ from gliomaseg.inference.window import Array
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.settings.loading import parse_settings
+from gliomaseg.settings.schema import Settings
 from gliomaseg.storage import files
 
 _SYNTHETIC = "Synthetic exam: a phantom, not a patient."
@@ -167,15 +168,9 @@ class Segmenter:
         with _stage("label", on_stage, ready.seconds):
             labels = label_regions(probabilities, settings, scheme, images.grid.voxel_ml)
             restored_labels = prepared.restore(labels).astype(np.uint8, copy=False)
-            segmentation = standardised = Segmentation(restored_labels, images.grid, scheme)
-
-            def put_back(onto: Modality | None, grid: Grid) -> Segmentation:
-                restore = partial(ready.restore, onto=onto)
-                return Segmentation(relabel(probabilities, labels, settings, scheme, restore), grid, scheme)
-
-            if not ready.standardised.is_own:
-                segmentation = put_back(None, ready.standardised.own)
-            natives = {m: put_back(m, ready.standardised.natives[m].stored) for m in self._natives(ready)}
+            standardised = Segmentation(restored_labels, images.grid, scheme)
+            natives = self._on_own_grids(probabilities, labels, settings, ready)
+            segmentation = standardised if ready.standardised.is_own else natives.pop(None)
             uncertainty = self._uncertainty(probabilities[(slice(None), *prepared.valid)], ready)
             maps = self._maps(probabilities, ready) if self.maps else {}
         return Result(
@@ -187,9 +182,27 @@ class Segmenter:
             ready.seconds,
             uncertainty,
             maps,
-            natives,
+            {m: natives.get(m, segmentation) for m in self._natives(ready)},
             ready.standardised,
         )
+
+    def _on_own_grids(
+        self, probabilities: Array, labels: npt.NDArray[np.uint8], settings: Settings, ready: ReadyCase
+    ) -> dict[Modality | None, Segmentation]:
+        """Return label maps on the grid of the case (under None) and on other grids that are wanted."""
+        standardised = ready.standardised
+        grids: dict[Modality | None, Grid] = {m: standardised.natives[m].stored for m in self._natives(ready)}
+        grids = {m: grid for m, grid in grids.items() if grid is not standardised.own}
+        if not standardised.is_own:
+            grids[None] = standardised.own
+
+        def put_back(onto: Modality | None) -> Segmentation:
+            restore = partial(ready.restore, onto=onto)
+            found = relabel(probabilities, labels, settings, ready.scheme, restore)
+            return Segmentation(found, grids[onto], ready.scheme)
+
+        with ThreadPoolExecutor(threads(settings.inference.threads) or cores()) as pool:
+            return dict(zip(grids, pool.map(put_back, grids), strict=True))
 
     def _natives(self, ready: ReadyCase) -> list[Modality]:
         """Return the sequences on whose grids labels are wanted; raises CaseError (E-MODALITY)."""
