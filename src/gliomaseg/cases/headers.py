@@ -50,11 +50,23 @@ def check_grids(case: Case, grids: Mapping[Modality, Grid], notes: list[Note]) -
         if not (grids[modality].is_oriented and own.is_oriented):
             lost, other = (target, modality) if grids[modality].is_oriented else (modality, target)
             raise _no_orientation(case.images[lost], grids[lost], case.images[other], grids[other])
-    if not is_usual(own.spacing):
-        size = " x ".join(f"{spacing:.3g}" for spacing in own.spacing)
-        code, remedy = next(known for thickest, *known in _SPACINGS if max(own.spacing) <= thickest + 1e-3)
-        notes.append(Note(code, f"case {case.id} has voxels of {size} mm", remedy))
+    notes += _spacing_notes(case, grids, target)
     return others
+
+
+def _spacing_notes(case: Case, grids: Mapping[Modality, Grid], target: Modality) -> list[Note]:
+    """Return the note of the target's voxels that are not 1 mm, and of thick slices of other sequences."""
+    found: dict[str, Note] = {}
+    for modality in (target, *grids):
+        spacing = grids[modality].spacing
+        thickest = max(spacing)
+        if is_usual(spacing) or (modality is not target and thickest <= _SPACINGS[0][0]):
+            continue
+        size = " x ".join(f"{length:.3g}" for length in spacing)
+        code, remedy = next(known for limit, *known in _SPACINGS if thickest <= limit + 1e-3)
+        whose = "" if modality is target else f" in {modality}"
+        found.setdefault(size, Note(code, f"case {case.id} has voxels of {size} mm{whose}", remedy))
+    return list(found.values())
 
 
 def check_reference(case: Case, grid: Grid, reference: Grid) -> None:
