@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
     from gliomaseg.exams.check_cases import check_cases
+    from gliomaseg.exchange.bids import write_bids
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
@@ -61,6 +62,7 @@ _HOME = {
     "load_settings": "settings.loading",
     "segment_cases": "cohort",
     "train": "training.train",
+    "write_bids": "exchange.bids",
     "write_scores": "report.scores_page",
 }
 
@@ -85,6 +87,7 @@ __all__ = [
     "load_settings",
     "segment_cases",
     "train",
+    "write_bids",
     "write_scores",
 ]
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gliomaseg.cases.case import Case, by_modality
 from gliomaseg.cases.find import case_of_files, find_cases
 from gliomaseg.errors import UsageError, missing_extra
+from gliomaseg.imaging.formats import is_nifti_name
 from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.labels import Modality
 from gliomaseg.storage import files
@@ -56,6 +57,24 @@ def choose_sequences(text: str) -> tuple[Modality, ...] | Literal["all"]:
     """Return the sequences that ``text`` lists with commas, or "all"; raises CaseError (E-MODALITY)."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     return "all" if names == ["all"] else tuple(by_modality(dict.fromkeys(names)))
+
+
+def bids_folder(output: Path, cases: Sequence[Case]) -> Path:
+    """Return the folder of the BIDS data set in ``output``, which can become one.
+
+    Raises UsageError (E-USAGE) if ``output`` is a file, OutputError (E-EXISTS, E-OUTPUT).
+    """
+    from gliomaseg.exchange.bids import FOLDER, require_bids
+
+    if is_nifti_name(output.name):
+        raise UsageError(
+            "E-USAGE",
+            f"-o {output} names one file, but --bids writes a data set",
+            expected="a folder for results with --bids",
+            remedy="give a folder with -o, or leave --bids out",
+        )
+    require_bids(output / FOLDER, cases)
+    return output / FOLDER
 
 
 def read_object(path: Path, option: str) -> dict[str, Any]:

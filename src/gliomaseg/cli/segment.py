@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,13 +90,16 @@ def segment(
         bool,
         typer.Option("--keep-standardised", help="Also write the images at 1 mm, brain mask and transforms."),
     ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Also write BIDS derivatives, into the folder bids of -o.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Label every voxel of a case, or of each case in a folder.
 
     Exams from the scanner need no preparation: they are registered, skull-stripped and resampled.
     """
-    from gliomaseg.cli.inputs import choose_cases, choose_sequences, with_mask
+    from gliomaseg.cli.inputs import bids_folder, choose_cases, choose_sequences, with_mask
     from gliomaseg.cohort import segment_cases
     from gliomaseg.exams.standardise import ExamOptions
     from gliomaseg.labels import find_scheme
@@ -105,6 +109,7 @@ def segment(
     images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     cases = choose_cases(path, images, case_id, allow_missing=allow_missing)
     cases = with_mask(cases, mask) if mask else cases
+    data_set = bids_folder(output, cases) if bids else None
     segmenter = Segmenter.load(
         model,
         force=force,
@@ -131,6 +136,8 @@ def segment(
                 progress=progress,
             )
         )
+        if data_set and any(outcome.folder for outcome in outcomes):
+            outcomes = _with_bids(outcomes, output, data_set)
     _report(outcomes, output, as_json=json)
 
 
@@ -154,6 +161,21 @@ def demo(
         segmenter = Segmenter.load(threads=threads)
         outcomes = list(segment_cases([case], segmenter, output, overwrite=True, progress=progress))
     _report(outcomes, output, as_json=json)
+
+
+def _with_bids(outcomes: Sequence[Outcome], output: Path, data_set: Path) -> list[Outcome]:
+    """Write BIDS derivatives, and return the outcomes: a case whose files there can't be written failed."""
+    from gliomaseg.exchange.bids import write_bids
+
+    failed = {written.case_id: written for written in write_bids(output, data_set) if written.error}
+    console.echo(f"BIDS derivatives: {data_set}")
+    known = [
+        replace(outcome, state="failed", error=failed.pop(outcome.case_id).error)
+        if outcome.case_id in failed and not outcome.error
+        else outcome
+        for outcome in outcomes
+    ]
+    return known + list(failed.values())
 
 
 def _report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.labels import Modality
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import BROWSERS_OWN, refuse_inputs
 from gliomaseg.storage.record import IDENTITY, RUN_SCHEMA, is_newer, parse_record, renamed
@@ -30,6 +31,8 @@ OVERVIEW = "overview.png"
 THUMBNAIL = "thumbnail.jpg"
 #: The folder of the standardised exam, if it is kept.
 STANDARDISED = "standardised"
+#: The sequence on whose grid the label map lies is the first of these that a case has.
+_FIRST = (Modality.T1C, Modality.T1N, Modality.T2W, Modality.T2F)
 
 #: A run.json with none of these keys was written by another program.
 _OURS = frozenset({"gliomaseg", "outputs", "scheme"})
@@ -104,6 +107,14 @@ class ResultFolder:
         if hashlib.sha256(content).hexdigest() != self.read()["outputs"].get(name):
             raise self.damaged(name, "its SHA-256 is not the one in run.json")
         return content
+
+    def label_maps(self) -> dict[Modality, str]:
+        """Return the file of each label map by the sequence on whose grid it lies; raises as ``read``."""
+        record = self.read()
+        used = [modality for modality in _FIRST if modality in record.get("inputs", {})]
+        own = {used[0]: LABELS} if used else {}
+        more = {m: name for m in Modality if (name := native_labels(m)) in record["outputs"]}
+        return own | {modality: name for modality, name in more.items() if modality not in own}
 
     def edited(self) -> bool:
         """Return whether the label map was changed since it was written; raises as ``read``."""
