@@ -155,6 +155,7 @@ class Segmenter:
             with _stage("compile", on_stage, seconds):
                 compiling.result()
         standardised = replace(standardised, volume=images)
+        seconds["read"] -= sum(standardised.seconds.values())
         seconds.update(standardised.seconds)
         return ReadyCase(case, standardised, prepared, window, scheme, provenance, seconds)
 

@@ -8,8 +8,10 @@ costs as much Dice at 5 degrees as at 20, because what costs is the interpolatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -26,7 +28,7 @@ from gliomaseg.exams.brain import extract_brain
 from gliomaseg.exams.register import register
 from gliomaseg.imaging.nifti import Voxels, read_image
 from gliomaseg.imaging.resample import regrid
-from gliomaseg.imaging.volume import Box, Grid, cropped_grid, filled_box, standard_grid
+from gliomaseg.imaging.volume import Box, Grid, Volume, cropped_grid, filled_box, standard_grid
 from gliomaseg.inference.hardware import cores
 from gliomaseg.labels import Modality
 
@@ -76,19 +78,36 @@ def standardise_exam(
     if not (heads or case.brain_mask) and sequences.overlap():
         return on_standard_grid(sequences, size_mm)
     given = read_image(case.brain_mask) if case.brain_mask else None
-    wanted = tuple(heads) if options.strip else ()
+    steps, wanted = _Steps(notify), tuple(heads) if options.strip else ()
     if wanted and len(wanted) < len(sequences.arrays) and not given:
-        notify("strip")
-        sequences, wanted = _stripped_alone(sequences, wanted, threads), ()
-    notify("register")
-    natives = _register(sequences, threads)
-    sequences = _placed(sequences, natives)
-    frame = standard_grid(sequences.grid, size_mm)
+        with steps.step("strip"):
+            sequences, wanted = _stripped_alone(sequences, wanted, threads), ()
+    with steps.step("register"):
+        natives = _register(sequences, threads)
+    sequences, frame = _placed(sequences, natives), standard_grid(sequences.grid, size_mm)
     if not (wanted or given):
-        return Standardised(sequences.on(frame), sequences.grid, natives)
-    notify("strip")
-    mask, grid = _placed_mask(case, *given, natives) if given else _extract(sequences, wanted, threads)
-    return _cut_out(sequences, mask, grid, natives, frame)
+        with steps.step("resample"):
+            volume = sequences.on(frame)
+        return Standardised(volume, sequences.grid, natives, seconds=steps.seconds)
+    with steps.step("strip"):
+        found = _placed_mask(case, *given, natives) if given else _extract(sequences, wanted, threads)
+    with steps.step("resample"):
+        volume, brain = _cut_out(sequences, *found, frame)
+    return Standardised(volume, sequences.grid, natives, brain, steps.seconds)
+
+
+class _Steps:
+    """The seconds of each step, whose name is given to ``notify`` when it begins."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify, self.seconds = notify, dict[str, float]()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self._notify(name)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
 def _register(sequences: Sequences, threads: int) -> dict[Modality, Native]:
@@ -169,13 +188,14 @@ def _placed_mask(
     )
 
 
-def _cut_out(
-    sequences: Sequences, mask: _Mask, grid: Grid, natives: Mapping[Modality, Native], frame: Grid
-) -> Standardised:
-    """Return the sequences inside the brain ``mask`` (x, y, z) on ``grid``, cropped to it in ``frame``."""
+def _cut_out(sequences: Sequences, mask: _Mask, grid: Grid, frame: Grid) -> tuple[Volume, _Mask]:
+    """Return the sequences inside the brain ``mask`` (x, y, z) on ``grid``, cropped to it in ``frame``.
+
+    With them comes the mask on their grid.
+    """
     near = cropped_grid(frame, _box_around(mask, grid, frame))
     brain = regrid(mask, grid, near) > 0.5
-    return Standardised(sequences.on(near, brain), sequences.grid, natives, brain)
+    return sequences.on(near, brain), brain
 
 
 def _box_around(mask: _Mask, grid: Grid, frame: Grid) -> Box:
