@@ -146,18 +146,21 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the exam and its result.")
     ] = Path("demo-out"),
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="An exam from the scanner: four grids, with the skull; needs [raw]."),
+    ] = False,
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
     """Segment the embedded synthetic exam (a phantom, not a patient)."""
     from gliomaseg.cases.find import find_case
     from gliomaseg.cohort import segment_cases
-    from gliomaseg.imaging.phantom import make_phantom, write_phantom
     from gliomaseg.segmenter import Segmenter
 
     with console.progress() as progress:
         progress(0, "making the synthetic exam")
-        case = find_case(write_phantom(make_phantom("full"), output / "exam"))
+        case = find_case(_write_exam(output / "exam", raw=raw))
         segmenter = Segmenter.load(threads=threads)
         outcomes = list(segment_cases([case], segmenter, output, overwrite=True, progress=progress))
     _report(outcomes, output, as_json=json)
@@ -176,6 +179,18 @@ def _with_bids(outcomes: Sequence[Outcome], output: Path, data_set: Path) -> lis
         for outcome in outcomes
     ]
     return known + list(failed.values())
+
+
+def _write_exam(folder: Path, *, raw: bool) -> Path:
+    """Write the synthetic exam, prepared or ``raw``, and return its folder."""
+    from gliomaseg.exams.register import require_greedy
+    from gliomaseg.imaging.phantom import make_phantom, write_phantom
+    from gliomaseg.imaging.phantom_raw import make_raw_exam, write_raw_exam
+
+    if raw:
+        require_greedy()  # before the work, not after it
+        return write_raw_exam(make_raw_exam("full"), folder)
+    return write_phantom(make_phantom("full"), folder)
 
 
 def _report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:

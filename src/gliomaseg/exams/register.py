@@ -87,6 +87,13 @@ def register(fixed: Voxels, moving: Voxels, *, name: str = "the sequence") -> Ri
     raise _failed(name, f"there and back differ by {found.there_and_back_mm:.1f} mm", f"{MOST_APART_MM:g} mm")
 
 
+def require_greedy() -> None:
+    """Raise SettingsError (E-EXTRA) unless registration is installed."""
+    for library in ("picsl_greedy", "SimpleITK"):
+        if find_spec(library) is None:
+            raise missing_extra("registration", ModuleNotFoundError(name=library), extra="raw")
+
+
 def _coarse(image: Voxels, name: str) -> _Coarse:
     array = np.nan_to_num(image.array.astype(np.float32), nan=0, posinf=0, neginf=0)
     grid = standard_grid(image.grid, _SIZE_MM)
@@ -101,9 +108,7 @@ def _coarse(image: Voxels, name: str) -> _Coarse:
 
 def _run(fixed: _Coarse, moving: _Coarse, start: str, name: str) -> tuple[_Matrix, _Matrix]:
     """Return the matrices there and back."""
-    for library in ("picsl_greedy", "SimpleITK"):
-        if find_spec(library) is None:
-            raise missing_extra("registration", ModuleNotFoundError(name=library), extra="raw")
+    require_greedy()
     given = io.BytesIO()
     np.savez(
         given,
