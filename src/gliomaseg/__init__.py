@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
     from gliomaseg.exams.check_cases import check_cases
+    from gliomaseg.exams.prepared_case import prepare_cases
+    from gliomaseg.exams.standardise import ExamOptions
     from gliomaseg.exchange.bids import write_bids
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Bundle": "inference.bundle",
     "Case": "cases.case",
+    "ExamOptions": "exams.standardise",
     "GliomasegError": "errors",
     "LabelScheme": "labels",
     "Modality": "labels",
@@ -60,6 +63,7 @@ _HOME = {
     "find_case": "cases.find",
     "find_cases": "cases.find",
     "load_settings": "settings.loading",
+    "prepare_cases": "exams.prepared_case",
     "segment_cases": "cohort",
     "train": "training.train",
     "write_bids": "exchange.bids",
@@ -69,6 +73,7 @@ _HOME = {
 __all__ = [
     "Bundle",
     "Case",
+    "ExamOptions",
     "GliomasegError",
     "LabelScheme",
     "Modality",
@@ -85,6 +90,7 @@ __all__ = [
     "find_case",
     "find_cases",
     "load_settings",
+    "prepare_cases",
     "segment_cases",
     "train",
     "write_bids",
