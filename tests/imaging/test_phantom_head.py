@@ -157,3 +157,12 @@ def test_the_head_ends_where_the_brain_is_cut(brain: Brain) -> None:
     edge = found.labels[:, :, -1]
     assert np.mean(edge == Part.BRAIN) > 0.2
     assert Part.SKIN in edge
+
+
+def test_a_sequence_cut_off_within_the_brain_lights_the_head_alike(brain: Brain, head: Head) -> None:
+    images, mask, grid = brain
+    cut = images.copy()
+    cut[T2F, :, :45] = 0
+    found = add_head(cut, mask, grid, seed=3)
+    muscle = head.labels == Part.MUSCLE
+    assert found.images[T2F][muscle].mean() == pytest.approx(head.images[T2F][muscle].mean(), rel=0.15)

@@ -222,7 +222,8 @@ def _draw_image(
     """Return one sequence (x, y, z): the brain as it is, blurred parts around it."""
     inside = labels == Part.BRAIN
     own = brain[inside]
-    mean, deviation = float(own.mean()), float(own.std())
+    shown = own[own != 0] if own.any() else own  # a sequence may be cut off within the brain
+    mean, deviation = float(shown.mean()), float(shown.std())
     values = np.maximum(mean + deviation * levels, _FLOOR * mean).astype(np.float32)
     values[Part.AIR] = 0.02 * mean
     image = values[labels] * texture
