@@ -34,7 +34,6 @@ DOORS = {
         "exams/",
         "imaging/phantom.py",
         "imaging/phantom_head.py",
-        "imaging/phantom_raw.py",
         "imaging/phantom_shells.py",
         "imaging/phantom_tumour.py",
         "imaging/resample.py",

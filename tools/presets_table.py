@@ -10,6 +10,7 @@ PAPERS = {
     "unet3d": "this project; after Çiçek et al. 2016",
     "shipped": "`unet3d`, trained as the shipped model was",
     "smoke": "a tiny `unet3d`, to test an installation",
+    "brain": "a small `unet3d` on whole heads at 2 mm, one sequence, one region",
     "unet2d": "Ronneberger et al. 2015",
     "attention_unet": "Oktay et al. 2018",
     "unet_plusplus": "Zhou et al. 2018",
@@ -20,7 +21,7 @@ PAPERS = {
     "swin_unetr": "Hatamizadeh et al. 2022",
     "mednext": "Roy et al. 2023 (MedNeXt-S)",
 }
-DIMENSIONS = {"unet3d": "3", "shipped": "3", "smoke": "3", "unet2d": "2"}
+DIMENSIONS = {"unet3d": "3", "shipped": "3", "smoke": "3", "brain": "3", "unet2d": "2"}
 
 
 def row(name: str) -> str:

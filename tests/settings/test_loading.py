@@ -19,10 +19,10 @@ def test_the_shipped_presets() -> None:
     for name in preset_names():
         settings = load_settings(name)
         assert settings.preset == name
-        assert settings.network.name == ("unet3d" if name in {"shipped", "smoke"} else name)
+        assert settings.network.name == ("unet3d" if name in {"shipped", "smoke", "brain"} else name)
         assert len(settings.training.patch) == settings.network.dimensions
-        assert settings.network.modalities == tuple(Modality)
-        assert settings.network.regions == tuple(Region)
+        wanted = ((Modality.T1N,), (Region.WT,)) if name == "brain" else (tuple(Modality), tuple(Region))
+        assert (settings.network.modalities, settings.network.regions) == wanted
 
 
 def test_the_shipped_recipe_is_that_of_the_shipped_model() -> None:

@@ -218,7 +218,8 @@ def test_every_network_is_exported(tmp_path: Path, tiny, preset: str) -> None:
     assert 0 < bundle.about["difference_from_pytorch"] < 0.02
     exact = InferenceSettings(precision="fp32")
     shape = run.settings.network.window or (48, 32, 64)
-    window = np.random.default_rng(0).normal(size=(1, 4, *shape)).astype(np.float32)
+    size = (1, len(run.settings.network.modalities), *shape)
+    window = np.random.default_rng(0).normal(size=size).astype(np.float32)
     ours, expected = (
         TorchEngine.load(bundle, exact, "cpu").run(window),
         OpenVinoEngine(bundle, exact).run(window),

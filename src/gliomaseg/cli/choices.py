@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "int8", "bf16", "fp32")
 DEVICES = ("cpu", "cuda", "auto")
 SCHEMES = ("brats2021", "brats2023", "brats2024", "brats2024-ped", "msd")
 PRESETS = (
-    *("attention_unet", "dynunet", "mednext", "residual_unet", "shipped", "smoke"),
+    *("attention_unet", "brain", "dynunet", "mednext", "residual_unet", "shipped", "smoke"),
     *("swin_unetr", "unet2d", "unet3d", "unet_plusplus", "unetr", "vnet"),
 )
 _TASKS = ("gli", "ssa", "ped", "men", "met")

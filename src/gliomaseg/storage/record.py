@@ -19,7 +19,6 @@ IDENTITY = (
     "quality",
     "maps",
     "only",
-    "exam",
     "inputs",
     "settings",
 )
