@@ -204,7 +204,7 @@ def warm_up() -> None:
     for name in (
         "gliomaseg.cohort",
         "gliomaseg.training.train",
-        "gliomaseg.cases.check_cases",
+        "gliomaseg.exams.check_cases",
         "torch._dynamo",
     ):
         import_module(name)

@@ -122,7 +122,15 @@ def measured(case: Case, sizes: Sequence[str], segmenters: Sequence[Segmenter]) 
         box, grid = (whole(images.grid), thicker(images.grid, int(size))) if size != "0.5" else finer(images)
         part = Grid(tuple(s.stop - s.start for s in box), moved(images.grid, box))  # type: ignore[arg-type]
         arrays = {m: regrid(a[box], part, grid) for m, a in zip(Modality, images.array, strict=True)}
-        sequences = Sequences(case, arrays, dict.fromkeys(Modality, grid), grid, stored.sha256, [])
+        sequences = Sequences(
+            case,
+            arrays,
+            dict.fromkeys(Modality, grid),
+            grid,
+            dict.fromkeys(Modality, grid),
+            stored.sha256,
+            [],
+        )
         standardised = Standardised(sequences.on(standard_grid(grid)), grid)
         there = segmented(standardised, case, segmenters)
         regions = {}

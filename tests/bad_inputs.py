@@ -104,12 +104,10 @@ ROWS: tuple[Row, ...] = (
         35,
         "sequences of different shapes",
         "repaired",
-        "W-GRID E-GRID",
-        "resampled if the brains then overlap",
+        "W-GRID W-COVER E-REGISTER",
+        "resampled if the brains overlap, else registered",
     ),
-    Row(
-        36, "sequences of one shape at different positions", "refused", "E-GRID W-GRID", "resampled as in 35"
-    ),
+    Row(36, "sequences of one shape at different positions", "repaired", "W-MOVED W-GRID", "as in 35"),
     Row(37, "sequences that are not registered, or of two patients", "warned", "W-ALIGN"),
     Row(38, "swapped sequences", "refused", "E-MODALITY-ORDER", "accepted with --force"),
     Row(39, "one image given twice", "refused", "E-DUPLICATE", "also if rescaled or noisy"),

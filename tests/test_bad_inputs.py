@@ -456,13 +456,13 @@ def another_shape(exam: Exam) -> None:
     exam.save(np.pad(array, 2), moved)
 
 
-@row(35, "E-GRID", "is not on the grid")
+@row(35, "W-COVER", "t2w lacks 52% of the brain")
 def another_half(exam: Exam) -> None:
     array, affine = exam.image()
     exam.save(array[:40], affine)
 
 
-@row(36, "E-GRID", "is not on the grid")
+@row(36, "W-MOVED", "t2w was 866 mm away from t1c")
 def another_place(exam: Exam) -> None:
     array, affine = exam.image()
     affine[:3, 3] += 500

@@ -54,14 +54,14 @@ def test_no_trouble_of_one_case_stops_the_next(
     trouble: Exception,
     code: str,
 ) -> None:
-    whole = segmenters.standardise
+    whole = segmenters.standardise_exam
 
     def read(case: Case, *rest: object) -> object:
         if case.id == "A":
             raise trouble
         return whole(case, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(segmenters, "standardise", read)
+    monkeypatch.setattr(segmenters, "standardise_exam", read)
     outcomes = list(segment_cases(cases, segmenter, tmp_path / "out"))
     assert states(outcomes) == [f"A failed {code}", "B done"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["B", "summary.csv"]

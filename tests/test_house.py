@@ -34,6 +34,7 @@ DOORS = {
         "exams/",
         "imaging/phantom.py",
         "imaging/phantom_head.py",
+        "imaging/phantom_raw.py",
         "imaging/phantom_shells.py",
         "imaging/phantom_tumour.py",
         "imaging/resample.py",

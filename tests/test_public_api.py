@@ -12,6 +12,7 @@ def test_names() -> None:
     assert set(gliomaseg.__all__) == {
         "Bundle",
         "Case",
+        "ExamOptions",
         "GliomasegError",
         "LabelScheme",
         "Modality",
@@ -28,11 +29,13 @@ def test_names() -> None:
         "find_case",
         "find_cases",
         "load_settings",
+        "prepare_cases",
         "segment_cases",
         "train",
+        "write_bids",
         "write_scores",
     }
-    assert len(gliomaseg.__all__) <= 21
+    assert len(gliomaseg.__all__) <= 24
 
 
 def test_every_name_loads_and_has_a_docstring() -> None:

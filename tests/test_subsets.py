@@ -13,9 +13,9 @@ import pytest
 
 from gliomaseg import Segmenter, find_cases
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check_cases import check_cases
 from gliomaseg.cases.read import read_case
 from gliomaseg.errors import CaseError
+from gliomaseg.exams.check_cases import check_cases
 from gliomaseg.inference.bundle import Bundle, seal, shipped_folder
 from gliomaseg.labels import Modality
 

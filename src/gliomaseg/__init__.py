@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gliomaseg.cases.case import Case
-    from gliomaseg.cases.check_cases import check_cases
     from gliomaseg.cases.find import find_case, find_cases
     from gliomaseg.cohort import segment_cases
     from gliomaseg.errors import GliomasegError
     from gliomaseg.evaluation.evaluation import evaluate
+    from gliomaseg.exams.check_cases import check_cases
+    from gliomaseg.exams.prepared_case import prepare_cases
+    from gliomaseg.exams.standardise import ExamOptions
+    from gliomaseg.exchange.bids import write_bids
     from gliomaseg.imaging.volume import Segmentation, Volume
     from gliomaseg.inference.bundle import Bundle
     from gliomaseg.labels import LabelScheme, Modality, Region, Tissue
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Bundle": "inference.bundle",
     "Case": "cases.case",
+    "ExamOptions": "exams.standardise",
     "GliomasegError": "errors",
     "LabelScheme": "labels",
     "Modality": "labels",
@@ -53,20 +57,23 @@ _HOME = {
     "Settings": "settings.schema",
     "Tissue": "labels",
     "Volume": "imaging.volume",
-    "check_cases": "cases.check_cases",
+    "check_cases": "exams.check_cases",
     "evaluate": "evaluation.evaluation",
     "export": "training.export",
     "find_case": "cases.find",
     "find_cases": "cases.find",
     "load_settings": "settings.loading",
+    "prepare_cases": "exams.prepared_case",
     "segment_cases": "cohort",
     "train": "training.train",
+    "write_bids": "exchange.bids",
     "write_scores": "report.scores_page",
 }
 
 __all__ = [
     "Bundle",
     "Case",
+    "ExamOptions",
     "GliomasegError",
     "LabelScheme",
     "Modality",
@@ -83,8 +90,10 @@ __all__ = [
     "find_case",
     "find_cases",
     "load_settings",
+    "prepare_cases",
     "segment_cases",
     "train",
+    "write_bids",
     "write_scores",
 ]
 

@@ -23,7 +23,16 @@ from gliomaseg.storage.result_folder import ResultFolder
 from gliomaseg.storage.summary import Outcome, State, refuse_foreign_summary, write_summary
 
 #: The share of a case's time that has passed when a stage begins, from the seconds in docs/speed.md.
-_SHARE = {"prepare": 0.2, "compile": 0.3, "infer": 0.35, "label": 0.7, "save": 0.75}
+_SHARE = {
+    "register": 0.05,
+    "strip": 0.1,
+    "resample": 0.15,  # of raw exams
+    "prepare": 0.2,
+    "compile": 0.3,
+    "infer": 0.35,
+    "label": 0.7,
+    "save": 0.75,
+}
 
 
 def segment_cases(

@@ -93,6 +93,8 @@ NOTES: dict[str, str] = {
     "W-ORIENT": "a header does not define the orientation: left and right are not certain",
     "W-AFFINE": "the two transforms of a header differ slightly",
     "W-GRID": "an image was resampled to the grid of another",
+    "W-MOVED": "registration moved a sequence far from where its header places it",
+    "W-SKULL": "some sequences showed the whole head, others the brain alone",
     "W-ALIGN": "the sequences seem not to be registered to each other",
     "W-WINDOW": "the brain was computed in windows, because memory was short",
     "W-MISSING": "a sequence is missing; the case was segmented without it",

@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from gliomaseg import RESEARCH_USE
 from gliomaseg.cases.case import Case
+from gliomaseg.cases.standardise import Standardised
 from gliomaseg.errors import Note
+from gliomaseg.exams.prepared_case import write_standardised
 from gliomaseg.imaging.formats import is_nifti_name
 from gliomaseg.imaging.nifti import write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
 from gliomaseg.inference.hardware import peak_memory
 from gliomaseg.inference.uncertainty import Uncertainty
-from gliomaseg.labels import Region, Tissue
+from gliomaseg.labels import Modality, Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.measurement.quality import Quality, judge
@@ -39,9 +41,11 @@ from gliomaseg.storage.result_folder import (
     OVERVIEW,
     REPORT,
     REPORT_DATA,
+    STANDARDISED,
     TABLE,
     THUMBNAIL,
     ResultFolder,
+    native_labels,
     seal,
 )
 from gliomaseg.storage.tables import to_csv
@@ -56,7 +60,8 @@ class Result:
 
     ``standardised`` is the label map on the grid of ``images``, which is measured and drawn: the segmentation
     itself, unless the case was resampled to 1 mm. ``uncertainty`` is that of each region; ``maps`` (x, y, z)
-    are uncertainty maps by name, if wanted.
+    are uncertainty maps by name, and ``natives`` label maps on the grids of the sequences' files, if wanted.
+    ``exam`` is the case on the grid of the network, with the brain mask and transforms of a raw exam.
     """
 
     case: Case
@@ -67,6 +72,8 @@ class Result:
     seconds: dict[str, float]
     uncertainty: Mapping[Region, Uncertainty] = field(default_factory=dict)
     maps: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    natives: Mapping[Modality, Segmentation] = field(default_factory=dict)
+    exam: Standardised | None = None
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -123,12 +130,12 @@ class Result:
     ) -> Path:
         """Write the case's folder into ``output``, whole or not at all, and return it.
 
-        The folder holds seg.nii.gz, overview.png, thumbnail.jpg, report.html and .json, measurements.json and
-        .csv, uncertainty maps if wanted and, written last, run.json. With ``only`` "seg" there are no report
-        and no pictures. If ``output`` has the name of an image (``x.nii.gz``, ``x.nii``), only the label map
-        is written, to that file. Raises OutputError (E-EXISTS if it exists and ``overwrite`` is false, or if
-        it holds other programs' files or an edited label map; E-OUTPUT if it holds an input). If writing
-        fails, an old result is kept.
+        The folder holds seg.nii.gz (also seg_t2f.nii.gz and so on if wanted), overview.png, thumbnail.jpg,
+        report.html and .json, measurements.json and .csv, uncertainty maps if wanted and, written last,
+        run.json. With ``only`` "seg" there are no report and no pictures. If ``output`` has the name of an
+        image (``x.nii.gz``, ``x.nii``), only the label map is written, to that file. Raises OutputError
+        (E-EXISTS if it exists and ``overwrite`` is false, or if it holds other programs' files or an edited
+        label map; E-OUTPUT if it holds an input). If writing fails, an old result is kept.
         """
         if is_nifti_name(Path(output).name):
             return self._save_labels(Path(output), overwrite=overwrite)
@@ -159,6 +166,10 @@ class Result:
             write_segmentation(folder / LABELS, self.segmentation)
             for name, found in self.maps.items():
                 write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
+            for modality, segmentation in self.natives.items():
+                write_segmentation(folder / native_labels(modality), segmentation)
+            if self.exam and (self.provenance.get("exam") or {}).get("keep"):
+                write_standardised(folder / STANDARDISED, self.case, self.exam)
         with timed(self.seconds, "measure"):
             files.write_json(folder / MEASUREMENTS, self.measured())
             reasons = " ".join(self.quality.reasons)

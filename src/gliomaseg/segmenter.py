@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from gliomaseg.cases.arrays import case_of_arrays
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content
 from gliomaseg.cases.headers import stored_size
-from gliomaseg.cases.standardise import Standardised, standardise
+from gliomaseg.cases.standardise import Standardised
+from gliomaseg.exams.standardise import ExamOptions, standardise_exam
 from gliomaseg.imaging.prepare import Prepared, prepare
-from gliomaseg.imaging.volume import Segmentation, Volume
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.inference.engine import choose_engine
 from gliomaseg.inference.hardware import cores, threads
@@ -31,6 +33,7 @@ from gliomaseg.inference.window import Array
 from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Region
 from gliomaseg.result import Result, timed
 from gliomaseg.settings.loading import parse_settings
+from gliomaseg.settings.schema import Settings
 from gliomaseg.storage import files
 
 _SYNTHETIC = "Synthetic exam: a phantom, not a patient."
@@ -60,9 +63,9 @@ class ReadyCase:
         """Return the sequences (channel, x, y, z) on the grid that is labelled and measured."""
         return self.standardised.volume
 
-    def restore(self, probability: Array) -> Array:
-        """Return a map (x, y, z) of the prepared image on the case's own grid."""
-        return np.asarray(self.standardised.restore(self.prepared.restore(probability)), np.float32)
+    def restore(self, probability: Array, onto: Modality | None = None) -> Array:
+        """Return a map (x, y, z) of the prepared image on the case's own grid, or on that of ``onto``."""
+        return np.asarray(self.standardised.restore(self.prepared.restore(probability), onto), np.float32)
 
 
 class Segmenter:
@@ -75,18 +78,21 @@ class Segmenter:
         force: bool = False,
         keep_names: bool = False,
         maps: bool = False,
+        exam: ExamOptions = ExamOptions(),  # noqa: B008 (immutable)
         **options: object,
     ) -> None:
         """Load the shipped model, the bundle in a folder, or take one that is loaded.
 
         ``force`` segments images that fail the content checks; ``keep_names`` records the name of every file
-        in run.json; ``maps`` adds each region's probability and entropy to the result. ``options`` are
-        inference settings: ``quality`` (fast, standard, best), ``threads`` (0: one per core), ``precision``
-        (auto, int8, bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto).
-        Raises ModelError, SettingsError.
+        in run.json; ``maps`` adds each region's probability and entropy to the result. Without ``strip``, raw
+        exams count as skull-stripped. ``native`` are sequences on whose own grids label maps are added to
+        that on the grid of t1c, or of the first. ``keep_standardised`` adds what the network saw. ``options``
+        are inference settings: ``quality`` (fast, standard, best), ``threads`` (0: one per core),
+        ``precision`` (auto, int8, bf16, fp32), ``max_memory_gb``, ``device`` (cpu, cuda, auto). Raises
+        ModelError, SettingsError.
         """
         self.bundle = model if isinstance(model, Bundle) else Bundle.load(model)
-        self.force, self.keep_names, self.maps = force, keep_names, maps
+        self.force, self.keep_names, self.maps, self.exam = force, keep_names, maps, exam
         tree = self.bundle.settings.model_dump(mode="json")
         self.settings = parse_settings(tree | {"inference": tree["inference"] | options})
         self.engine = choose_engine(self.bundle, self.settings.inference)
@@ -134,7 +140,8 @@ class Segmenter:
                 sequences = self.sequences(case)
                 memory = self._estimate_memory(case)
                 memory.fit(limit)  # a case that is too large is refused before it is read
-                standardised = standardise(case, sequences, self.settings.prepare.spacing_mm)
+                size_mm, many = self.settings.prepare.spacing_mm, threads(self.settings.inference.threads)
+                standardised = standardise_exam(case, sequences, size_mm, self.exam, many, on_stage)
                 images = check_content(standardised.volume, case.id, force=self.force)
             with _stage("prepare", on_stage, seconds):
                 prepared = prepare(images, self.settings.prepare, self.settings.network.modalities)
@@ -148,6 +155,8 @@ class Segmenter:
             with _stage("compile", on_stage, seconds):
                 compiling.result()
         standardised = replace(standardised, volume=images)
+        seconds["read"] -= sum(standardised.seconds.values())
+        seconds.update(standardised.seconds)
         return ReadyCase(case, standardised, prepared, window, scheme, provenance, seconds)
 
     def label(self, ready: ReadyCase, *, on_stage: OnStage = _ignore) -> Result:
@@ -160,14 +169,49 @@ class Segmenter:
         with _stage("label", on_stage, ready.seconds):
             labels = label_regions(probabilities, settings, scheme, images.grid.voxel_ml)
             restored_labels = prepared.restore(labels).astype(np.uint8, copy=False)
-            segmentation = standardised = Segmentation(restored_labels, images.grid, scheme)
-            if not ready.standardised.is_own:
-                labels = relabel(probabilities, labels, settings, scheme, ready.restore)
-                segmentation = Segmentation(labels, ready.standardised.own, scheme)
+            standardised = Segmentation(restored_labels, images.grid, scheme)
+            natives = self._on_own_grids(probabilities, labels, settings, ready)
+            segmentation = standardised if ready.standardised.is_own else natives.pop(None)
             uncertainty = self._uncertainty(probabilities[(slice(None), *prepared.valid)], ready)
             maps = self._maps(probabilities, ready) if self.maps else {}
-        about, seconds = ready.provenance, ready.seconds
-        return Result(ready.case, images, segmentation, standardised, about, seconds, uncertainty, maps)
+        return Result(
+            ready.case,
+            images,
+            segmentation,
+            standardised,
+            ready.provenance,
+            ready.seconds,
+            uncertainty,
+            maps,
+            {m: natives.get(m, segmentation) for m in self._natives(ready)},
+            ready.standardised,
+        )
+
+    def _on_own_grids(
+        self, probabilities: Array, labels: npt.NDArray[np.uint8], settings: Settings, ready: ReadyCase
+    ) -> dict[Modality | None, Segmentation]:
+        """Return label maps on the grid of the case (under None) and on other grids that are wanted."""
+        standardised = ready.standardised
+        grids: dict[Modality | None, Grid] = {m: standardised.natives[m].stored for m in self._natives(ready)}
+        grids = {m: grid for m, grid in grids.items() if grid is not standardised.own}
+        if not standardised.is_own:
+            grids[None] = standardised.own
+
+        def put_back(onto: Modality | None) -> Segmentation:
+            restore = partial(ready.restore, onto=onto)
+            found = relabel(probabilities, labels, settings, ready.scheme, restore)
+            return Segmentation(found, grids[onto], ready.scheme)
+
+        with ThreadPoolExecutor(threads(settings.inference.threads) or cores()) as pool:
+            return dict(zip(grids, pool.map(put_back, grids), strict=True))
+
+    def _natives(self, ready: ReadyCase) -> list[Modality]:
+        """Return the sequences on whose grids labels are wanted; raises CaseError (E-MODALITY)."""
+        given = ready.standardised.natives
+        if self.exam.native == "all":
+            return list(given)
+        ready.case.require(self.exam.native)
+        return [m for m in given if m in self.exam.native]
 
     def sequences(self, case: Case) -> tuple[Modality, ...]:
         """Return the sequences of ``case`` that the network uses: all that it knows, or those available.
@@ -208,6 +252,7 @@ class Segmenter:
             "precision": self.engine.precision,
             "quality": self.settings.inference.quality,
             "maps": self.maps,
+            "exam": self.exam._asdict() if self.exam != ExamOptions() else None,
             "windowed": windowed,
             "threads": threads(self.settings.inference.threads) or cores(),
             "inputs": inputs_record(case, hashes, keep_names=self.keep_names),

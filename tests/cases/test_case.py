@@ -463,3 +463,8 @@ def test_the_real_cases(real_cases: list[Case]) -> None:
         assert list(case.images) == [T1N, T1C, T2W, T2F]
         assert case.reference is not None
         assert {p.parent.name for p in (*case.images.values(), case.reference)} == {case.id}
+
+
+def test_a_file_name_is_no_part_of_a_longer_one() -> None:
+    case = Case("A", {Modality.T1C: Path("/x/A_t1c.nii.gz")}, brain_mask=Path("/x/mask.nii.gz"))
+    assert case.anonymous("brain_mask.nii.gz and mask.nii.gz") == "brain_mask.nii.gz and the brain mask image"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.check_cases import name_table
 from gliomaseg.cases.csv_list import write_list
 from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import GliomasegError
+from gliomaseg.exams.check_cases import name_table
 from gliomaseg.labels import BRATS2023, MSD, UNSURE, Modality
 
 CopyCase = Callable[..., Path]

@@ -94,7 +94,9 @@ def test_failures_of_greedy_are_errors_of_ours(
     sequences: dict[Modality, Voxels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = sequences[Modality.T1C]
-    monkeypatch.setattr(module, "_STARTS", ("-no-such-option",))
+    monkeypatch.setattr(
+        module, "_TRIES", [attempt._replace(start="-no-such-option") for attempt in module._TRIES]
+    )
     with pytest.raises(CaseError, match="-no-such-option") as caught:
         register(image, image)
     assert caught.value.code == "E-REGISTER"

@@ -46,7 +46,8 @@ class Case:
 
     ``channels`` is the volume of each sequence in files that hold several (counted from 0). ``patient`` and
     ``session`` come from the id unless given. ``layout`` is the name of a row of ``layouts.LAYOUTS``;
-    ``unknown`` are images in its folder whose names no layout knows.
+    ``unknown`` are images in its folder whose names no layout knows. ``brain_mask`` is a mask drawn on one of
+    the sequences, for raw exams: without it, the brain is extracted.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Case:
     channels: Mapping[Modality, int] = field(default_factory=dict)
     unknown: tuple[Path, ...] = ()
     error: GliomasegError | None = None
+    brain_mask: Path | None = None
 
     def __post_init__(self) -> None:
         named = next((match for pattern in _SESSIONS if (match := pattern.fullmatch(self.id))), None)
@@ -68,21 +70,22 @@ class Case:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Return every file of the case: its images, and its reference if there is one."""
-        return (*self.images.values(), *([self.reference] if self.reference else []))
+        """Return every file of the case: its images, and its reference and brain mask if there are."""
+        return (*self.images.values(), *(path for path in (self.reference, self.brain_mask) if path))
 
     def anonymous(self, text: str) -> str:
         """Return ``text`` without the paths of the case's files, as far as they reveal more than its id.
 
         A folder or file may be named after the patient; nothing that is stored may repeat that name.
         """
+        more = {"reference": self.reference, "brain mask": self.brain_mask}
         paths: dict[str, Path] = {modality.value: path for modality, path in self.images.items()}
-        if self.reference:
-            paths["reference"] = self.reference
+        paths |= {role: path for role, path in more.items() if path}
         for role, path in paths.items():
             name = path.name if path.name.startswith(self.id) else f"the {role} image"
             text = text.replace(str(path), name)
-            text = text.replace(path.name, name) if path.suffix else text
+            if path.suffix:  # not the end of a longer name
+                text = name.join(re.split(rf"(?<![\w-]){re.escape(path.name)}", text))
         return text
 
     def anonymous_notes(self, notes: Iterable[Note]) -> tuple[Note, ...]:

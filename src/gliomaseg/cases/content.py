@@ -49,6 +49,20 @@ class _Coarse(NamedTuple):
         return np.asarray(np.any(self.channels != 0, axis=0))
 
 
+def shows_head(image: npt.NDArray[np.generic], grid: Grid) -> bool:
+    """Return whether an image (x, y, z) shows more than a brain on a background of 0."""
+    few = np.ascontiguousarray(image[tuple(_steps(grid))]) != 0
+    steps = math.prod(step.step for step in _steps(grid))
+    ml, fill = _extent(few, grid.voxel_ml * steps)
+    return ml > _BRAIN_ML[1] or fill > _LARGEST_FILL
+
+
+def _extent(filled: npt.NDArray[np.bool_], voxel_ml: float) -> tuple[float, float]:
+    """Return the ml of the filled voxels (x, y, z), and the share of their bounding box that they fill."""
+    count, box = int(np.count_nonzero(filled)), filled_box(filled)
+    return count * voxel_ml, count / math.prod(side.stop - side.start for side in box) if box else 0.0
+
+
 def check_content(volume: Volume, case_id: str, *, force: bool = False) -> Volume:
     """Return ``volume`` without padding inside the brain, and with the findings added to its notes.
 
@@ -118,9 +132,7 @@ def _sample(volume: Volume, case_id: str) -> _Coarse:
 
 
 def _check_head(coarse: _Coarse) -> list[Note]:
-    count, box = int(np.count_nonzero(coarse.brain)), filled_box(coarse.brain)
-    ml = count * coarse.grid.voxel_ml
-    fill = count / math.prod(side.stop - side.start for side in box) if box else 0.0
+    ml, fill = _extent(coarse.brain, coarse.grid.voxel_ml)
     if ml < _BRAIN_ML[0]:
         raise not_brain(
             f"case {coarse.case_id} has only {ml:,.0f} ml of nonzero voxels",
@@ -133,8 +145,8 @@ def _check_head(coarse: _Coarse) -> list[Note]:
             f"case {coarse.case_id} has {ml:,.0f} ml of nonzero voxels, which fill {fill:.0%} of their box",
             expected=f"a skull-stripped brain on a background of 0: at most {_BRAIN_ML[1]:,.0f} ml, "
             f"{_LARGEST_FILL:.0%} of its box",
-            remedy="remove the skull first, for example with HD-BET or SynthStrip; if that is done, set the "
-            "voxels outside the brain to 0 and check the voxel size; or continue with --force",
+            remedy="extract the brain with: gliomaseg standardise EXAM -o prepared; if the images show the "
+            "brain alone, set the voxels outside to 0 and check the voxel size; or continue with --force",
         )
     return []
 

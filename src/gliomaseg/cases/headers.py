@@ -32,7 +32,7 @@ def read_headers(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]
     grids = {m: read_grid(case.images[m], notes, channel=case.channels.get(m)) for m in modalities}
     for modality in check_grids(case, grids, notes):
         what = f"case {case.id}: {modality} is on another grid"
-        notes.append(Note("W-GRID", what, "it will be resampled if the brains then overlap"))
+        notes.append(Note("W-GRID", what, "it will be resampled if the brains overlap, else registered"))
     if case.reference is not None:
         check_reference(case, grids[target_of(modalities)], read_grid(case.reference, notes))
     return case.anonymous_notes(notes)
@@ -50,11 +50,23 @@ def check_grids(case: Case, grids: Mapping[Modality, Grid], notes: list[Note]) -
         if not (grids[modality].is_oriented and own.is_oriented):
             lost, other = (target, modality) if grids[modality].is_oriented else (modality, target)
             raise _no_orientation(case.images[lost], grids[lost], case.images[other], grids[other])
-    if not is_usual(own.spacing):
-        size = " x ".join(f"{spacing:.3g}" for spacing in own.spacing)
-        code, remedy = next(known for thickest, *known in _SPACINGS if max(own.spacing) <= thickest + 1e-3)
-        notes.append(Note(code, f"case {case.id} has voxels of {size} mm", remedy))
+    notes += _spacing_notes(case, grids, target)
     return others
+
+
+def _spacing_notes(case: Case, grids: Mapping[Modality, Grid], target: Modality) -> list[Note]:
+    """Return the note of the target's voxels that are not 1 mm, and of thick slices of other sequences."""
+    found: dict[str, Note] = {}
+    for modality in (target, *grids):
+        spacing = grids[modality].spacing
+        thickest = max(spacing)
+        if is_usual(spacing) or (modality is not target and thickest <= _SPACINGS[0][0]):
+            continue
+        size = " x ".join(f"{length:.3g}" for length in spacing)
+        code, remedy = next(known for limit, *known in _SPACINGS if thickest <= limit + 1e-3)
+        whose = "" if modality is target else f" in {modality}"
+        found.setdefault(size, Note(code, f"case {case.id} has voxels of {size} mm{whose}", remedy))
+    return list(found.values())
 
 
 def check_reference(case: Case, grid: Grid, reference: Grid) -> None:

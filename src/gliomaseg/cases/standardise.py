@@ -6,37 +6,66 @@ network is put back, averaged over the thickness of each slice. A case with that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.cases.case import Case
-from gliomaseg.cases.read import read_sequences
+from gliomaseg.cases.read import Sequences, read_sequences
 from gliomaseg.imaging.resample import regrid
-from gliomaseg.imaging.volume import Grid, Segmentation, Volume, standard_grid
+from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume, standard_grid
 from gliomaseg.labels import REGION_SHELL, Modality, Region
 
 
 @dataclass(frozen=True)
+class Native:
+    """The grid of one sequence: as ``stored`` in its file, and as ``placed`` in the space of the volume.
+
+    They differ where registration moved the sequence. ``moved_mm`` is the mean distance over the head from
+    where the header placed it, ``residual_mm`` what registering there and back leaves at most.
+    """
+
+    stored: Grid
+    placed: Grid
+    moved_mm: float = 0.0
+    residual_mm: float = 0.0
+
+    @property
+    def matrix(self) -> Affine:
+        """Return the transform (4, 4) in RAS mm from the space of the volume to that of the stored image."""
+        return self.stored.affine @ np.linalg.inv(self.placed.affine)
+
+
+@dataclass(frozen=True)
 class Standardised:
-    """The sequences of a case in ``volume`` on a standard grid, **and the way back** to its ``own`` grid."""
+    """The sequences of a case in ``volume`` on a standard grid, **and the way back** to its ``own`` grid.
+
+    ``natives`` are the grids of all sequences, ``brain`` (x, y, z) is the brain mask on the grid of the
+    volume, if whole heads were given; ``seconds`` are those of each step of a raw exam.
+    """
 
     volume: Volume
     own: Grid
+    natives: Mapping[Modality, Native] = field(default_factory=dict)
+    brain: npt.NDArray[np.bool_] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_own(self) -> bool:
         """Return whether the volume is on the case's own grid, so that nothing was interpolated."""
         return self.volume.grid is self.own
 
-    def restore(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return probabilities (x, y, z) on the case's own grid.
+    def restore(
+        self, array: npt.NDArray[np.generic], onto: Modality | None = None
+    ) -> npt.NDArray[np.generic]:
+        """Return probabilities (x, y, z) on the case's own grid, or on the grid of the file of ``onto``.
 
         A voxel of a thick slice gets the mean over its thickness; finer voxels are interpolated.
         """
-        return array if self.is_own else regrid(array, self.volume.grid, self.own)
+        target = self.own if onto is None else self.natives[onto].placed
+        return array if target is self.volume.grid else regrid(array, self.volume.grid, target)
 
     def forward(self, reference: Segmentation) -> Segmentation:
         """Return a label map on the grid of the volume: each voxel gets the label of most of its extent."""
@@ -50,9 +79,14 @@ class Standardised:
 
 
 def standardise(case: Case, modalities: Sequence[Modality], size_mm: float = 1.0) -> Standardised:
-    """Return a case with voxels of ``size_mm``; as stored if they are 0.8 to 1.25 times as large.
+    """Return a prepared case with voxels of ``size_mm``; as stored if they are 0.8 to 1.25 times as large.
 
     Raises CaseError (E-MODALITY, E-GRID, E-DUPLICATE) and ImageError, as reading and checking do.
     """
-    sequences = read_sequences(case, modalities)
-    return Standardised(sequences.on(standard_grid(sequences.grid, size_mm)), sequences.grid)
+    return on_standard_grid(read_sequences(case, modalities), size_mm)
+
+
+def on_standard_grid(sequences: Sequences, size_mm: float) -> Standardised:
+    """Return the sequences of a prepared case with voxels of ``size_mm``; raises as ``standardise``."""
+    grids = {m: Native(grid, grid) for m, grid in sequences.stored.items()}
+    return Standardised(sequences.on(standard_grid(sequences.grid, size_mm)), sequences.grid, grids)

@@ -21,6 +21,7 @@ from gliomaseg.cli.evaluate import evaluate
 from gliomaseg.cli.export import export
 from gliomaseg.cli.report import report, view
 from gliomaseg.cli.segment import demo, segment
+from gliomaseg.cli.standardise import standardise
 from gliomaseg.cli.train import train
 from gliomaseg.errors import as_coded, strip_folders
 
@@ -32,6 +33,11 @@ VERBS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
             "gliomaseg segment DATA_FOLDER -o out --threads 2",
             "gliomaseg segment --t1c c.nii.gz --t2f f.nii.gz --id patient-7 -o out",
             "gliomaseg segment CASE_FOLDER -o labels.nii.gz",
+            "gliomaseg segment EXAM_FOLDER -o out --native all",
+        ),
+        standardise: (
+            "gliomaseg standardise EXAM_FOLDER -o prepared",
+            "gliomaseg standardise EXAM_FOLDER -o prepared --mask brain.nii.gz",
         ),
         view: (
             "gliomaseg view out",

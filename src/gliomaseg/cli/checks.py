@@ -36,9 +36,9 @@ def check(
 
     gliomaseg check DATA --draft cases.csv, then gliomaseg segment cases.csv
     """
-    from gliomaseg.cases.check_cases import check_cases, name_table
     from gliomaseg.cases.csv_list import write_list
     from gliomaseg.cases.find import find_cases
+    from gliomaseg.exams.check_cases import check_cases, name_table
     from gliomaseg.labels import find_scheme
 
     cases = find_cases(path, scheme=find_scheme(scheme) if scheme else None)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gliomaseg.cases.case import Case
+from gliomaseg.cases.case import Case, by_modality
 from gliomaseg.cases.find import case_of_files, find_cases
 from gliomaseg.errors import UsageError, missing_extra
+from gliomaseg.imaging.formats import is_nifti_name
+from gliomaseg.imaging.stored_file import missing_file
+from gliomaseg.labels import Modality
 from gliomaseg.storage import files
 
 
@@ -33,6 +37,44 @@ def choose_cases(
             remedy="give the files one by one, or leave --id out",
         )
     return find_cases(path, allow_missing=allow_missing) if path else [case_of_files(given, case_id)]
+
+
+def with_mask(cases: Sequence[Case], mask: Path) -> list[Case]:
+    """Return the only case with its brain mask; raises UsageError for several, ImageError for no file."""
+    if len(cases) > 1:
+        raise UsageError(
+            "E-USAGE",
+            f"--mask is the brain mask of one exam, but there are {len(cases)} cases",
+            expected="one case with --mask",
+            remedy="give the cases one by one, each with its own mask",
+        )
+    if not mask.is_file():
+        raise missing_file(mask)
+    return [replace(case, brain_mask=mask) for case in cases]
+
+
+def choose_sequences(text: str) -> tuple[Modality, ...] | Literal["all"]:
+    """Return the sequences that ``text`` lists with commas, or "all"; raises CaseError (E-MODALITY)."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return "all" if names == ["all"] else tuple(by_modality(dict.fromkeys(names)))
+
+
+def bids_folder(output: Path, cases: Sequence[Case]) -> Path:
+    """Return the folder of the BIDS data set in ``output``, which can become one.
+
+    Raises UsageError (E-USAGE) if ``output`` is a file, OutputError (E-EXISTS, E-OUTPUT).
+    """
+    from gliomaseg.exchange.bids import FOLDER, require_bids
+
+    if is_nifti_name(output.name):
+        raise UsageError(
+            "E-USAGE",
+            f"-o {output} names one file, but --bids writes a data set",
+            expected="a folder for results with --bids",
+            remedy="give a folder with -o, or leave --bids out",
+        )
+    require_bids(output / FOLDER, cases)
+    return output / FOLDER
 
 
 def read_object(path: Path, option: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,22 +77,45 @@ def segment(
     maps: Annotated[
         bool, typer.Option("--maps", help="Also write probability and entropy maps of each region.")
     ] = False,
+    mask: Annotated[
+        Path | None, typer.Option(help="Brain mask of one raw exam, drawn on one of its sequences.")
+    ] = None,
+    no_strip: Annotated[
+        bool, typer.Option("--no-strip", help="The images show the brain alone, whatever their background.")
+    ] = False,
+    native: Annotated[
+        str, typer.Option(help="Also a label map on the grid of each of these: t2f, t1n,t2w, or all.")
+    ] = "",
+    keep_standardised: Annotated[
+        bool,
+        typer.Option("--keep-standardised", help="Also write the images at 1 mm, brain mask and transforms."),
+    ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Also write BIDS derivatives, into the folder bids of -o.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Label every voxel of a case, or of each case in a folder."""
-    from gliomaseg.cli.inputs import choose_cases
+    """Label every voxel of a case, or of each case in a folder.
+
+    Exams from the scanner need no preparation: they are registered, skull-stripped and resampled.
+    """
+    from gliomaseg.cli.inputs import bids_folder, choose_cases, choose_sequences, with_mask
     from gliomaseg.cohort import segment_cases
+    from gliomaseg.exams.standardise import ExamOptions
     from gliomaseg.labels import find_scheme
     from gliomaseg.segmenter import Segmenter
 
     scheme = find_scheme(labels)
     images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     cases = choose_cases(path, images, case_id, allow_missing=allow_missing)
+    cases = with_mask(cases, mask) if mask else cases
+    data_set = bids_folder(output, cases) if bids else None
     segmenter = Segmenter.load(
         model,
         force=force,
         keep_names=keep_names,
         maps=maps,
+        exam=ExamOptions(not no_strip, choose_sequences(native), keep_standardised),
         quality=quality,
         threads=threads,
         precision=precision,
@@ -112,6 +136,8 @@ def segment(
                 progress=progress,
             )
         )
+        if data_set and any(outcome.folder for outcome in outcomes):
+            outcomes = _with_bids(outcomes, output, data_set)
     _report(outcomes, output, as_json=json)
 
 
@@ -120,21 +146,51 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the exam and its result.")
     ] = Path("demo-out"),
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="An exam from the scanner: four grids, with the skull; needs [raw]."),
+    ] = False,
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
     """Segment the embedded synthetic exam (a phantom, not a patient)."""
     from gliomaseg.cases.find import find_case
     from gliomaseg.cohort import segment_cases
-    from gliomaseg.imaging.phantom import make_phantom, write_phantom
     from gliomaseg.segmenter import Segmenter
 
     with console.progress() as progress:
         progress(0, "making the synthetic exam")
-        case = find_case(write_phantom(make_phantom("full"), output / "exam"))
+        case = find_case(_write_exam(output / "exam", raw=raw))
         segmenter = Segmenter.load(threads=threads)
         outcomes = list(segment_cases([case], segmenter, output, overwrite=True, progress=progress))
     _report(outcomes, output, as_json=json)
+
+
+def _with_bids(outcomes: Sequence[Outcome], output: Path, data_set: Path) -> list[Outcome]:
+    """Write BIDS derivatives, and return the outcomes: a case whose files there can't be written failed."""
+    from gliomaseg.exchange.bids import write_bids
+
+    failed = {written.case_id: written for written in write_bids(output, data_set) if written.error}
+    console.echo(f"BIDS derivatives: {data_set}")
+    known = [
+        replace(outcome, state="failed", error=failed.pop(outcome.case_id).error)
+        if outcome.case_id in failed and not outcome.error
+        else outcome
+        for outcome in outcomes
+    ]
+    return known + list(failed.values())
+
+
+def _write_exam(folder: Path, *, raw: bool) -> Path:
+    """Write the synthetic exam, prepared or ``raw``, and return its folder."""
+    from gliomaseg.exams.register import require_greedy
+    from gliomaseg.imaging.phantom import make_phantom, write_phantom
+    from gliomaseg.imaging.phantom_raw import make_raw_exam, write_raw_exam
+
+    if raw:
+        require_greedy()  # before the work, not after it
+        return write_raw_exam(make_raw_exam("full"), folder)
+    return write_phantom(make_phantom("full"), folder)
 
 
 def _report(outcomes: Sequence[Outcome], output: Path, *, as_json: bool) -> None:

@@ -53,9 +53,9 @@ def train(
 
     Several GPUs or machines: accelerate launch -m gliomaseg train ...
     """
-    from gliomaseg.cases.check_cases import require_sound
     from gliomaseg.cases.find import find_cases
     from gliomaseg.cli.inputs import training_extra
+    from gliomaseg.exams.check_cases import require_sound
     from gliomaseg.labels import find_scheme
     from gliomaseg.settings.loading import load_settings
 

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,25 @@ _STEP = 2
 MOST_APART_MM = 2.0
 #: The largest turn, and the least share of the smaller head that both images show.
 MOST_DEGREES, LEAST_OVERLAP = 45.0, 0.6
-#: How greedy starts: with one image's centre on the other's; then from the best of 200 random places around
-#: it, of 20 degrees and 20 mm (standard deviations).
-_STARTS = ("-ia-image-centers", "-ia-image-centers -search 200 20 20")
+_CENTRES = "-ia-image-centers"
+
+
+class _Try(NamedTuple):
+    """How greedy starts, its rounds, and the most mm by which there and back may then differ."""
+
+    start: str
+    rough: str
+    fine: str
+    most_apart_mm: float
+
+
+#: First with one image's centre on the other's; then with more rounds; then, too, from the best of 200 random
+#: places around it, of 20 degrees and 20 mm (standard deviations).
+_TRIES = (
+    _Try(_CENTRES, "100x20", "20", MOST_APART_MM / 2),
+    _Try(_CENTRES, "100x50", "40", MOST_APART_MM),
+    _Try(f"{_CENTRES} -search 200 20 20", "100x50", "40", MOST_APART_MM),
+)
 _SECONDS = 300.0
 
 
@@ -79,12 +96,19 @@ def register(fixed: Voxels, moving: Voxels, *, name: str = "the sequence") -> Ri
     degrees or less than 60 % of the smaller head is in both; SettingsError (E-EXTRA) without greedy.
     """
     images = _coarse(fixed, "the sequence that others are registered to"), _coarse(moving, name)
-    for start in _STARTS:
-        there, back = _run(*images, start, name)
+    for attempt in _TRIES:
+        there, back = _run(*images, attempt, name)
         found = Rigid(there, _mean_moved(there, images[0].head), _apart(back @ there, images[0].head))
-        if found.there_and_back_mm <= MOST_APART_MM:
+        if found.there_and_back_mm <= attempt.most_apart_mm:
             return _checked(found, *images, name)
     raise _failed(name, f"there and back differ by {found.there_and_back_mm:.1f} mm", f"{MOST_APART_MM:g} mm")
+
+
+def require_greedy() -> None:
+    """Raise SettingsError (E-EXTRA) unless registration is installed."""
+    for library in ("picsl_greedy", "SimpleITK"):
+        if find_spec(library) is None:
+            raise missing_extra("registration", ModuleNotFoundError(name=library), extra="raw")
 
 
 def _coarse(image: Voxels, name: str) -> _Coarse:
@@ -99,11 +123,9 @@ def _coarse(image: Voxels, name: str) -> _Coarse:
     return _Coarse(array, grid, grid.affine @ np.c_[places, np.ones(len(places))].T)
 
 
-def _run(fixed: _Coarse, moving: _Coarse, start: str, name: str) -> tuple[_Matrix, _Matrix]:
+def _run(fixed: _Coarse, moving: _Coarse, attempt: _Try, name: str) -> tuple[_Matrix, _Matrix]:
     """Return the matrices there and back."""
-    for library in ("picsl_greedy", "SimpleITK"):
-        if find_spec(library) is None:
-            raise missing_extra("registration", ModuleNotFoundError(name=library), extra="raw")
+    require_greedy()
     given = io.BytesIO()
     np.savez(
         given,
@@ -112,7 +134,7 @@ def _run(fixed: _Coarse, moving: _Coarse, start: str, name: str) -> tuple[_Matri
         fixed_affine=fixed.grid.affine,
         moving_affine=moving.grid.affine,
     )
-    command = [sys.executable, "-P", str(Path(__file__).with_name("greedy.py")), *start.split()]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("greedy.py")), *attempt[:3]]
     few = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # its libraries start faster
     try:
         ended = subprocess.run(  # noqa: S603  # our own file, no word of which a user gave

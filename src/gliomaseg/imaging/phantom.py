@@ -34,7 +34,7 @@ from gliomaseg.imaging.phantom_tumour import (
     push,
 )
 from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
-from gliomaseg.labels import BRATS2021, Modality, Tissue
+from gliomaseg.labels import BRATS2021, LabelScheme, Modality, Tissue
 from gliomaseg.storage import files
 
 Size = Literal["full", "small"]
@@ -115,17 +115,22 @@ def write_phantom(phantom: Phantom, folder: Path, *, case_id: str = "phantom-syn
     for name, image in zip(("t1", "t1ce", "t2", "flair"), phantom.images.array, strict=True):
         nifti.write_image(case / f"{case_id}_{name}.nii.gz", image, phantom.images.grid)
     nifti.write_segmentation(case / f"{case_id}_seg.nii.gz", phantom.reference)
-    licence = resources.files("gliomaseg") / "assets" / "ATLAS-LICENSE.txt"
-    text = _README.format(labels=phantom.reference.scheme.describe())
-    files.write_text(case / "README.txt", text + licence.read_text(encoding="utf-8"))
+    write_notice(case, phantom.reference.scheme)
     return case
+
+
+def write_notice(case: Path, scheme: LabelScheme) -> None:
+    """Write README.txt into the folder ``case``: that it is synthetic, its labels, the atlas's licence."""
+    licence = resources.files("gliomaseg") / "assets" / "ATLAS-LICENSE.txt"
+    text = _README.format(labels=scheme.describe())
+    files.write_text(case / "README.txt", text + licence.read_text(encoding="utf-8"))
 
 
 _README = """\
 THIS EXAM IS SYNTHETIC. It shows no patient and is of no use for a diagnosis or for judging a network.
 
-gliomaseg made it (gliomaseg.imaging.phantom): an average brain, an artificial tumour, and the four sequences
-t1, t1ce, t2, flair computed from a table of mean intensities. seg holds the tumour that was drawn:
+gliomaseg made it (gliomaseg.imaging.phantom): an average brain, an artificial tumour, and four sequences (T1,
+T1 with contrast, T2, FLAIR) computed from a table of mean intensities. seg holds the tumour that was drawn:
 {labels}.
 The brain's anatomy comes from this atlas:
 

@@ -47,7 +47,7 @@ class Shape:
 
     ``layers`` are parts and by how many mm each is larger than the shape, from the outside in. ``is_paired``
     adds its mirror image; ``cells`` fills it with small cells of air in bone; ``in_skull`` limits it to the
-    skull's thickness.
+    skull's thickness; ``is_outer`` puts it onto the skin.
     """
 
     layers: tuple[tuple[Part, float], ...]
@@ -56,12 +56,12 @@ class Shape:
     is_paired: bool = False
     cells: bool = False
     in_skull: bool = False
+    is_outer: bool = False
 
-    def varied(self, random: np.random.Generator) -> Shape:
-        """Return the shape moved by about 1.5 mm, and 8 % larger or smaller."""
-        shift, scale = random.normal(0, 1.5, 3), float(np.clip(random.normal(1, 0.08), 0.8, 1.2))
+    def changed(self, shift: npt.NDArray[np.float64], scale: float) -> Shape:
+        """Return the shape moved by ``shift`` in mm, less across if it has no pair, with radii multiplied."""
         if not self.is_paired:
-            shift[0] /= 3
+            shift = shift * (0.3, 1, 1)
         x, y, z = (radius * scale for radius in self.radii)
         points = tuple(_point(np.add(point, shift)) for point in self.points)
         return replace(self, points=points, radii=(x, y, z))
@@ -119,7 +119,8 @@ MASSES: tuple[tuple[Point, Point], ...] = (
     ((0.0, 36.0, -92.0), (51.0, 52.0, 52.0)),
     ((0.0, 62.0, -128.0), (24.0, 26.0, 18.0)),
     ((0.0, -22.0, -120.0), (58.0, 58.0, 120.0)),
-    ((0.0, -55.0, -85.0), (52.0, 36.0, 60.0)),
+    ((0.0, -55.0, -85.0), (56.0, 40.0, 60.0)),
+    ((0.0, -34.0, -44.0), (71.0, 67.0, 40.0)),
 )
 NOSE: tuple[tuple[Point, Point], ...] = (
     ((0.0, 86.0, -56.0), (15.0, 20.0, 14.0)),
@@ -165,7 +166,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         ((Part.BONE, 1.5), (Part.AIR, 0.0)), ((12.0, 72.0, -16.0),), (12.0, 9.0, 13.0), True, in_skull=True
     ),
-    Shape(((Part.BONE, 2.0), (Part.AIR, 0.0)), ((56.0, -38.0, -46.0),), (9.0, 13.0, 16.0), True, cells=True),
+    Shape(((Part.BONE, 5.0), (Part.AIR, 0.0)), ((55.0, -38.0, -48.0),), (9.0, 13.0, 16.0), True, cells=True),
     Shape(
         ((Part.SKIN, 1.5), (Part.AIR, 0.0)), ((50.0, -24.0, -40.0), (84.0, -28.0, -38.0)), (3.0, 0, 0), True
     ),
@@ -174,20 +175,6 @@ SHAPES: tuple[Shape, ...] = (
         ((0.0, 10.0, -60.0), (0.0, 4.0, -80.0), (0.0, -2.0, -110.0), (0.0, 6.0, -180.0)),
         (7.5, 0, 0),
     ),
-    Shape(((Part.BONE, 2.0), (Part.FAT, 0.0)), ((30.0, 46.0, -36.0),), (17.0, 24.0, 17.0), True),
-    Shape(((Part.FAT, 0.0),), (_EYE, _APEX), (7.0, 0, 0), True),
-    Shape(((Part.MUSCLE, 0.0),), ((43.0, 50.0, -36.0), (38.0, 36.0, -33.0), _APEX), (2.4, 0, 0), True),
-    Shape(((Part.MUSCLE, 0.0),), ((22.0, 50.0, -36.0), (17.0, 36.0, -33.0), _APEX), (2.4, 0, 0), True),
-    Shape(((Part.MUSCLE, 0.0),), ((32.0, 50.0, -25.0), (26.0, 36.0, -24.0), _APEX), (2.4, 0, 0), True),
-    Shape(((Part.MUSCLE, 0.0),), ((32.0, 50.0, -47.0), (26.0, 36.0, -41.0), _APEX), (2.4, 0, 0), True),
-    Shape(
-        ((Part.CSF, 1.0), (Part.NERVE, 0.0)),
-        ((32.0, 45.0, -36.0), _APEX, (5.0, 8.0, -20.0)),
-        (2.0, 0, 0),
-        True,
-    ),
-    Shape(((Part.MUSCLE, 1.2), (Part.VITREOUS, 0.0)), (_EYE,), (12.0, 12.0, 12.0), True),
-    Shape(((Part.LENS, 0.0),), ((33.0, 65.5, -36.0),), (4.8, 2.4, 4.8), True),
     *(
         Shape(
             _BONE if k else ((Part.BONE, 0.0), (Part.MARROW, -3.0)),
@@ -219,14 +206,39 @@ SHAPES: tuple[Shape, ...] = (
         True,
     ),
 )
+#: The orbits: the parts of one move together.
+ORBIT: tuple[Shape, ...] = (
+    Shape(((Part.BONE, 2.0), (Part.FAT, 0.0)), ((30.0, 46.0, -36.0),), (17.0, 24.0, 17.0), True),
+    Shape(((Part.FAT, 0.0),), (_EYE, _APEX), (7.0, 0, 0), True),
+    Shape(((Part.MUSCLE, 0.0),), ((43.0, 50.0, -36.0), (38.0, 36.0, -33.0), _APEX), (2.4, 0, 0), True),
+    Shape(((Part.MUSCLE, 0.0),), ((22.0, 50.0, -36.0), (17.0, 36.0, -33.0), _APEX), (2.4, 0, 0), True),
+    Shape(((Part.MUSCLE, 0.0),), ((32.0, 50.0, -25.0), (26.0, 36.0, -24.0), _APEX), (2.4, 0, 0), True),
+    Shape(((Part.MUSCLE, 0.0),), ((32.0, 50.0, -47.0), (26.0, 36.0, -41.0), _APEX), (2.4, 0, 0), True),
+    Shape(
+        ((Part.CSF, 1.0), (Part.NERVE, 0.0)),
+        ((32.0, 45.0, -36.0), _APEX, (5.0, 8.0, -20.0)),
+        (2.0, 0, 0),
+        True,
+    ),
+    Shape(((Part.MUSCLE, 1.2), (Part.VITREOUS, 0.0)), (_EYE,), (12.0, 12.0, 12.0), True),
+    Shape(((Part.LENS, 0.0),), ((33.0, 65.5, -36.0),), (4.8, 2.4, 4.8), True),
+)
 #: An ear, outside the head.
-EAR = Shape(((Part.SKIN, 0.0),), ((76.0, -30.0, -34.0),), (6.0, 13.0, 27.0), True)
+EAR = Shape(((Part.SKIN, 0.0),), ((76.0, -30.0, -34.0),), (6.0, 13.0, 27.0), True, is_outer=True)
 
 
 def make_cord(start: Point) -> Shape:
     """Return the spinal cord in its canal, from the lowest place of the brain down to the neck's end."""
     points = (start, (0.0, -36.0, min(-84.0, start[2] - 12)), (0.0, -34.0, -125.0), (0.0, -38.0, -185.0))
     return Shape(((Part.DURA, 5.0), (Part.CSF, 4.0), (Part.NERVE, 0.0)), points, (5.0, 0, 0))
+
+
+def vary(random: np.random.Generator) -> Iterator[Shape]:
+    """Yield all shapes, each moved by about 1.5 mm and 8 % larger or smaller; eyes differ by 3 %."""
+    for group in (*((shape,) for shape in SHAPES), ORBIT, (EAR,)):
+        spread = 0.03 if group is ORBIT else 0.08
+        shift, scale = random.normal(0, 1.5, 3), float(np.clip(random.normal(1, spread), 0.8, 1.2))
+        yield from (shape.changed(shift, scale) for shape in group)
 
 
 def paint(

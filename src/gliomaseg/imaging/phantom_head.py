@@ -129,13 +129,15 @@ def _draw_labels(brain: Mask, layout: Layout, random: np.random.Generator) -> La
     labels = _draw_flesh(layout, noise, random)
     shell = (outside >= DURA_MM) & (outside < DURA_MM + skull) & (depth > 2)
     labels[shell] = Part.BONE
-    middle = np.abs(outside - DURA_MM - skull / 2) < skull / 2 - 1.7 - 0.5 * np.abs(noise(14.0))
+    middle = np.abs(outside - DURA_MM - skull / 2) < skull / 2 - random.uniform(1.5, 2.4) - 0.5 * np.abs(
+        noise(14.0)
+    )
     labels[shell & middle] = Part.MARROW
     free = (outside > DURA_MM + 1.5) & (depth > 1.5)
     cells = noise(5.0)
-    for shape in (each.varied(random) for each in face.SHAPES):
-        _paint(labels, shape, layout, free & shell if shape.in_skull else free, cells)
-    _paint(labels, face.EAR.varied(random), layout, depth < 2, cells)
+    for shape in face.vary(random):
+        where = depth < 2 if shape.is_outer else free & shell if shape.in_skull else free
+        _paint(labels, shape, layout, where, cells)
     _draw_inside(labels, layout)
     edge = ndimage.binary_dilation(brain) & ~np.isin(labels, (Part.CSF, Part.DURA, Part.VESSEL))
     labels[edge] = Part.CSF
@@ -150,9 +152,9 @@ def _draw_flesh(layout: Layout, noise: Noise, random: np.random.Generator) -> La
     depth = layout.depth
     is_fat = (np.abs(noise(16.0)) < 0.1) | (noise(9.0) > 1.4)  # sheets between muscles, and lumps
     flesh = np.where(is_fat, Part.FAT, Part.MUSCLE).astype(np.uint8)
-    temple = ((np.abs(x) - 62) / 22) ** 2 + ((y - 20) / 30) ** 2 + ((z + 14) / 30) ** 2 < 1
+    temple = ((np.abs(x) - 62) / 26) ** 2 + ((y - 14) / 42) ** 2 + ((z + 10) / 38) ** 2 < 1
     is_scalp = (z > -30 + 0.12 * y) & ~temple
-    under = random.uniform(3.5, 6.5)
+    under = random.uniform(3.0, 6.0)
     flesh[(depth < under) | is_scalp] = Part.FAT
     flesh[depth < 2.0] = Part.SKIN
     flesh[depth <= 0] = Part.AIR
@@ -202,6 +204,7 @@ def _draw_levels(random: np.random.Generator, spread: float) -> npt.NDArray[np.f
     """Return the intensity of each part (part, channel), varied."""
     levels: npt.NDArray[np.float64] = np.array([CONTRASTS[part] for part in Part])
     suppressed = random.random(levels.shape[1]) < np.array(_SUPPRESSED)
+    levels[Part.FAT] += random.uniform(-1.2, 0.6)  # by pulse sequence
     levels[np.ix_(np.array([Part.FAT, Part.MARROW]), suppressed)] = _SUPPRESSED_FAT
     return levels + spread * random.standard_normal(levels.shape) * (levels > _DARK)
 
@@ -219,7 +222,8 @@ def _draw_image(
     """Return one sequence (x, y, z): the brain as it is, blurred parts around it."""
     inside = labels == Part.BRAIN
     own = brain[inside]
-    mean, deviation = float(own.mean()), float(own.std())
+    shown = own[own != 0] if own.any() else own  # a sequence may be cut off within the brain
+    mean, deviation = float(shown.mean()), float(shown.std())
     values = np.maximum(mean + deviation * levels, _FLOOR * mean).astype(np.float32)
     values[Part.AIR] = 0.02 * mean
     image = values[labels] * texture

@@ -117,8 +117,8 @@ def _depth(
     """Return how deep voxels are below the skin, in mm; negative outside the head."""
     x, y, z = places
     scalp = random.uniform(4.5, 8.0) + 0.8 * noise(30)
-    scalp = scalp + random.uniform(4, 9) * np.exp(
-        -(((np.abs(x) - 62) / 18) ** 2) - ((y - 22) / 26) ** 2 - ((z + 12) / 24) ** 2
+    scalp = scalp + random.uniform(5, 11) * np.exp(
+        -(((np.abs(x) - 62) / 18) ** 2) - ((y - 18) / 32) ** 2 - ((z + 12) / 28) ** 2
     )
     surface = outside - DURA_MM - skull - scalp
     wide, long = random.normal(1, 0.05, 2)

@@ -42,7 +42,8 @@ def resample(image: _Array, grid: Grid, target: Grid) -> _Array:
 
 
 def regrid(array: _Array, grid: Grid, target: Grid) -> Floats:
-    """Return ``array`` (x, y, z) on ``target``, whose axes run like those of ``grid``; 0 beyond the image."""
+    """Return ``array`` (x, y, z) on ``target``; 0 beyond the image."""
+    array, grid = turned_like(array, grid, target), turned_grid(grid, target)
     values, box = _filled_part(array, grid, target)
     return _filled(target, box, values)
 
@@ -59,8 +60,8 @@ def _filled_part(array: _Array, grid: Grid, target: Grid) -> tuple[Floats, Box]:
     step = np.linalg.inv(grid.affine) @ target.affine
     steps, starts = np.diag(step)[:3], step[:3, 3]
     if np.abs((step[:3, :3] - np.diag(steps)) @ target.shape).max() * max(grid.spacing) > GRID_TOLERANCE_MM:
-        x, y, z = (slice(0, n) for n in target.shape)
-        return _tilted(array.astype(np.float32), step, target.shape), (x, y, z)
+        box = _reached(filled, step, target.shape)
+        return _tilted(array, step, box), box
     found, places = array[filled].astype(np.float32), []
     for axis, side in enumerate(filled):
         centres = np.round(starts[axis] + steps[axis] * np.arange(target.shape[axis]), 4)
@@ -93,14 +94,38 @@ def _along(array: Floats, weights: _Weights, axis: int) -> Floats:
     return np.moveaxis(np.tensordot(weights.astype(np.float32), array, (1, axis)), 0, axis)
 
 
-def _tilted(image: Floats, step: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Floats:
-    """Return ``image`` on a tilted grid, linear; ``step`` maps voxel indices of the new grid to the old."""
+def _reached(filled: Box, step: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> Box:
+    """Return the box of a tilted grid of ``shape`` that the box ``filled`` of the old one may reach."""
+    sides = [(side.start - 1, side.stop) for side in filled]
+    corners = np.array(np.meshgrid(*sides, [1])).reshape(4, -1)
+    places = (np.linalg.inv(step) @ corners)[:3]
+    low, high = np.floor(places.min(axis=1)).astype(int), np.ceil(places.max(axis=1)).astype(int)
+    x, y, z = (
+        slice(min(max(int(first) - 1, 0), size - 1), max(min(int(last) + 2, size), 1))
+        for first, last, size in zip(low, high, shape, strict=True)
+    )
+    return x, y, z
+
+
+def _tilted(array: _Array, step: npt.NDArray[np.float64], box: Box) -> Floats:
+    """Return ``array`` in a ``box`` of a tilted grid, whose voxel indices ``step`` maps to the old ones.
+
+    Interpolation is linear. A new voxel that is longer than an old one is the mean of places along it, about
+    as far apart as the old ones.
+    """
     from scipy import ndimage  # slow to import, and most cases don't need it
 
-    out: Floats = np.empty(shape, np.float32, order="F")
-    inside = np.empty(shape, np.float32, order="F")
-    ndimage.affine_transform(image, step[:3, :3], step[:3, 3], output=out, order=1, mode="nearest")
-    ones = np.ones(image.shape, np.float32)
-    ndimage.affine_transform(ones, step[:3, :3], step[:3, 3], output=inside, order=0, mode="grid-constant")
-    out *= inside
+    image, shape = array.astype(np.float32), tuple(side.stop - side.start for side in box)
+    turn, start = step[:3, :3], step[:3, :3] @ [side.start for side in box] + step[:3, 3]
+    out, some = np.zeros(shape, np.float32, order="F"), np.empty(shape, np.float32, order="F")
+    counts = np.maximum(1, np.round(np.abs(turn).max(axis=0))).astype(int)
+    for place in np.ndindex(*counts):
+        offset = start + turn @ ((np.add(place, 0.5)) / counts - 0.5)
+        ndimage.affine_transform(image, turn, offset, output=some, order=1, mode="nearest")
+        out += some
+    ones = np.ones(image.shape, np.uint8)
+    inside = ndimage.affine_transform(
+        ones, turn, start, output=np.uint8, output_shape=shape, order=0, mode="grid-constant"
+    )
+    out *= inside / np.float32(counts.prod())
     return out

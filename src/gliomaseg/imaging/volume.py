@@ -109,6 +109,14 @@ def standard_grid(grid: Grid, size_mm: float = 1.0) -> Grid:
     return Grid((x, y, z), affine)
 
 
+def cropped_grid(grid: Grid, box: Box) -> Grid:
+    """Return the part of ``grid`` in ``box``: the same places, with the header left out."""
+    x, y, z = (side.stop - side.start for side in box)
+    affine = grid.affine.copy()
+    affine[:3, 3] = (grid.affine @ [*(side.start for side in box), 1])[:3]
+    return Grid((x, y, z), affine)
+
+
 def turned_grid(grid: Grid, like: Grid) -> Grid:
     """Return ``grid`` with axes flipped and exchanged to run like those of ``like``: the same places."""
     turn = _turn(grid, like)

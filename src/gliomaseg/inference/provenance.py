@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gliomaseg import RESEARCH_USE, __version__
 from gliomaseg.inference.bundle import Bundle
 from gliomaseg.labels import Modality
+from gliomaseg.storage import files
 from gliomaseg.storage.record import RUN_SCHEMA
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def model_record(bundle: Bundle, case_id: str, sequences: Sequence[Modality]) ->
 
 
 def inputs_record(case: Case, hashes: Mapping[Modality, str], *, keep_names: bool) -> dict[str, Any]:
-    """Return the hash of each sequence, and the volume of a file with several.
+    """Return the hash of each sequence and of the brain mask if given, and the volume of a file with several.
 
     The name of a file is recorded if ``keep_names``, or if it begins with the case's id: others may name the
     patient.
@@ -55,4 +56,6 @@ def inputs_record(case: Case, hashes: Mapping[Modality, str], *, keep_names: boo
         if modality in case.channels:
             found[modality]["channel"] = case.channels[modality]
         found[modality]["sha256"] = digest
+    if case.brain_mask:
+        found["brain_mask"] = {"sha256": files.sha256_of(case.brain_mask)}
     return found

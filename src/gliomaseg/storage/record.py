@@ -19,6 +19,7 @@ IDENTITY = (
     "quality",
     "maps",
     "only",
+    "exam",
     "inputs",
     "settings",
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomaseg.errors import CaseError, OutputError
+from gliomaseg.labels import Modality
 from gliomaseg.storage import files
 from gliomaseg.storage.guard import BROWSERS_OWN, refuse_inputs
 from gliomaseg.storage.record import IDENTITY, RUN_SCHEMA, is_newer, parse_record, renamed
@@ -28,6 +29,10 @@ MEASUREMENTS = "measurements.json"
 TABLE = "measurements.csv"
 OVERVIEW = "overview.png"
 THUMBNAIL = "thumbnail.jpg"
+#: The folder of the standardised exam, if it is kept.
+STANDARDISED = "standardised"
+#: The sequence on whose grid the label map lies is the first of these that a case has.
+_FIRST = (Modality.T1C, Modality.T1N, Modality.T2W, Modality.T2F)
 
 #: A run.json with none of these keys was written by another program.
 _OURS = frozenset({"gliomaseg", "outputs", "scheme"})
@@ -35,6 +40,11 @@ _OURS = frozenset({"gliomaseg", "outputs", "scheme"})
 _REPLACE = "choose another folder with -o, or replace it with --overwrite"
 #: The remedy where --overwrite would lose work.
 _MOVE = "move it away to keep it, or choose another folder with -o"
+
+
+def native_labels(modality: str) -> str:
+    """Return the name of the label map on the grid of a sequence."""
+    return f"seg_{modality}.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,14 @@ class ResultFolder:
             raise self.damaged(name, "its SHA-256 is not the one in run.json")
         return content
 
+    def label_maps(self) -> dict[Modality, str]:
+        """Return the file of each label map by the sequence on whose grid it lies; raises as ``read``."""
+        record = self.read()
+        used = [modality for modality in _FIRST if modality in record.get("inputs", {})]
+        own = {used[0]: LABELS} if used else {}
+        more = {m: name for m in Modality if (name := native_labels(m)) in record["outputs"]}
+        return own | {modality: name for modality, name in more.items() if modality not in own}
+
     def edited(self) -> bool:
         """Return whether the label map was changed since it was written; raises as ``read``."""
         labels = self.path / LABELS
@@ -154,7 +172,7 @@ class ResultFolder:
 
     def _names(self) -> set[str]:
         try:
-            return {path.name for path in self.path.iterdir()} - BROWSERS_OWN
+            return {name for name in _names_in(self.path) if Path(name).name not in BROWSERS_OWN}
         except OSError as error:
             raise files.output_error(error, self.path) from error
 
@@ -203,7 +221,16 @@ class ResultFolder:
         )
 
 
+def _names_in(folder: Path) -> list[str]:
+    """Return the path in ``folder`` of each file, link and empty folder, with slashes."""
+    names = []
+    for path in folder.iterdir():
+        inner = _names_in(path) if path.is_dir() and not path.is_symlink() else []
+        names += [f"{path.name}/{name}" for name in inner] or [path.name]
+    return names
+
+
 def seal(draft: Path, record: Mapping[str, Any]) -> None:
     """Write run.json into a draft, last: the record, and the SHA-256 of every other file."""
-    outputs = {path.name: files.sha256_of(path) for path in sorted(draft.iterdir())}
+    outputs = {name: files.sha256_of(draft / name) for name in sorted(_names_in(draft))}
     files.write_json(draft / RECORD, {**record, "outputs": outputs})

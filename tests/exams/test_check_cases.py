@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gliomaseg.cases.check_cases import check_cases, require_sound
 from gliomaseg.cases.find import find_cases
 from gliomaseg.errors import ImageError
+from gliomaseg.exams.check_cases import check_cases, require_sound
 from gliomaseg.imaging.stored_file import StoredFile
 from gliomaseg.labels import Modality
 

@@ -11,8 +11,8 @@ from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content, check_reference_content
 from gliomaseg.cases.csv_list import as_plain, volume_suffix
 from gliomaseg.cases.headers import check_reference, read_headers
-from gliomaseg.cases.standardise import standardise
 from gliomaseg.errors import GliomasegError, Note, as_coded
+from gliomaseg.exams.standardise import standardise_exam
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.labels import Modality
 
@@ -82,7 +82,7 @@ def _missing(case: Case, required: Sequence[Modality]) -> tuple[Note, ...]:
 
 
 def _read_all(case: Case, modalities: Sequence[Modality]) -> tuple[Note, ...]:
-    standardised = standardise(case, modalities)
+    standardised = standardise_exam(case, modalities)
     volume = check_content(standardised.volume, case.id)
     if case.reference is None:
         return volume.notes
