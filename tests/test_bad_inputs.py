@@ -462,7 +462,7 @@ def another_half(exam: Exam) -> None:
     exam.save(array[:40], affine)
 
 
-@row(36, "W-MOVED", "t2w was 866 mm away from t1c")
+@row(36, "W-MOVED", "moved t2w by 866 mm")
 def another_place(exam: Exam) -> None:
     array, affine = exam.image()
     affine[:3, 3] += 500

@@ -133,20 +133,14 @@ def _moved(grid: Grid, matrix: npt.NDArray[np.float64]) -> Grid:
 
 
 def _placed(sequences: Sequences, natives: Mapping[Modality, Native]) -> Sequences:
-    """Return the sequences on their placed grids, with a note for each that moved far."""
+    """Return the sequences on their placed grids, with a note of those that moved far."""
     target = target_of(tuple(natives))
     grids = {
         m: grid if m is target else _moved(grid, natives[m].matrix) for m, grid in sequences.grids.items()
     }
-    notes = [
-        Note(
-            "W-MOVED",
-            f"case {sequences.case.id}: {m} was {native.moved_mm:.0f} mm away from {target} by its header",
-            "it was registered; compare the sequences in the picture",
-        )
-        for m, native in natives.items()
-        if native.moved_mm > _FAR_MM
-    ]
+    far = [f"{m} by {native.moved_mm:.0f} mm" for m, native in natives.items() if native.moved_mm > _FAR_MM]
+    what = f"case {sequences.case.id}: registration moved {', '.join(far)} to lie on {target}"
+    notes = [Note("W-MOVED", what, "compare the sequences in the picture")] if far else []
     return replace(sequences, grids=grids, notes=[*sequences.notes, *notes], registered=True)
 
 
