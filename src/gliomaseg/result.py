@@ -168,8 +168,9 @@ class Result:
                 write_image(folder / f"{name}.nii.gz", found, self.segmentation.grid)
             for modality, segmentation in self.natives.items():
                 write_segmentation(folder / native_labels(modality), segmentation)
-            if self.exam and (self.provenance.get("exam") or {}).get("keep"):
-                write_standardised(folder / STANDARDISED, self.case, self.exam)
+            keep = bool((self.provenance.get("exam") or {}).get("keep"))
+            if self.exam and (keep or self.exam.is_raw):
+                write_standardised(folder / STANDARDISED, self.case, self.exam, sequences=keep)
         with timed(self.seconds, "measure"):
             files.write_json(folder / MEASUREMENTS, self.measured())
             reasons = " ".join(self.quality.reasons)

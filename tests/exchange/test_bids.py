@@ -132,8 +132,17 @@ def test_of_a_raw_exam_brain_mask_and_transforms_come_along(make_result: MakeRes
         "orig",
         "1 mm",
     )
+    assert str(about["Description"]).startswith("Brain mask by gliomaseg")
     assert [path.name for path in anat.glob("*_xfm.txt")] == ["sub-A1_from-T2w_to-T1c_mode-image_xfm.txt"]
     assert "*_xfm.txt" in (tmp_path / "bids" / ".bidsignore").read_text().splitlines()
+
+
+def test_a_brain_mask_that_was_given_is_called_so(make_result: MakeResult, tmp_path: Path) -> None:
+    inputs = {"t1n": {"sha256": "a"}, "brain_mask": {"sha256": "b"}}
+    make_result(tmp_path / "out", more={"standardised/brain_mask.nii.gz": b"mask"}, inputs=inputs)
+    write_bids(tmp_path / "out", tmp_path / "bids")
+    about = sidecar(tmp_path / "bids", name="space-T1w_res-1mm_desc-brain_mask")
+    assert str(about["Description"]).startswith("Brain mask that was given to gliomaseg")
 
 
 def test_a_transform_is_the_one_that_itk_reads(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ import pytest
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_cases
 from gliomaseg.exchange.bids import write_bids
+from gliomaseg.imaging.nifti import write_image
+from gliomaseg.imaging.phantom_raw import make_raw_exam, write_raw_exam
 from gliomaseg.labels import Modality
-from gliomaseg.storage.result_folder import LABELS, ResultFolder
+from gliomaseg.storage.result_folder import LABELS, STANDARDISED, ResultFolder
 
 MakeResult = Callable[..., ResultFolder]
 Run = Callable[..., tuple[int, str, str]]
@@ -87,6 +89,33 @@ def test_derivatives_of_other_ids_and_raw_exams_are_valid(make_result: MakeResul
     assert found["warning"] <= WARNINGS
     next((tmp_path / "bids").rglob("*_dseg.json")).unlink()
     assert "SIDECAR_KEY_REQUIRED" in issues(tmp_path / "bids")["error"], "the validator sees what lacks"
+
+
+@pytest.mark.slow
+def test_a_raw_exam_brings_its_brain_mask_and_transforms(tmp_path: Path, run: Run) -> None:
+    """Resampled by SimpleITK with its transform, FLAIR is the image that gliomaseg made of it."""
+    pytest.importorskip("picsl_greedy")
+    sitk = pytest.importorskip("SimpleITK")
+    truth = make_raw_exam("small", seed=1)
+    exam = write_raw_exam(truth, tmp_path / "data", case_id="sub-1")
+    write_image(tmp_path / "mask.nii.gz", truth.brain.astype(np.uint8), truth.reference.grid)
+    words = ("segment", exam, "--mask", tmp_path / "mask.nii.gz", "--only", "seg", "--bids")
+    assert run(*words, "-o", tmp_path / "out")[0] == 0
+    assert run(*words, "-o", tmp_path / "kept", "--keep-standardised")[0] == 0
+    folder = tmp_path / "out" / "sub-1" / STANDARDISED
+    assert {path.name for path in folder.iterdir()} == {"brain_mask.nii.gz", "transforms.json"}
+    anat = tmp_path / "out" / "bids" / "sub-1" / "anat"
+    mask = sitk.ReadImage(str(anat / "sub-1_space-T1c_res-1mm_desc-brain_mask.nii.gz"))
+    transform = sitk.ReadTransform(str(anat / "sub-1_from-FLAIR_to-T1c_mode-image_xfm.txt"))
+    moving = sitk.ReadImage(str(exam / "sub-1_t2f.nii.gz"), sitk.sitkFloat32)
+    moved = sitk.GetArrayFromImage(sitk.Resample(moving, mask, transform, sitk.sitkLinear))
+    ours = sitk.ReadImage(str(tmp_path / "kept" / "sub-1" / STANDARDISED / "sub-1_t2f.nii.gz"))
+    inside = sitk.GetArrayFromImage(mask) > 0
+    one, other = moved[inside], sitk.GetArrayFromImage(ours)[inside]
+    assert np.corrcoef(one, other)[0, 1] > 0.999
+    found = issues(tmp_path / "out" / "bids")
+    assert found["error"] == set()
+    assert found["warning"] <= WARNINGS
 
 
 @pytest.mark.slow

@@ -57,6 +57,12 @@ class Standardised:
         """Return whether the volume is on the case's own grid, so that nothing was interpolated."""
         return self.volume.grid is self.own
 
+    @property
+    def is_raw(self) -> bool:
+        """Return whether sequences were registered, or heads stripped."""
+        moved = any(native.placed is not native.stored for native in self.natives.values())
+        return moved or self.brain is not None
+
     def restore(
         self, array: npt.NDArray[np.generic], onto: Modality | None = None
     ) -> npt.NDArray[np.generic]:

@@ -176,11 +176,13 @@ def _require_replaceable(target: Path, *, overwrite: bool) -> None:
         )
 
 
-def write_standardised(folder: Path, case: Case, standardised: Standardised) -> None:
+def write_standardised(
+    folder: Path, case: Case, standardised: Standardised, *, sequences: bool = True
+) -> None:
     """Write the sequences, the brain mask and the transforms of a standardised exam into a draft folder."""
     files.make_folder(folder)
     volume = standardised.volume
-    for name, image in zip(volume.channels, volume.array, strict=True):
+    for name, image in zip(volume.channels, volume.array, strict=True) if sequences else ():
         write_image(folder / f"{case.id}_{name}.nii.gz", image, volume.grid)
     if standardised.brain is not None:
         write_image(folder / BRAIN_MASK, standardised.brain.astype(np.uint8), volume.grid)

@@ -121,7 +121,7 @@ class _Made:
         }
 
     def brain_mask(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the brain mask on the standard grid and its sidecar, if the exam was raw."""
+        """Yield the brain mask on the standard grid and its sidecar, if the exam was raw and a whole head."""
         file = f"{STANDARDISED}/{BRAIN_MASK}"
         if not self.folder.has(file):
             return
@@ -130,8 +130,9 @@ class _Made:
         space = f"space-{SPACES[frame]}_res-{size.replace('.', 'p')}mm"
         name = f"{self.stem}_{space}_desc-brain_mask"
         yield f"{name}.nii.gz", self.folder.bytes_of(file)
+        by = "that was given to" if "brain_mask" in self.record["inputs"] else "by"
         about = {
-            "Description": f"Brain mask by gliomaseg {self.record['gliomaseg']}. {RESEARCH_USE}",
+            "Description": f"Brain mask {by} gliomaseg {self.record['gliomaseg']}. {RESEARCH_USE}",
             "Type": "Brain",
             "Resolution": f"{size} mm, isotropic: the grid on which the tumour was segmented",
             **self._sources(frame),

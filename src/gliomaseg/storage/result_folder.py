@@ -29,7 +29,7 @@ MEASUREMENTS = "measurements.json"
 TABLE = "measurements.csv"
 OVERVIEW = "overview.png"
 THUMBNAIL = "thumbnail.jpg"
-#: The folder of the standardised exam, if it is kept.
+#: The folder of a raw exam's brain mask and transforms, and of its standardised images if they are kept.
 STANDARDISED = "standardised"
 #: The sequence on whose grid the label map lies is the first of these that a case has.
 _FIRST = (Modality.T1C, Modality.T1N, Modality.T2W, Modality.T2F)
