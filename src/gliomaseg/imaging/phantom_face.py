@@ -91,7 +91,8 @@ def ellipsoid(places: Sequence[Image], centre: Point, radii: Point) -> Image:
     apart = [place - np.float32(c) for place, c in zip(places, centre, strict=True)]
     near = sum((a / np.float32(r)) ** 2 for a, r in zip(apart, radii, strict=True)) ** 0.5
     slope = sum((a / np.float32(r * r)) ** 2 for a, r in zip(apart, radii, strict=True)) ** 0.5
-    return np.asarray(near * (near - 1) / np.maximum(slope, 1e-3), dtype=np.float32)
+    radius = np.where(slope > 1e-6, near / np.maximum(slope, 1e-6), min(radii))  # in the place's direction
+    return np.asarray(radius * (near - 1), dtype=np.float32)
 
 
 def _segment(places: Sequence[Image], start: Point, end: Point) -> Image:

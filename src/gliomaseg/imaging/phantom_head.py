@@ -69,7 +69,7 @@ def add_head(
 ) -> Head:
     """Return ``images`` (channel t1n, t1c, t2w, t2f; x, y, z) with a head around ``brain`` (x, y, z).
 
-    ``grid`` has voxels of one size, 1 to 2 mm. The result's axes run like those of ``grid``; its field of
+    ``grid`` has voxels of one size, 1 to 3 mm. The result's axes run like those of ``grid``; its field of
     view is that of the head, with an edge wherever the brain itself is cut. The seed chooses thicknesses,
     forms, the lower end and intensities; ``spread`` is the standard deviation of these, in those of the
     brain. The same arguments give the same voxels.
