@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
-from gliomaseg.cases.arrays import case_of_arrays
+from gliomaseg.cases.arrays import ArrayCase
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.standardise import Standardised, standardise
 from gliomaseg.errors import CaseError, ImageError, SettingsError
 from gliomaseg.exams import register as registration
 from gliomaseg.exams.standardise import ExamOptions, standardise_exam
-from gliomaseg.imaging.nifti import read_image, write_image
+from gliomaseg.imaging.nifti import Voxels, read_image, write_image
 from gliomaseg.imaging.volume import Grid, is_usual
 from gliomaseg.labels import Modality
 
@@ -131,6 +131,67 @@ class TestRawExam:
         assert found.volume.channels == (Modality.T1C,)
 
 
+class TestBrain:
+    def test_found_without_a_mask(self, raw: RawCase, exam: Standardised) -> None:
+        found = standardise_exam(raw.case, ALL)
+        assert found.brain is not None
+        assert exam.brain is not None
+        there = found.restore(found.brain.astype(np.float32)) > 0.5
+        both = 2 * np.count_nonzero(there & raw.truth.brain)
+        assert both / (np.count_nonzero(there) + np.count_nonzero(raw.truth.brain)) > 0.93
+        tumour = raw.truth.reference.labels > 0
+        assert np.count_nonzero(tumour & ~there) < 0.01 * np.count_nonzero(tumour)
+
+    def test_some_sequences_stripped_and_others_not(self, raw: RawCase, exam: Standardised) -> None:
+        """Each head is stripped on its own, and nothing else of it is left."""
+        arrays = {m: (v.array, v.grid.affine) for m, v in raw.truth.images.items()}
+        assert exam.brain is not None
+        brain = exam.restore(exam.brain.astype(np.float32), Modality.T2W) > 0.5
+        image, affine = arrays[Modality.T2W]
+        found = standardise_exam(_case_of({**arrays, Modality.T2W: (np.where(brain, image, 0), affine)}), ALL)
+        (note,) = (n for n in found.volume.notes if n.code == "W-SKULL")
+        assert "t1n, t1c, t2f showed the whole head" in note.what
+        for image in found.volume.array:
+            ml = np.count_nonzero(image) * found.volume.grid.voxel_ml
+            assert 900 < ml < 2000
+        centre = found.natives[Modality.T2W].matrix - raw.truth.moves[Modality.T2W]
+        assert np.abs(centre[:3, 3]).max() < 2
+
+    @pytest.mark.parametrize("what", ["bottle", "cylinder", "knee", "noise"])
+    def test_what_is_no_head(self, what: str) -> None:
+        """A water phantom, round or not, something like a knee, and air."""
+        grid = Grid((100, 100, 90), np.diag([2.0, 2, 2, 1]))
+        x, y, z = (2 * np.indices(grid.shape).T - grid.shape).T
+        radius = np.hypot(x, y)
+        images = {
+            "bottle": np.where(np.hypot(radius, z) < 85, 400, 0),
+            "cylinder": np.where((radius < 75) & (abs(z) < 85), np.where(radius < 60, 400, 150), 0),
+            "knee": np.where(radius < 75, np.where(radius < 65, np.where(radius < 28, 300, 120), 400), 0),
+            "noise": np.zeros(grid.shape),
+        }
+        noise = np.random.default_rng(0).normal(0, 8, grid.shape)
+        array = np.abs(images[what] + noise).astype(np.int16)
+        with pytest.raises(CaseError) as error:
+            standardise_exam(_case_of({Modality.T1C: (array, grid.affine)}), (Modality.T1C,))
+        assert error.value.code == "E-STRIP"
+
+    def test_a_mask_that_cuts_the_tumour_is_noted(self, raw: RawCase, tmp_path: Path) -> None:
+        grid, labels = raw.truth.reference.grid, raw.truth.reference.labels
+        filled = np.argwhere(labels > 0)
+        cut = raw.truth.brain.copy()
+        cut[: int(np.median(filled[:, 0]))] = False
+        write_image(tmp_path / "mask.nii.gz", cut.astype(np.uint8), grid)
+        found = standardise_exam(replace(raw.case, brain_mask=tmp_path / "mask.nii.gz"), ALL)
+        assert "W-STRIP" in [note.code for note in found.volume.notes]
+
+    def test_an_empty_mask(self, raw: RawCase, tmp_path: Path) -> None:
+        grid = raw.truth.reference.grid
+        write_image(tmp_path / "mask.nii.gz", np.zeros(grid.shape, np.uint8), grid)
+        with pytest.raises(CaseError) as error:
+            standardise_exam(replace(raw.case, brain_mask=tmp_path / "mask.nii.gz"), ALL)
+        assert error.value.code == "E-STRIP"
+
+
 class TestStrippedButMoved:
     def test_registered_without_a_mask(self, exam: Standardised) -> None:
         """Brains alone, far apart by their headers, as other programs leave them."""
@@ -183,6 +244,5 @@ class TestRefusals:
 
 def _case_of(images: dict[Modality, tuple[np.ndarray, np.ndarray]]) -> Case:
     """Return a case in memory whose sequences lie on different grids."""
-    case = case_of_arrays({m: array for m, (array, _) in images.items()}, images[Modality.T1C][1], "moved")
-    voxels = {m: v._replace(grid=Grid(v.grid.shape, images[m][1])) for m, v in case.voxels.items()}
-    return replace(case, voxels=voxels)
+    voxels = {m: Voxels(array, Grid(array.shape, affine), m) for m, (array, affine) in images.items()}
+    return ArrayCase("moved", {m: Path(m) for m in voxels}, voxels=voxels)

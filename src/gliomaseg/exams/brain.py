@@ -47,6 +47,8 @@ _TALLEST_MM = 250.0
 _LEAST = 1e-3
 _RAS = Grid((1, 1, 1), np.eye(4))
 _NOWHERE = (slice(0, 1), slice(0, 1), slice(0, 1))
+#: A voxel is brain above this probability, and unsure between these.
+_THRESHOLD, _UNSURE = 0.5, (0.05, 0.95)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class BrainMask:
     """The brain in one image: ``mask`` (x, y, z) on the image's own ``grid``.
 
     ``largest_share`` is the share of the network's brain voxels that are in its largest component, the only
-    one kept.
+    one kept. ``unsure`` is the number of voxels whose probability is neither near 0 nor near 1, as a share of
+    those of the brain: the border of a head's brain, much more of what is no head.
     """
 
     mask: Mask
     grid: Grid
     largest_share: float = 1.0
+    unsure: float = 0.0
 
     @property
     def volume_ml(self) -> float:
@@ -74,14 +78,22 @@ def extract_brain(image: Image, grid: Grid, *, threads: int = 0, model: Path | N
     for each core. ``model`` is the folder of another bundle. Raises ImageError (E-CONSTANT) for an image
     without contrast, ModelError (E-MODEL) for a damaged bundle.
     """
+    probability, places = brain_probability(image, grid, threads=threads, model=model)
+    return mask_of(regrid(probability, places, grid), grid)
+
+
+def brain_probability(
+    image: Image, grid: Grid, *, threads: int = 0, model: Path | None = None
+) -> tuple[Floats, Grid]:
+    """Return the probability (x, y, z) of brain in a head, and its grid: 2 mm, axes nearest to RAS.
+
+    Beyond that grid there is no brain. Arguments and errors are those of ``extract_brain``.
+    """
     engine, bundle = _engine(model or brain_model(), threads)
     volume = head_volume(image, grid)
     prepared = prepare(volume, bundle.settings.prepare)
     found = predict(prepared.image, engine, bundle.settings)[0]
-    turned = turned_grid(grid, _RAS)
-    probability = regrid(np.asarray(prepared.restore(found)), volume.grid, turned)
-    mask, share = _cleaned(probability > bundle.settings.segment.thresholds[0])
-    return BrainMask(turned_like(mask, turned, grid).astype(bool), grid, share)
+    return np.asarray(prepared.restore(found), np.float32), volume.grid
 
 
 def brain_model() -> Path:
@@ -98,19 +110,22 @@ def _engine(folder: Path, threads: int) -> tuple[OpenVinoEngine, Bundle]:
     return OpenVinoEngine(bundle, bundle.settings.inference.model_copy(update=asked)), bundle
 
 
-def _cleaned(mask: Mask) -> tuple[Mask, float]:
-    """Return the largest component of ``mask`` (x, y, z) without holes, and its share of all voxels."""
+def mask_of(probability: Floats, grid: Grid) -> BrainMask:
+    """Return the largest component of what is probably brain (x, y, z) on ``grid``, with holes filled."""
     from scipy import ndimage  # slow to import
 
+    mask = probability > _THRESHOLD
     numbers, count = label_components(mask)
     if not count:
-        return mask, 1.0
+        return BrainMask(mask, grid)
+    low, high = _UNSURE
+    unsure = np.count_nonzero((probability > low) & (probability < high)) / np.count_nonzero(mask)
     sizes = np.bincount(numbers.ravel())[1:]
     largest = 1 + int(np.argmax(sizes))
     box = filled_box(numbers == largest) or _NOWHERE
     kept = np.zeros_like(mask)
     kept[box] = ndimage.binary_fill_holes(numbers[box] == largest)
-    return kept, float(sizes.max() / sizes.sum())
+    return BrainMask(kept, grid, float(sizes.max() / sizes.sum()), float(unsure))
 
 
 def head_volume(array: Image, grid: Grid) -> Volume:

@@ -22,6 +22,9 @@ Mask = npt.NDArray[np.bool_]
 _IMPOSSIBLE_ML, _USUAL_ML = (500.0, 2200.0), (900.0, 2000.0)
 #: Least share of the network's brain voxels in one piece.
 _ONE_PIECE, _SCATTERED = 0.9, 0.6
+#: Most unsure voxels, as a share of the brain's: real heads 0.14 to 0.26; bottles, walled cylinders and noise
+#: at least 0.43.
+_MOST_UNSURE = 0.35
 #: Largest area of the last plane of a mask inside the field of view, in mm2 for each mm of its thickness:
 #: brains that end by themselves have at most 400.
 _FLAT_MM2 = 800.0
@@ -37,8 +40,8 @@ _SIDES = ("first", "last")
 def check_brain(found: BrainMask, case_id: str) -> tuple[Note, ...]:
     """Return the notes (W-STRIP) of a brain mask of unusual volume or shape.
 
-    Raises CaseError (E-STRIP) for a volume that no brain has, and for a mask that is scattered. An empty mask
-    has a volume of 0.
+    Raises CaseError (E-STRIP) for a volume that no brain has, and for a mask that is scattered or unsure. An
+    empty mask has a volume of 0.
     """
     ml, share = found.volume_ml, found.largest_share
     low, high = _IMPOSSIBLE_ML
@@ -49,6 +52,9 @@ def check_brain(found: BrainMask, case_id: str) -> tuple[Note, ...]:
     if share < _SCATTERED:
         what = f"what looks like brain in case {case_id} is in pieces, the largest {share:.0%} of it"
         raise _implausible(what, "a brain in one piece")
+    if found.unsure > _MOST_UNSURE:
+        what = f"what looks like brain in case {case_id} is unlike any: {found.unsure:.0%} of it is unsure"
+        raise _implausible(what, f"at most {_MOST_UNSURE:.0%}")
     notes = []
     if not _USUAL_ML[0] <= ml <= _USUAL_ML[1]:
         low, high = _USUAL_ML

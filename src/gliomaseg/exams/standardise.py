@@ -24,7 +24,8 @@ from gliomaseg.cases.headers import target_of
 from gliomaseg.cases.read import Sequences, read_sequences
 from gliomaseg.cases.standardise import Native, Standardised, on_standard_grid
 from gliomaseg.errors import CaseError, Note
-from gliomaseg.exams.brain import extract_brain
+from gliomaseg.exams.brain import SIZE_MM, BrainMask, brain_probability, extract_brain, mask_of
+from gliomaseg.exams.brain_checks import check_brain, check_cut
 from gliomaseg.exams.register import register
 from gliomaseg.imaging.nifti import Voxels, read_image
 from gliomaseg.imaging.resample import regrid
@@ -34,8 +35,6 @@ from gliomaseg.labels import Modality
 
 _Mask = npt.NDArray[np.bool_]
 
-#: The sequence whose head the brain is extracted from: the first of these that there is.
-_STRIPPED_ON = (Modality.T1N, Modality.T1C, Modality.T2F, Modality.T2W)
 #: Kept around the brain, so that a part of a tumour that the mask cuts off is seen.
 _MARGIN_MM = 8.0
 #: A sequence that registration moves farther than this gets a note.
@@ -92,7 +91,7 @@ def standardise_exam(
     with steps.step("strip"):
         found = _placed_mask(case, *given, natives) if given else _extract(sequences, wanted, threads)
     with steps.step("resample"):
-        volume, brain = _cut_out(sequences, *found, frame)
+        volume, brain = _cut_out(sequences, found, frame)
     return Standardised(volume, sequences.grid, natives, brain, steps.seconds)
 
 
@@ -144,19 +143,30 @@ def _placed(sequences: Sequences, natives: Mapping[Modality, Native]) -> Sequenc
     return replace(sequences, grids=grids, notes=[*sequences.notes, *notes], registered=True)
 
 
-def _extract(sequences: Sequences, heads: Sequence[Modality], threads: int) -> tuple[_Mask, Grid]:
-    """Return the brain (x, y, z) in the sequence that shows it best, and the grid of that sequence."""
-    modality = next(m for m in _STRIPPED_ON if m in heads)
-    grid = sequences.grids[modality]
-    return extract_brain(sequences.arrays[modality], grid, threads=threads).mask, grid
+def _extract(sequences: Sequences, heads: Sequence[Modality], threads: int) -> BrainMask:
+    """Return the brain (x, y, z) at 2 mm: the mean of what the network finds in each head that shows a place.
+
+    Agreement makes it better than that in any one sequence (docs/brain-extraction.md).
+    """
+    grid, unsure = standard_grid(sequences.grid, SIZE_MM), []
+    found, shown = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for modality in heads:
+        image, own = sequences.arrays[modality], sequences.grids[modality]
+        probability, places = brain_probability(image, own, threads=threads)
+        unsure.append(mask_of(probability, places).unsure)
+        found += regrid(probability, places, grid)
+        shown += regrid(np.ones(own.shape, np.uint8), own, grid)
+    agreed = mask_of(np.divide(found, shown, out=found, where=shown > 0), grid)
+    return replace(agreed, unsure=float(np.mean(unsure)))
 
 
 def _stripped_alone(sequences: Sequences, heads: Sequence[Modality], threads: int) -> Sequences:
     """Return sequences of which some were stripped with the brain alone in the others, too."""
     arrays = dict(sequences.arrays)
     for modality in heads:
-        mask, _ = _extract(sequences, (modality,), threads)
-        arrays[modality] = np.where(mask, arrays[modality], 0)
+        found = extract_brain(arrays[modality], sequences.grids[modality], threads=threads)
+        check_brain(found, sequences.case.id)
+        arrays[modality] = np.where(found.mask, arrays[modality], 0)
     what = f"case {sequences.case.id}: {', '.join(heads)} showed the whole head, unlike the others"
     notes = [*sequences.notes, Note("W-SKULL", what, "the brain was extracted from each of them")]
     return replace(sequences, arrays=arrays, notes=notes)
@@ -164,15 +174,15 @@ def _stripped_alone(sequences: Sequences, heads: Sequence[Modality], threads: in
 
 def _placed_mask(
     case: Case, mask: npt.NDArray[np.generic], grid: Grid, natives: Mapping[Modality, Native]
-) -> tuple[_Mask, Grid]:
-    """Return the brain mask of a file, and its grid as registration placed it.
+) -> BrainMask:
+    """Return the brain mask of a file on its grid as registration placed it.
 
     Raises CaseError (E-GRID) for one on the grid of no sequence.
     """
     target = target_of(tuple(natives))
     for modality in (target, *natives):
         if natives[modality].stored.matches(grid):
-            return mask.astype(np.float32) > 0, natives[modality].placed
+            return BrainMask(mask.astype(np.float32) > 0, natives[modality].placed)
     size = " x ".join(map(str, natives[target].stored.shape))
     raise CaseError(
         "E-GRID",
@@ -182,23 +192,27 @@ def _placed_mask(
     )
 
 
-def _cut_out(sequences: Sequences, mask: _Mask, grid: Grid, frame: Grid) -> tuple[Volume, _Mask]:
-    """Return the sequences inside the brain ``mask`` (x, y, z) on ``grid``, cropped to it in ``frame``.
+def _cut_out(sequences: Sequences, found: BrainMask, frame: Grid) -> tuple[Volume, _Mask]:
+    """Return the sequences inside the brain, cropped to it in ``frame``, and the mask on their grid.
 
-    With them comes the mask on their grid.
+    A doubtful mask is noted. Raises CaseError (E-STRIP) for one that no brain has.
     """
-    near = cropped_grid(frame, _box_around(mask, grid, frame))
-    brain = regrid(mask, grid, near) > 0.5
-    return sequences.on(near, brain), brain
+    notes, flair = check_brain(found, sequences.case.id), sequences.arrays.get(Modality.T2F)
+    if flair is not None:
+        there = regrid(flair, sequences.grids[Modality.T2F], found.grid)
+        notes += check_cut(found, there, sequences.case.id)
+    near = cropped_grid(frame, _box_around(found, frame))
+    brain = regrid(found.mask, found.grid, near) > 0.5
+    return replace(sequences, notes=[*sequences.notes, *notes]).on(near, brain), brain
 
 
-def _box_around(mask: _Mask, grid: Grid, frame: Grid) -> Box:
-    """Return the box in ``frame`` around the ``mask`` (x, y, z) on another ``grid``, with a margin."""
-    box = filled_box(mask) or tuple(slice(0, n) for n in mask.shape)
+def _box_around(found: BrainMask, frame: Grid) -> Box:
+    """Return the box in ``frame`` around a brain mask, with a margin."""
+    box = filled_box(found.mask) or (slice(0, 1),) * 3
     corners = np.array(np.meshgrid(*[(side.start - 0.5, side.stop - 0.5) for side in box], [1])).reshape(
         4, -1
     )
-    places = (np.linalg.inv(frame.affine) @ grid.affine @ corners)[:3]
+    places = (np.linalg.inv(frame.affine) @ found.grid.affine @ corners)[:3]
     margins = _MARGIN_MM / np.array(frame.spacing)
     low = np.clip(np.floor(places.min(axis=1) - margins), 0, np.array(frame.shape) - 1).astype(int)
     high = np.clip(np.ceil(places.max(axis=1) + margins) + 1, low + 1, frame.shape).astype(int)
