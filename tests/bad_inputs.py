@@ -246,4 +246,25 @@ ROWS: tuple[Row, ...] = (
         "E-WRAPPED",
         "accepted with --force",
     ),
+    Row(
+        101,
+        "a BIDS data set with two runs of a sequence, or two T1 with contrast",
+        "refused",
+        "E-DUPID",
+        "both are named; a CSV list chooses",
+    ),
+    Row(
+        102,
+        "BIDS labels with hyphens; T2starw, sidecars and derivatives beside the four sequences",
+        "works",
+        "E-UNKNOWN",
+        "UNIT1 is named where T1 is missing",
+    ),
+    Row(
+        103,
+        "a folder of other files, or of a result, for --bids",
+        "refused",
+        "E-EXISTS E-OUTPUT E-USAGE",
+        "nothing in it that was edited is replaced",
+    ),
 )

@@ -708,6 +708,63 @@ def two_files_for_one_sequence(exam: Exam) -> None:
     shutil.copyfile(exam.file("t1ce"), exam.file("t1gd"))
 
 
+def _as_bids(exam: Exam, subject: str = "sub-1", *, without: str = "") -> Path:
+    """Rename the exam's files into a BIDS data set, and return the folder anat."""
+    anat = exam.home / "data" / subject / "anat"
+    anat.mkdir(parents=True)
+    for name, suffix in {"t1": "T1w", "t1ce": "ce-gd_T1w", "t2": "T2w", "flair": "FLAIR"}.items():
+        if name != without:
+            exam.file(name).rename(anat / f"{subject}_{suffix}.nii.gz")
+    shutil.rmtree(exam.folder)
+    exam.args = ["check", exam.home / "data", "--json"]
+    return anat
+
+
+@row(101, "E-DUPID", "two t1n images: sub-1_T1w.nii.gz and sub-1_run-2_T1w.nii.gz")
+def bids_with_two_runs(exam: Exam) -> None:
+    anat = _as_bids(exam)
+    shutil.copyfile(anat / "sub-1_T1w.nii.gz", anat / "sub-1_run-2_T1w.nii.gz")
+
+
+@row(101, "E-DUPID", "two t1c images: sub-1_ce-gadolinium_T1w.nii.gz and sub-1_ce-gd_T1w.nii.gz")
+def bids_with_two_t1c(exam: Exam) -> None:
+    anat = _as_bids(exam)
+    shutil.copyfile(anat / "sub-1_ce-gd_T1w.nii.gz", anat / "sub-1_ce-gadolinium_T1w.nii.gz")
+
+
+@row(102)
+def bids_as_it_is_found(exam: Exam) -> None:
+    anat = _as_bids(exam, "sub-TCGA-02-0006")
+    (anat / "sub-TCGA-02-0006_T2starw.nii.gz").write_bytes(b"none of the four")
+    (anat / "sub-TCGA-02-0006_T1w.json").write_text("{}")
+    shutil.copytree(anat.parent, exam.home / "data" / "derivatives" / "x" / anat.parent.name)
+
+
+@row(102, "E-UNKNOWN", "sub-1_UNIT1.nii.gz")
+def bids_with_the_t1_of_an_mp2rage(exam: Exam) -> None:
+    anat = _as_bids(exam, without="t1")
+    shutil.copyfile(anat / "sub-1_ce-gd_T1w.nii.gz", anat / "sub-1_UNIT1.nii.gz")
+
+
+@row(103, "E-EXISTS", "no BIDS data set of gliomaseg: notes.txt")
+def bids_folder_of_others(exam: Exam) -> None:
+    (exam.out / "bids").mkdir(parents=True)
+    (exam.out / "bids" / "notes.txt").touch()
+    exam.args.append("--bids")
+
+
+@row(103, "E-OUTPUT", "it is for the result of a case")
+def bids_is_a_case(exam: Exam) -> None:
+    exam.four()
+    exam.args += ["--id", "bids", "--bids"]
+
+
+@row(103, "E-USAGE", "--bids writes a data set", 2)
+def bids_into_a_file(exam: Exam) -> None:
+    exam.args[3] = exam.out / "x.nii.gz"
+    exam.args.append("--bids")
+
+
 @row(58)
 def one_patient_twice(exam: Exam) -> None:
     from gliomaseg.settings.schema import TrainingSettings
