@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from gliomaseg import write_bids
 from gliomaseg.errors import CaseError, GliomasegError, OutputError
+from gliomaseg.exchange import bids
 from gliomaseg.exchange.bids import require_bids
 from gliomaseg.exchange.bids_case import itk_transform
 from gliomaseg.storage import files, locks
@@ -429,13 +431,24 @@ def test_a_table_that_is_no_text_is_named(make_result: MakeResult, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such lock")
-def test_two_processes_do_not_write_one_data_set(make_result: MakeResult, tmp_path: Path) -> None:
+def test_two_processes_write_one_after_the_other(
+    make_result: MakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_result(tmp_path / "out")
     lock = locks.take(tmp_path / ".lock-bids")
     assert lock is not None
-    with lock, pytest.raises(OutputError, match="E-LOCKED"):
-        write_bids(tmp_path / "out", tmp_path / "bids")
-    assert states(tmp_path / "out", tmp_path / "bids") == [("A-1", "done")]
+    with lock, monkeypatch.context() as patch:
+        patch.setattr(bids, "_PATIENCE", 0.0)
+        with pytest.raises(OutputError, match="E-LOCKED"):
+            write_bids(tmp_path / "out", tmp_path / "bids")
+    lock = locks.take(tmp_path / ".lock-bids")
+    assert lock is not None
+    with ThreadPoolExecutor(1) as pool:
+        with lock:
+            waiting = pool.submit(states, tmp_path / "out", tmp_path / "bids")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+        assert waiting.result() == [("A-1", "done")]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -8,7 +8,9 @@ a correction there, or an interruption, the same call again brings the data set 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gliomaseg import RESEARCH_USE, __version__
@@ -23,6 +25,8 @@ from gliomaseg.storage.summary import Outcome
 
 #: The data set that ``gliomaseg segment --bids`` writes, in the folder of results.
 FOLDER = "bids"
+#: Seconds to wait for another process that finished its cases at the same time.
+_PATIENCE = 60.0
 _DESCRIPTION = "dataset_description.json"
 #: Beside the files of a case: the SHA-256 of each. Validators pass over hidden files.
 _RECORD = ".gliomaseg.json"
@@ -56,7 +60,7 @@ def write_bids(results: str | Path, output: str | Path) -> list[Outcome]:
     root = Path(output)
     require_bids(root)
     files.make_folder(root)
-    with files.claim(root):
+    with _claimed(root):
         files.clear_leftovers(root)
         raw = Raw.around(root)
         _describe(root, raw)
@@ -90,6 +94,22 @@ def require_bids(root: Path, cases: Sequence[Case] = ()) -> None:
             expected=_EXPECTED,
             remedy="choose another folder, or move these files away",
         )
+
+
+@contextmanager
+def _claimed(root: Path) -> Iterator[None]:
+    """Keep other processes from writing ``root``, after waiting for one that does; raises E-LOCKED."""
+    until = time.monotonic() + _PATIENCE
+    with ExitStack() as lock:
+        while True:
+            try:
+                lock.enter_context(files.claim(root))
+                break
+            except OutputError as error:
+                if error.code != "E-LOCKED" or time.monotonic() >= until:
+                    raise
+            time.sleep(0.2)
+        yield
 
 
 def _is_ours(root: Path) -> bool:
