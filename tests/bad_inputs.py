@@ -113,14 +113,8 @@ ROWS: tuple[Row, ...] = (
     Row(39, "one image given twice", "refused", "E-DUPLICATE", "also if rescaled or noisy"),
     Row(40, "T1 instead of T1 with contrast", "warned", "W-CONTRAST"),
     Row(41, "a missing sequence", "warned", "W-MISSING", "E-MODALITY if the model doesn't support it"),
-    Row(42, "a head with its skull", "refused", "E-SKULL", "no brain extraction yet; accepted with --force"),
-    Row(
-        43,
-        "a stripped brain, with brain extraction requested",
-        "open",
-        "",
-        "there is no brain extraction yet",
-    ),
+    Row(42, "a head with its skull", "works", "E-SKULL", "the brain is extracted; refused with --no-strip"),
+    Row(43, "a stripped brain", "works", "", "nothing is extracted a second time"),
     Row(
         44,
         "no brain: too small, a label map, or unlike MRI sequences",

@@ -511,10 +511,21 @@ def missing(exam: Exam) -> None:
     exam.file().unlink()
 
 
-@row(42, "E-SKULL", "nonzero voxels")
+@row(42)
 def whole_head(exam: Exam) -> None:
     noise = np.random.default_rng(0)
     exam.change(lambda a: np.where(a == 0, noise.integers(1, 20, a.shape), a).astype(np.int16))
+
+
+@row(42, "E-SKULL", "nonzero voxels")
+def whole_head_not_stripped(exam: Exam) -> None:
+    whole_head(exam)
+    exam.args.append("--no-strip")
+
+
+@row(43)
+def stripped_before(exam: Exam) -> None:
+    exam.args.append("--keep-standardised")
 
 
 @row(44, "E-NOTBRAIN", "500 ml")
