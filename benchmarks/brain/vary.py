@@ -62,13 +62,21 @@ def _curve(rng: Rng) -> npt.NDArray[np.float64]:
 
 
 def turn(image: Floats, brain: Mask, rng: Rng) -> tuple[Floats, Mask]:
-    """Rotate and stretch about the middle; 0 beyond the image."""
-    angles = np.radians(rng.uniform(-_TURN, _TURN, 3) * rng.random())
+    """Rotate and stretch by a random amount."""
+    degrees = rng.uniform(-_TURN, _TURN, 3) * rng.random()
+    return rotate(image, brain, degrees, rng.uniform(0.88, 1.12, 3))
+
+
+def rotate(
+    image: Floats, brain: Mask, degrees: npt.NDArray[np.float64], stretch: npt.ArrayLike = (1, 1, 1)
+) -> tuple[Floats, Mask]:
+    """Rotate about each axis, and stretch, about the middle; 0 beyond the image."""
+    angles = np.radians(degrees)
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    matrix = about_x @ about_y @ about_z @ np.diag(rng.uniform(0.88, 1.12, 3))
+    matrix = about_x @ about_y @ about_z @ np.diag(np.asarray(stretch))
     middle = (np.array(image.shape) - 1) / 2
     offset = middle - matrix @ middle
     there = ndimage.affine_transform((image > 0).astype(np.float32), matrix, offset, order=1)
