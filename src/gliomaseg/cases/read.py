@@ -88,8 +88,10 @@ class Sequences:
 
         The threshold is that of ``on``, raised by as much as sampling at 3 mm may differ.
         """
-        coarse, target = standard_grid(self.grid, _COARSE_MM), target_of(tuple(self.grids))
         away = [m for m, grid in self.grids.items() if not grid.matches(self.grid)]
+        if not away:
+            return True
+        coarse, target = standard_grid(self.grid, _COARSE_MM), target_of(tuple(self.grids))
         brains = {m: regrid(self.arrays[m] != 0, self.grids[m], coarse) >= 0.5 for m in {target, *away}}
         return all(_dice(brains[m], brains[target]) >= self._least_overlap(m) + _COARSE_DICE for m in away)
 
