@@ -17,6 +17,7 @@ DOORS = {
         "imaging/affine.py",
         "imaging/prepare.py",
         "imaging/volume.py",
+        "imaging/native_slices.py",
         "imaging/planes.py",
     },
     "SimpleITK": {"imaging/foreign.py", "exams/greedy.py"},
@@ -28,7 +29,7 @@ DOORS = {
     "yaml": {"settings/loading.py"},
     "typer": {"cli/"},
     "rich": {"cli/console.py"},
-    "PIL": {"report/picture.py", "report/axial.py", "report/marks.py"},
+    "PIL": {"report/picture.py", "report/strips.py", "report/axial.py", "report/marks.py"},
     "monai": {"training/network.py", "training/loss.py"},
     "scipy": {
         "exams/",

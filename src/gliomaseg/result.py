@@ -18,7 +18,7 @@ from gliomaseg import RESEARCH_USE
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.standardise import Standardised
 from gliomaseg.errors import Note
-from gliomaseg.exams.prepared_case import write_standardised
+from gliomaseg.exams.prepared_case import placement, write_standardised
 from gliomaseg.imaging.formats import is_nifti_name
 from gliomaseg.imaging.nifti import write_image, write_segmentation
 from gliomaseg.imaging.volume import Segmentation, Volume
@@ -85,7 +85,12 @@ class Result:
     def _picture(self) -> Picture:
         note = self.provenance["note"]
         return draw_overview(
-            self.images, self.standardised, title=self.case.id, note=note, sizes=self.measurements
+            self.images,
+            self.standardised,
+            title=self.case.id,
+            note=note,
+            sizes=self.measurements,
+            native=self.exam.native_slices if self.exam else None,
         )
 
     @cached_property
@@ -109,6 +114,7 @@ class Result:
             quality=self.quality,
             overview=self._picture,
             packed=self._packed,
+            native=self.exam.native_slices if self.exam else None,
         )
         return make_report(inputs)
 
@@ -208,6 +214,7 @@ class Result:
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "peak_memory_mb": round(peak / 1e6, 1) if (peak := peak_memory()) else None,
             "notes": [note._asdict() for note in self.notes],
+            **({"standardised": placement(self.exam)} if self.exam and self.exam.is_raw else {}),
         }
 
 

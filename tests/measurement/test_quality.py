@@ -72,7 +72,7 @@ def test_notes_of_the_images_are_reasons() -> None:
         ("W-FORCED", "unreliable"),
     ):
         quality = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
-        assert (quality.name, quality.reasons) == (name, ("it is odd; look at it.",))
+        assert (quality.name, quality.reasons) == (name, ("It is odd; look at it.",))
 
 
 @pytest.mark.parametrize(("dice", "name"), [(0.69, "unreliable"), (0.71, "pass")])

@@ -21,7 +21,8 @@ from gliomaseg.imaging.nifti import read_labels, write_segmentation
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import BRATS2021, Region
-from gliomaseg.measurement.measurements import Measurements, read_measurements
+from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.measurement.stored import read_measurements
 from gliomaseg.report.cohort import write_reports
 from gliomaseg.report.serve import Viewer
 from gliomaseg.report.sources import NO_IMAGES, Source, case_source, find_sources

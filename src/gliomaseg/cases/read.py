@@ -21,6 +21,7 @@ from gliomaseg.cases.intensities import is_wrapped, replace_non_finite, zero_bac
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.nifti import Voxels, read_channels
 from gliomaseg.imaging.resample import regrid, resample
+from gliomaseg.imaging.surroundings import Surroundings
 from gliomaseg.imaging.volume import LARGEST, Grid, Volume, standard_grid, turned_grid, turned_like
 from gliomaseg.labels import Modality
 
@@ -60,28 +61,31 @@ class Sequences:
     def on(self, grid: Grid, brain: npt.NDArray[np.bool_] | None = None) -> Volume:
         """Return the sequences (channel, x, y, z) on ``grid``, each interpolated once or not at all.
 
-        ``brain`` (x, y, z) is the brain of whole heads on that grid: what is outside becomes 0. Empties
-        ``arrays``, so that no image is in memory twice. Adds a note for each sequence that is not on the
-        case's grid. Raises CaseError (E-GRID) unless its brain overlaps that of the target sequence, or they
-        are registered.
+        ``brain`` (x, y, z) is the brain of whole heads on that grid: what is outside becomes 0, and a small
+        copy of it is kept. Empties ``arrays``, so that no image is in memory twice. Adds a note for each
+        sequence that is not on the case's grid. Raises CaseError (E-GRID) unless its brain overlaps that of
+        the target sequence, or they are registered.
         """
         notes = list(self.notes)
         names, stack = tuple(self.grids), self._empty_stack(grid, brain is not None)
+        around = None if brain is None else Surroundings.empty(len(names), brain)
 
-        def fill(modality: Modality, channel: _Array) -> bool:
-            array, own = self.arrays.pop(modality), self.grids[modality]
+        def fill(number: int) -> bool:
+            array, own = self.arrays.pop(names[number]), self.grids[names[number]]
             wraps = not own.matches(grid) and is_wrapped(array)
-            if brain is None:
-                np.copyto(channel, resample(array, own, grid), casting="same_kind")
+            if around is None:
+                np.copyto(stack[number], resample(array, own, grid), casting="same_kind")
             else:
-                np.multiply(regrid(array, own, grid), brain, out=channel)
+                head = regrid(array, own, grid)
+                around.keep(number, head)
+                np.multiply(head, around.brain, out=stack[number])
             return wraps
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            wrapped = tuple(itertools.compress(names, list(pool.map(fill, names, stack))))
+            wrapped = tuple(itertools.compress(names, list(pool.map(fill, range(len(names))))))
         away = [m for m in names if not (self.registered or self.grids[m].matches(self.grid))]
         notes += [self._check_overlap(m, dict(zip(names, stack, strict=True))) for m in away]
-        return Volume(stack, grid, names, self.case.anonymous_notes(notes), self.sha256, wrapped)
+        return Volume(stack, grid, names, self.case.anonymous_notes(notes), self.sha256, wrapped, around)
 
     def overlap(self) -> bool:
         """Return whether the brains (voxels that are not 0), placed by their headers, surely overlap.

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.cases.case import Case
+from gliomaseg.cases.headers import target_of
 from gliomaseg.cases.read import Sequences, read_sequences
+from gliomaseg.imaging.native_slices import NativeSlices
 from gliomaseg.imaging.resample import regrid
 from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume, standard_grid
 from gliomaseg.labels import REGION_SHELL, Modality, Region
@@ -62,6 +64,13 @@ class Standardised:
         """Return whether sequences were registered, or heads stripped."""
         moved = any(native.placed is not native.stored for native in self.natives.values())
         return moved or self.brain is not None
+
+    @property
+    def native_slices(self) -> NativeSlices | None:
+        """Return the slices of the case's own grid, if that is another than the grid of the volume."""
+        if self.is_own:
+            return None
+        return NativeSlices(self.own, target_of(tuple(map(Modality, self.volume.channels))).value)
 
     def restore(
         self, array: npt.NDArray[np.generic], onto: Modality | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from gliomaseg import RESEARCH_USE, __version__
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.content import check_content
-from gliomaseg.cases.headers import check_reference
+from gliomaseg.cases.headers import check_reference, target_of
 from gliomaseg.cases.standardise import Standardised
 from gliomaseg.errors import GliomasegError, Note, OutputError, as_coded
 from gliomaseg.exams.standardise import ExamOptions, standardise_exam
@@ -190,28 +190,34 @@ def write_standardised(
 
 
 def transforms(standardised: Standardised) -> dict[str, Any]:
-    """Return the content of transforms.json.
+    """Return the content of transforms.json; see ``placement``."""
+    content = placement(standardised)
+    for entry, digest in zip(content["sequences"].values(), standardised.volume.sha256, strict=True):
+        entry["sha256"] = digest
+    return {"notice": RESEARCH_USE, "gliomaseg": __version__, **content}
+
+
+def placement(standardised: Standardised) -> dict[str, Any]:
+    """Return where the sequences lay, for transforms.json and run.json.
 
     ``matrix`` of each sequence is 4 x 4 in RAS mm, from the space of the standardised images (fixed) to that
     of the file of the sequence (moving): the value at a point of the first is found at matrix @ point of the
     second.
     """
-    volume = standardised.volume
     return {
-        "notice": RESEARCH_USE,
-        "gliomaseg": __version__,
         "direction": "fixed to moving, RAS mm",
+        "frame": target_of(tuple(standardised.natives)).value,
         "sequences": {
             modality.value: {
                 "matrix": np.round(native.matrix, 9).tolist(),
                 "moved_mm": round(native.moved_mm, 3),
                 "there_and_back_mm": round(native.residual_mm, 3),
                 "shape": list(native.stored.shape),
-                "sha256": digest,
+                "voxel_mm": [round(length, 4) for length in native.stored.spacing],
             }
-            for (modality, native), digest in zip(standardised.natives.items(), volume.sha256, strict=True)
+            for modality, native in standardised.natives.items()
         },
         "brain_ml": None
         if standardised.brain is None
-        else round(float(standardised.brain.sum()) * volume.grid.voxel_ml, 1),
+        else round(float(standardised.brain.sum()) * standardised.volume.grid.voxel_ml, 1),
     }

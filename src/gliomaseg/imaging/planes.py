@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel import affines, orientations
 
+from gliomaseg.imaging.surroundings import Surroundings
 from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import Region
 
@@ -23,6 +24,7 @@ Numbers = npt.NDArray[Any]
 
 VIEW = 376  # pixels along the longest side of the crop
 CROP_MARGIN_MM = 4.0
+HEAD_MARGIN_MM = 12.0  # where what is around the brain is shown, too
 WINDOW_PERCENTILES = (1.0, 99.0)  # of the nonzero voxels: bright vessels and skull must not darken the brain
 OBLIQUE_DEGREES = 5.0  # beyond, the picture notes that its letters are the nearest directions
 
@@ -56,10 +58,12 @@ class View:
         return width, height
 
 
-def find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
+def find_view(
+    samples: Sequence[Numbers], segmentation: Segmentation, margin_mm: float = CROP_MARGIN_MM
+) -> View:
     """Choose crop box, cutting planes and scale from the nonzero brain and the whole tumour.
 
-    ``samples`` are the images as ``sample_of`` returns them.
+    ``samples`` are the images as ``sample_of`` returns them; ``margin_mm`` is shown around them.
     """
     grid = segmentation.grid
     turn, affine = orientations.io_orientation(grid.affine), ras_affine(grid)
@@ -74,7 +78,7 @@ def find_view(samples: Sequence[Numbers], segmentation: Segmentation) -> View:
         lesion, largest = np.flatnonzero(area), np.flatnonzero(area == area.max())
         shown = np.minimum([*brain, *(brain + step - 1), *lesion] or [0, length - 1], length - 1)
         low, high = int(shown.min()), int(shown.max())
-        margin = round(CROP_MARGIN_MM / spacing[axis])
+        margin = round(margin_mm / spacing[axis])
         box.append(slice(max(low - margin, 0), min(high + 1 + margin, length)))
         centre.append(int(largest[(len(largest) - 1) // 2]) if len(lesion) else (low + high) // 2)
     pixels, scale = _pixels(box, spacing)
@@ -179,6 +183,18 @@ def slice_ras(array: Numbers, view: View, *, plane: Plane) -> Numbers:
     cut: list[slice | int] = list(view.box)
     cut[plane.axis] = view.centre[plane.axis]
     return _ras(array, view.turn)[tuple(cut)].T[::-1, ::-1]
+
+
+def head_slice_ras(around: Surroundings, channel: int, view: View, *, plane: Plane) -> Numbers:
+    """Cut the head around a brain as ``slice_ras`` cuts an image on the grid of the brain."""
+    cut = list(view.box)
+    cut[plane.axis] = slice(view.centre[plane.axis], view.centre[plane.axis] + 1)
+    sides = []
+    for (axis, direction), length in zip(view.turn.tolist(), around.brain.shape, strict=True):
+        side = cut[int(axis)]
+        sides.append(side if direction > 0 else slice(length - side.stop, length - side.start))
+    values = _ras(around.values(channel, (sides[0], sides[1], sides[2])), view.turn)
+    return values.squeeze(plane.axis).T[::-1, ::-1]
 
 
 def obliquity_degrees(grid: Grid) -> float:

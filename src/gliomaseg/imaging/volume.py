@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import ImageError, Note
+from gliomaseg.imaging.surroundings import Surroundings
 from gliomaseg.labels import LabelScheme, Region, Tissue
 
 Affine = npt.NDArray[np.float64]
@@ -140,7 +141,8 @@ class Volume:
     """A stack of images on one grid: ``array`` is (channel, x, y, z), ``notes`` are its oddities.
 
     ``sha256`` is the hash of each channel's file; empty for images made in memory. ``wrapped`` are channels
-    with wrapped integers, found before interpolation, which would hide them.
+    with wrapped integers, found before interpolation, which would hide them. ``around`` is the brain that was
+    cut out of whole heads, and what was around it.
     """
 
     array: npt.NDArray[np.generic]
@@ -149,6 +151,7 @@ class Volume:
     notes: tuple[Note, ...] = ()
     sha256: tuple[str, ...] = ()
     wrapped: tuple[str, ...] = ()
+    around: Surroundings | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.imaging.components import label_components
+from gliomaseg.imaging.native_slices import NativeSlices
 from gliomaseg.imaging.planes import ras_spacing, turned_to_ras
 from gliomaseg.imaging.volume import Box, Grid, Segmentation, Volume, filled_box
 from gliomaseg.inference.uncertainty import Uncertainty
@@ -67,6 +68,7 @@ def measure(
     Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
     """
     own = own or segmentation.grid
+    native = None if own is segmentation.grid else NativeSlices(own, "")
     labels, affine = turned_to_ras(segmentation.labels, segmentation.grid)
     box = _box(labels)
     crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
@@ -76,18 +78,27 @@ def measure(
     enhancing = len(counted[Region.ET][1]) > 0
     numbers = counted[Region.TC if enhancing else Region.WT][0]
     most = min(int(numbers.max(initial=0)), MOST_LESIONS)
-    lesions = [crop.lesion(numbers == n, across_necrosis or not enhancing) for n in range(1, most + 1)]
+    found = [crop.lesion(numbers == n, across_necrosis or not enhancing) for n in range(1, most + 1)]
+    lesions = [lesion for lesion in found if lesion and (lesion.enhancing_ml > 0 or not enhancing)]
     side, brain = _locate(crop, counted[Region.WT][0], images)
     return replace(
         sizes,
         regions=tuple(_with_lesions(size, crop, *counted[size.region]) for size in sizes.regions),
-        lesions=tuple(lesion for lesion in lesions if lesion and (lesion.enhancing_ml > 0 or not enhancing)),
+        lesions=tuple(_with_native(lesion, native) for lesion in lesions),
         enhancing=enhancing,
         side=side,
         brain_ml=brain,
-        measured_on=NATIVE if own is segmentation.grid else f"{segmentation.grid.spacing[0]:.3g} mm",
+        measured_on=NATIVE if native is None else f"{segmentation.grid.spacing[0]:.3g} mm",
         own_mm=ras_spacing(own),
+        native_slices=native.count(2) if native else None,
     )
+
+
+def _with_native(lesion: Lesion, native: NativeSlices | None) -> Lesion:
+    """Return a lesion with the native slice nearest to the middle of its lines, on another grid."""
+    if native is None:
+        return lesion
+    return replace(lesion, native_slice=native.number(np.mean(lesion.ends_mm, axis=0).tolist(), 2))
 
 
 def _with_lesions(size: RegionSize, crop: _Crop, numbers: Numbers, voxels: Counts) -> RegionSize:

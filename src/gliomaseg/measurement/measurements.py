@@ -1,21 +1,14 @@
-"""The numbers of one segmentation: sizes, shapes, lesions; as JSON, back from it, and as one row of CSV.
+"""The numbers of one segmentation: sizes, shapes, lesions; as JSON and as one row of CSV.
 
 Lengths are mm, areas mm2, volumes ml; points are RAS+ mm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from gliomaseg.imaging.planes import ras_affine, ras_spacing
-from gliomaseg.imaging.volume import Grid
 from gliomaseg.labels import REGION_TITLES, TISSUE_TITLES, Region, Tissue
-from gliomaseg.measurement.diameters import Diameters, Line
+from gliomaseg.measurement.diameters import Diameters
 from gliomaseg.measurement.symmetry import Side
 
 SCHEMA_VERSION = 3
@@ -25,6 +18,9 @@ TARGETS = 2
 
 #: The value of ``measured_on`` for a label map that was measured on its own grid.
 NATIVE = "native"
+
+#: RANO lines lie in native slices that are no farther apart than this; else they are measured between them.
+NATIVE_LINES_MM = 1.5
 
 Point = tuple[float, float, float]
 
@@ -108,7 +104,9 @@ class Lesion:
 
     ``diameters`` are in voxels of the grid turned to RAS; ``ends_mm`` holds both ends of the longest
     diameter, then of its perpendicular. ``slices`` is the number of axial slices that show the lesion, and
-    ``axial_slice`` that of the lines, from 1; both as counted on the map that was measured.
+    ``axial_slice`` that of the lines, from 1 at the feet; both as counted on the map that was measured.
+    ``native_slice`` is the nearest slice of seg.nii.gz, from 1 in the order of its file, where that has
+    another grid.
     """
 
     volume_ml: float
@@ -118,6 +116,7 @@ class Lesion:
     ends_mm: tuple[Point, ...]
     measurable: bool
     axial_slice: int
+    native_slice: int | None = None
 
     def as_dict(self, number: int) -> dict[str, object]:
         """Return plain values for JSON; ``number`` counts lesions from 1, the largest first."""
@@ -128,6 +127,7 @@ class Lesion:
             "enhancing_ml": self.enhancing_ml,
             "axial_slices": self.slices,
             "axial_slice": self.axial_slice,
+            "native_slice": self.native_slice,
             "longest_mm": lines.longest.length_mm,
             "perpendicular_mm": lines.perpendicular.length_mm,
             "product_mm2": lines.product_mm2,
@@ -143,7 +143,8 @@ class Measurements:
     ``lesions``, the largest first, are of the tumour core, or of the whole tumour where nothing is
     ``enhancing``. ``side`` and ``brain_ml`` are None where no skull-stripped brain is known.
     ``measured_on`` is "native" for a label map that was measured on its own grid, else the voxel size of the
-    map that was measured before it was put back on voxels of ``own_mm`` (left-right, back-front, down-up).
+    map that was measured before it was put back on voxels of ``own_mm`` (left-right, back-front, down-up),
+    in ``native_slices`` axial slices.
     """
 
     voxel_volume_ml: float
@@ -156,6 +157,7 @@ class Measurements:
     brain_ml: float | None = None
     measured_on: str = NATIVE
     own_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    native_slices: int | None = None
 
     @property
     def where(self) -> str:
@@ -164,8 +166,23 @@ class Measurements:
             return ""
         size = " x ".join(f"{length:.3g}" for length in self.own_mm)
         return (
-            f"Measured at {self.measured_on}, to which the images were interpolated; their own voxels, and "
-            f"those of seg.nii.gz, are {size} mm."
+            f"Measured at {self.measured_on}, to which the images were interpolated; voxels of the label map "
+            f"are {size} mm."
+        )
+
+    @property
+    def lines_where(self) -> str:
+        """Return a sentence on how the numbers of native slices are meant; nothing without them."""
+        if self.native_slices is None:
+            return ""
+        counted = (
+            f"Slices of the label map are counted from 1 to {self.native_slices} in the order of its file"
+        )
+        if self.own_mm[2] <= NATIVE_LINES_MM:
+            return f"{counted}, as in ITK-SNAP."
+        return (
+            f"{counted}, as in ITK-SNAP. They are {self.own_mm[2]:.3g} mm apart: the lines were measured at "
+            f"{self.measured_on}, and the number is that of the nearest slice."
         )
 
     def volume_ml(self, structure: Region | Tissue) -> float:
@@ -200,6 +217,7 @@ class Measurements:
             "schema_version": SCHEMA_VERSION,
             "voxel_volume_ml": self.voxel_volume_ml,
             "measured_on": self.measured_on,
+            "native_slices": self.native_slices,
             "brain_volume_ml": self.brain_ml,
             "labels": [asdict(size) | {"title": TISSUE_TITLES[size.tissue]} for size in self.labels],
             "regions": [size.as_dict() for size in self.regions],
@@ -227,9 +245,10 @@ class Measurements:
             "rano_longest_mm": lines.longest.length_mm if lines else None,
             "rano_perpendicular_mm": lines.perpendicular.length_mm if lines else None,
             "rano_axial_slice": largest.axial_slice if largest else None,
+            "rano_native_slice": largest.native_slice if largest else None,
             "rano_sum_of_products_mm2": self.sum_of_products_mm2,
             "side": side.name if side else None,
-            **{key: getattr(side, key, None) for key in _SIDE},
+            **{key: getattr(side, key, None) for key in SIDE_NUMBERS},
             "brain_volume_ml": self.brain_ml,
             "least_lesion_ml": self.least_lesion_ml,
             "measured_on": self.measured_on,
@@ -238,63 +257,4 @@ class Measurements:
 
 #: The volumes that are given relative to the tumour core.
 _FRACTIONS = (Region.ET, Tissue.NECROSIS, Tissue.OEDEMA)
-_SIDE = ("right_percent", "left_percent", "crosses_symmetry_plane")
-
-
-def read_measurements(content: Mapping[str, Any], grid: Grid) -> Measurements:
-    """Return the measurements with this ``as_dict``, RANO lines in voxels of ``grid``.
-
-    Raises LookupError, TypeError and ValueError for anything else.
-    """
-    rano, side = content["rano"], content["side"]
-    inverse = np.asarray(np.linalg.inv(ras_affine(grid)), dtype=np.float64)
-    return Measurements(
-        content["voxel_volume_ml"],
-        tuple(
-            TissueSize(size["value"], Tissue(size["tissue"]), size["voxels"], size["volume_ml"])
-            for size in content["labels"]
-        ),
-        tuple(_read_region(size) for size in content["regions"]),
-        tuple(_read_lesion(lesion, inverse) for lesion in rano["lesions"]),
-        rano["lesions_are"] == "enhancing",
-        content["least_lesion_ml"],
-        Side(*(side[key] for key in _SIDE)) if side else None,
-        content["brain_volume_ml"],
-        content.get("measured_on", NATIVE),
-        ras_spacing(grid),
-    )
-
-
-def _read_region(size: Mapping[str, Any]) -> RegionSize:
-    low, high, shape = size["volume_low_ml"], size["volume_high_ml"], size["largest_lesion"]
-    return RegionSize(
-        Region(size["region"]),
-        size["voxels"],
-        size["volume_ml"],
-        None if low is None else (low, high),
-        size["predicted_dice"],
-        size["lesions"],
-        Shape(**shape | {"centroid_mm": _point(shape["centroid_mm"])}) if shape else None,
-    )
-
-
-def _read_lesion(found: Mapping[str, Any], inverse: npt.NDArray[np.float64]) -> Lesion:
-    ends = tuple(_point(end) for end in found["ends_mm"])
-    voxels = np.array(ends) @ inverse[:3, :3].T + inverse[:3, 3]
-    (a, b, z), (c, d, _), (e, f, _), (g, h, _) = voxels.tolist()
-    longest = Line(found["longest_mm"], ((a, b), (c, d)))
-    perpendicular = Line(found["perpendicular_mm"], ((e, f), (g, h)))
-    return Lesion(
-        found["volume_ml"],
-        found["enhancing_ml"],
-        found["axial_slices"],
-        Diameters(round(z), longest, perpendicular),
-        ends,
-        found["measurable"],
-        found["axial_slice"],
-    )
-
-
-def _point(values: Any) -> Point:
-    x, y, z = values
-    return x, y, z
+SIDE_NUMBERS = ("right_percent", "left_percent", "crosses_symmetry_plane")

@@ -6,12 +6,12 @@ knows the truth: a result without a reason can be wrong, and an unusual one righ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gliomaseg.errors import Note
-from gliomaseg.imaging.planes import OBLIQUE_DEGREES, obliquity_degrees
 from gliomaseg.imaging.volume import Segmentation
 from gliomaseg.labels import Region
 from gliomaseg.measurement.measurements import Measurements, RegionSize
@@ -34,6 +34,15 @@ THICK_MM = 2.0
 LEAST_DICE = 0.7
 #: Notes on the images that make a result unreliable.
 GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE", "W-COARSE"})
+#: Notes that are no reason to look: registration is checked there and back, and what thick slices cost is
+#: known up to this thickness in mm (docs/thick-slices.md).
+_SETTLED, _MEASURED_MM = frozenset({"W-MOVED", "W-SPACING"}), 6.0
+#: What to look at, where a note gives another remedy.
+_LOOK_AT = {"W-THICK": "so thick ones were never measured: compare the tumour's first and last slices"}
+
+
+#: A note that begins with the case, which its report need not repeat.
+_OF_CASE = re.compile(r"case (?:.*?: |\S+ (?=has ))(?P<what>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,21 @@ def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note]
         found = [*_volume(sizes), *_lesions(sizes), *_edges(segmentation), *_ranges(sizes)]
         if not (is_mean and _is_poor(sizes.region(Region.ET))):  # unknown without the T1 contrast sequence
             found += _enhancement(sizes)
-    noted = [f"{note.what}; {note.remedy}." for note in notes]
+    noted = [sentence(note, _LOOK_AT.get(note.code)) for note in notes if not is_settled(note, sizes)]
     unreliable = not has_tumour or bool(poor) or any(note.code in GRAVE for note in notes)
     return Quality((*found, *poor, *_grid(segmentation), *noted), unreliable)
+
+
+def is_settled(note: Note, sizes: Measurements) -> bool:
+    """Return whether a note on the images is no reason to review a result with the measurements ``sizes``."""
+    return note.code in _SETTLED or (note.code == "W-THICK" and max(sizes.own_mm) <= _MEASURED_MM)
+
+
+def sentence(note: Note, look_at: str | None = None) -> str:
+    """Return a note as a sentence without the name of the case; ``look_at`` replaces its remedy."""
+    found = _OF_CASE.fullmatch(note.what)
+    what = note.what if found is None else found["what"].removeprefix("has ")
+    return f"{what[:1].upper()}{what[1:]}; {look_at or note.remedy}."
 
 
 def _volume(sizes: Measurements) -> Iterator[str]:
@@ -128,9 +149,7 @@ def _is_poor(size: RegionSize) -> bool:
 
 
 def _grid(segmentation: Segmentation) -> Iterator[str]:
-    spacing, degrees = segmentation.grid.spacing, obliquity_degrees(segmentation.grid)
+    spacing = segmentation.grid.spacing
     if max(spacing) > THICK_MM:
         size = " x ".join(f"{length:.3g}" for length in spacing)
         yield f"Voxels measure {size} mm; the model was made for 1 mm."
-    if degrees >= OBLIQUE_DEGREES:
-        yield f"The scan is tilted by {degrees:.0f} degrees: letters at the edges name the nearest direction."

@@ -30,20 +30,8 @@ from gliomaseg.measurement.measurements import Lesion
 from gliomaseg.report.case_report import Report
 from gliomaseg.report.packing import TISSUE_NUMBERS
 from gliomaseg.report.pages import TITLES
-from gliomaseg.report.picture import (
-    CONVENTION,
-    FAINT,
-    TEXT,
-    enlarged,
-    font,
-    jpeg,
-    legend,
-    outlines,
-    paragraph,
-    png,
-    require,
-    stack,
-)
+from gliomaseg.report.picture import CONVENTION, enlarged, jpeg, legend, outlines, png, require
+from gliomaseg.report.strips import FAINT, TEXT, font, paragraph, stack
 
 Pixel = tuple[float, float]
 
@@ -153,9 +141,10 @@ def _unpacked(report: Report) -> tuple[Volume, Segmentation]:
         data = np.frombuffer(gzip.decompress(report.volumes[name]), dtype=np.uint8)
         return data.reshape(slices.crop.shape, order="F")
 
+    brain = array("brain") if slices.brain else np.uint8(1)
     names = tuple(channel.name for channel in slices.channels)
     segmentation = Segmentation(array("seg"), slices.crop.grid, LabelScheme("report", TISSUE_NUMBERS))
-    stacked = [array(name) for name in names] or [(segmentation.labels > 0).astype(np.uint8)]
+    stacked = [array(name) * brain for name in names] or [(segmentation.labels > 0).astype(np.uint8)]
     return Volume(np.stack(stacked), slices.crop.grid, names or ("outlines",)), segmentation
 
 

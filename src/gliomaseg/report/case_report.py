@@ -65,8 +65,24 @@ class RanoLines(_Model):
     mm: tuple[float, float]
 
 
+class Native(_Model):
+    """The slices of the label map's file, that of ``sequence``, along the three axes of the crop.
+
+    ``first`` are the places of voxel 0 of the crop among them, ``steps`` the lengths of a voxel, in slices;
+    ``counts`` are their numbers.
+    """
+
+    sequence: str
+    first: tuple[float, float, float]
+    steps: tuple[float, float, float]
+    counts: tuple[int, int, int]
+
+
 class Slices(_Model):
-    """What viewer.js needs beside the volumes; ``start`` is the first voxel under the crosshair."""
+    """What viewer.js needs beside the volumes; ``start`` is the first voxel under the crosshair.
+
+    ``brain`` is the edge of the brain that was cut out of heads, whose mask is the volume of that name.
+    """
 
     crop: Crop
     channels: tuple[Channel, ...]
@@ -76,11 +92,13 @@ class Slices(_Model):
     kinds: tuple[Kind, ...]
     start: tuple[int, int, int]
     lines: tuple[RanoLines, ...]
+    brain: Outline | None = None
+    native: Native | None = None
 
     @property
     def volumes(self) -> tuple[str, ...]:
-        """Return the names of all volumes: sequences, then label maps."""
-        return (*(channel.name for channel in self.channels), *self.maps)
+        """Return the names of all volumes: sequences, then label maps and the brain mask."""
+        return (*(channel.name for channel in self.channels), *self.maps, *(["brain"] if self.brain else []))
 
 
 class CaseReport(_Model):

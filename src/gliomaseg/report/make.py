@@ -12,18 +12,29 @@ import numpy as np
 from gliomaseg import __version__
 from gliomaseg.errors import Note
 from gliomaseg.evaluation.agreement import agree
+from gliomaseg.imaging.native_slices import NativeSlices
 from gliomaseg.imaging.planes import obliquity
-from gliomaseg.imaging.volume import Affine, Segmentation, Volume
+from gliomaseg.imaging.volume import Affine, Grid, Segmentation, Volume
 from gliomaseg.labels import MODALITY_TITLES, REGION_TISSUES, TISSUE_TITLES, Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Lesion, Measurements
-from gliomaseg.measurement.quality import Quality, judge
+from gliomaseg.measurement.quality import Quality, is_settled, judge, sentence
 from gliomaseg.report.axial import rano_png, thumbnail_jpeg, view_of
-from gliomaseg.report.case_report import CaseReport, Kind, Outline, RanoLines, Report, Slices, TissueStyle
+from gliomaseg.report.case_report import (
+    CaseReport,
+    Kind,
+    Native,
+    Outline,
+    RanoLines,
+    Report,
+    Slices,
+    TissueStyle,
+)
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS, Packed, pack
 from gliomaseg.report.pages import TITLES
-from gliomaseg.report.picture import STROKES, Picture, draw_overview, jpeg
-from gliomaseg.storage.record import RunRecord
+from gliomaseg.report.picture import BRAIN_STROKE, STROKES, Picture, draw_overview, jpeg
+from gliomaseg.report.raw_exam import sentences
+from gliomaseg.storage.record import RunRecord, Standardisation
 
 #: Fill colours of tissues, as in 3D (Okabe-Ito); outlines have those of ``STROKES``.
 TISSUE_COLOURS: Mapping[Tissue, str] = {
@@ -40,6 +51,14 @@ KINDS = (
     Kind(name="fn", title="only in the reference", colour="#f0e442", dash=(4, 3), hatched=True),
 )
 _DASH = 0.8  # pixels of the viewer for one of overview.png
+_BRAIN = Outline(
+    name="brain",
+    title="brain mask",
+    colour="#" + bytes(BRAIN_STROKE.colour).hex(),
+    dash=(BRAIN_STROKE.dash * _DASH, BRAIN_STROKE.space * _DASH),
+    numbers=(1,),
+    is_region=False,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,8 @@ class ReportInputs:
     ``run`` is what run.json holds. ``measurements`` and ``quality`` are those of a stored result; without
     them the label map is measured, and judged with ``notes``, by default those of the images.
     ``overview`` and ``packed`` are used if they were made already. ``edited``: the label map was changed
-    after gliomaseg wrote it. ``no_images`` is the note where there are no images.
+    after gliomaseg wrote it. ``no_images`` is the note where there are no images. ``native`` are the slices
+    of the label map's file, if it is shown on another grid.
     """
 
     case_id: str
@@ -63,6 +83,7 @@ class ReportInputs:
     edited: bool = False
     overview: Picture | None = None
     packed: Packed | None = None
+    native: NativeSlices | None = None
     no_images: str = "No images were given: only outlines are shown."
 
 
@@ -88,7 +109,7 @@ def make_report(inputs: ReportInputs, *, limit: int | None = MOST_BYTES) -> Repo
         note=run.note if run else "",
         edited=inputs.edited,
         quality=inputs.quality or _judge(inputs, sizes),
-        notes=tuple(_notes(inputs, run, missing)),
+        notes=tuple(_notes(inputs, run, missing, sizes)),
         missing=missing,
         measurements=sizes,
         scheme=segmentation.scheme.name,
@@ -110,18 +131,29 @@ def _pictures(inputs: ReportInputs, sizes: Measurements) -> Iterator[tuple[str, 
         number = sizes.lesions.index(lesion) + 1
         yield f"lesion-{number}", rano_png(images, segmentation, lesion, view)
     overview = inputs.overview or draw_overview(
-        images, segmentation, title=inputs.case_id, note=str((inputs.run or {}).get("note", "")), sizes=sizes
+        images,
+        segmentation,
+        title=inputs.case_id,
+        note=str((inputs.run or {}).get("note", "")),
+        sizes=sizes,
+        native=inputs.native,
     )
     yield "overview", jpeg(overview)
     yield "thumbnail", thumbnail_jpeg(images, segmentation, view)
 
 
-def _judge(inputs: ReportInputs, sizes: Measurements) -> Quality:
+def _of_images(inputs: ReportInputs) -> Sequence[Note]:
     notes = inputs.images.notes if inputs.images and inputs.notes is None else inputs.notes
-    return judge(inputs.segmentation, sizes, notes or ())
+    return notes or ()
 
 
-def _notes(inputs: ReportInputs, run: RunRecord | None, missing: Sequence[str]) -> Iterator[str]:
+def _judge(inputs: ReportInputs, sizes: Measurements) -> Quality:
+    return judge(inputs.segmentation, sizes, _of_images(inputs))
+
+
+def _notes(
+    inputs: ReportInputs, run: RunRecord | None, missing: Sequence[str], sizes: Measurements
+) -> Iterator[str]:
     """Yield what a reader must know beside the quality, in sentences."""
     if inputs.edited:
         yield (
@@ -132,10 +164,22 @@ def _notes(inputs: ReportInputs, run: RunRecord | None, missing: Sequence[str]) 
         yield inputs.no_images
     elif missing:
         yield f"Missing sequences: {', '.join(missing)}."
-    if oblique := obliquity(inputs.segmentation.grid).strip():
-        yield oblique
+    yield from _on_preparation(inputs, run.standardised if run else None, sizes)
     if run and run.seen_in_training:
         yield "The model was trained on this case: the result is no evidence of how accurate the model is."
+
+
+def _on_preparation(
+    inputs: ReportInputs, found: Standardisation | None, sizes: Measurements
+) -> Iterator[str]:
+    """Yield how a raw exam was put together, and the notes on images that are no reason for a review."""
+    if found:
+        yield from sentences(found)
+    elif oblique := obliquity(inputs.segmentation.grid).strip():
+        yield oblique
+    for note in _of_images(inputs):
+        if is_settled(note, sizes) and not (note.code == "W-MOVED" and found):
+            yield sentence(note)
 
 
 def _slices(inputs: ReportInputs, packed: Packed, sizes: Measurements) -> Slices:
@@ -158,6 +202,19 @@ def _slices(inputs: ReportInputs, packed: Packed, sizes: Measurements) -> Slices
         kinds=KINDS if inputs.reference else (),
         start=start,
         lines=lines,
+        brain=_BRAIN if "brain" in packed.volumes else None,
+        native=_native(inputs.native, packed.crop.grid) if inputs.native else None,
+    )
+
+
+def _native(slices: NativeSlices, grid: Grid) -> Native:
+    """Return native slices along the axes of a crop on ``grid``."""
+    x, y, z = (slices.along(grid, axis) for axis in range(3))
+    return Native(
+        sequence=slices.sequence,
+        first=(x[0], y[0], z[0]),
+        steps=(x[1], y[1], z[1]),
+        counts=(slices.count(0), slices.count(1), slices.count(2)),
     )
 
 

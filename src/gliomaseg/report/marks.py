@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gliomaseg.imaging.planes import Grey, Mask
-from gliomaseg.report.picture import Colour
+from gliomaseg.report.strips import Colour
 
 
 @dataclass(frozen=True)

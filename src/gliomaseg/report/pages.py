@@ -107,7 +107,7 @@ def _histogram(entries: Sequence[Entry], region: Region) -> dict[str, Any] | Non
 
 def load_templates() -> None:
     """Compile the templates of a case's page, about 50 ms, so that ``render`` finds them ready."""
-    for name in ("base", "macros", "case", "key_numbers", "slices", "measurements", "provenance"):
+    for name in ("base", "macros", "case", "key_numbers", "slices", "raw_exam", "measurements", "provenance"):
         _environment().get_template(f"{name}.html")
 
 

@@ -7,19 +7,18 @@ the image inside them stays visible.
 from __future__ import annotations
 
 import io
-import textwrap
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import cast
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from gliomaseg import RESEARCH_USE
 from gliomaseg.errors import CaseError, UsageError
+from gliomaseg.imaging.native_slices import NativeSlices
 from gliomaseg.imaging.planes import (
+    CROP_MARGIN_MM,
+    HEAD_MARGIN_MM,
     PLANES,
     VIEW,
     Grey,
@@ -28,6 +27,7 @@ from gliomaseg.imaging.planes import (
     View,
     find_view,
     grey_levels,
+    head_slice_ras,
     obliquity,
     sample_of,
     slice_ras,
@@ -39,13 +39,24 @@ from gliomaseg.labels import Modality, Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
 from gliomaseg.report.pages import TITLES, millilitres
+from gliomaseg.report.strips import (
+    CAUTION,
+    FAINT,
+    GAP,
+    MARGIN,
+    TEXT,
+    Colour,
+    font,
+    paragraph,
+    plain,
+    side_by_side,
+    stack,
+)
 
-Colour = tuple[int, int, int]
 Picture = Image.Image
 
-RIM, GAP, MARGIN, LEAST_WIDTH = 22, 8, 24, 1320  # pixels
+RIM, LEAST_WIDTH = 22, 1320  # pixels
 PANEL = VIEW + 2 * RIM
-TEXT, FAINT, CAUTION = (225, 225, 225), (160, 160, 160), (240, 190, 80)
 CONVENTION = (
     "Radiological convention: the patient's right (R) is on the viewer's left; sagittal planes face left."
 )
@@ -68,6 +79,8 @@ STROKES: dict[Region | Tissue, Stroke] = {
     Region.WT: Stroke((240, 228, 66), 4, 2),
     Tissue.CAVITY: Stroke((204, 121, 167), 6, 2),
 }
+#: The edge of the brain that was cut out of a head, and how bright the rest of the head is beside it.
+BRAIN_STROKE, DIMMED = Stroke((110, 205, 150), 3, 2), 0.5
 
 
 def draw_overview(
@@ -77,32 +90,39 @@ def draw_overview(
     title: str,
     note: str = "",
     sizes: Measurements | None = None,
+    native: NativeSlices | None = None,
 ) -> Picture:
     """Draw axial, coronal and sagittal planes (rows) of every sequence (columns), outlined.
 
     Each plane is where the whole tumour is largest; without a tumour, in the middle of the brain. The legend
-    shows ``sizes``, which are measured if they are not given.
+    shows ``sizes``, which are measured if they are not given. ``native`` are slices whose numbers stand
+    beside the planes. Where the brain was cut out of heads, its edge is drawn, and the rest is dimmed.
     Raises UsageError (E-USAGE) without a channel, CaseError (E-GRID) when the two grids differ.
     """
     require(images, segmentation)
     order = column_order(images.channels)
     turn = orientation_of(images.grid.affine)
     samples = [sample_of(images.array[channel], turn) for channel in order]
-    view, windows = find_view(samples, segmentation), [window_of(sample) for sample in samples]
+    windows = [window_of(sample) for sample in samples]
+    view = find_view(samples, segmentation, HEAD_MARGIN_MM if images.around else CROP_MARGIN_MM)
     width = max(len(order) * (PANEL + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
     strips = [paragraph(title, width, size=28), paragraph(note, width, size=18, colour=CAUTION)]
-    strips.append(_side_by_side([_heading(images.channels[channel]) for channel in order], width))
+    strips.append(side_by_side([_heading(images.channels[channel]) for channel in order], width))
     for plane in PLANES:
-        edges = outlines(segmentation, view, plane=plane)
+        edges = [*_brain_outline(images, view, plane), *outlines(segmentation, view, plane=plane)]
         panels = []
         for channel, window in zip(order, windows, strict=True):
-            pixels = grey_levels(slice_ras(images.array[channel], view, plane=plane), window)
+            pixels = _pixels(images, channel, window, view, plane)
             panels.append(_panel(pixels, edges, plane=plane, size=view.size(plane)))
-        _annotate(panels[0], view, plane=plane)
-        strips.append(_side_by_side(panels, width))
-    strips.append(legend(sizes or measure(segmentation), width))
-    where = f" {sizes.where}" if sizes else ""
-    strips.append(paragraph(CONVENTION + obliquity(images.grid) + where, width, size=16, colour=FAINT))
+        _annotate(panels[0], view, plane=plane, native=native)
+        strips.append(side_by_side(panels, width))
+    strips.append(legend(sizes or measure(segmentation), width, brain_ml=_brain_ml(images)))
+    words = [
+        CONVENTION + obliquity(images.grid),
+        sizes.where if sizes else "",
+        native.counted if native else "",
+    ]
+    strips.append(paragraph(" ".join(words), width, size=16, colour=FAINT))
     strips.append(paragraph(RESEARCH_USE, width, size=18))
     return stack(strips, width)
 
@@ -142,10 +162,33 @@ def outlines(segmentation: Segmentation, view: View, *, plane: Plane) -> list[tu
     labels = slice_ras(segmentation.labels, view, plane=plane)
     edges = []
     for structure, stroke in STROKES.items():
-        mask = segmentation.scheme.mask(labels, structure).astype(np.uint8)
-        large = Image.fromarray(mask).resize(view.size(plane), Image.Resampling.NEAREST)
-        edges.append((stroke.colour, contour(np.asarray(large, dtype=bool), stroke)))
+        large = _large(segmentation.scheme.mask(labels, structure), view.size(plane))
+        edges.append((stroke.colour, contour(large, stroke)))
     return edges
+
+
+def _brain_outline(images: Volume, view: View, plane: Plane) -> list[tuple[Colour, Mask]]:
+    """Return the pixels of the edge of the brain, if it was cut out of a head."""
+    if images.around is None:
+        return []
+    mask = slice_ras(images.around.brain, view, plane=plane)
+    return [(BRAIN_STROKE.colour, contour(_large(mask, view.size(plane)), BRAIN_STROKE))]
+
+
+def _pixels(images: Volume, channel: int, window: tuple[float, float], view: View, plane: Plane) -> Grey:
+    """Return a slice as grey levels, with the head around the brain dimmed, if it is known."""
+    pixels = grey_levels(slice_ras(images.array[channel], view, plane=plane), window)
+    if images.around is None:
+        return pixels
+    inside = slice_ras(images.around.brain, view, plane=plane)
+    head = grey_levels(head_slice_ras(images.around, channel, view, plane=plane), window)
+    return np.where(inside, pixels, DIMMED * head).astype(np.uint8)
+
+
+def _large(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Return a mask (rows, columns) enlarged to (width, height)."""
+    enlarged_mask = Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(enlarged_mask, dtype=bool)
 
 
 def contour(mask: Mask, stroke: Stroke) -> Mask:
@@ -186,8 +229,8 @@ def _panel(
     return panel
 
 
-def _annotate(panel: Image.Image, view: View, *, plane: Plane) -> None:
-    """Write the plane's name, its position in mm and a ruler of a round number of mm into the rim."""
+def _annotate(panel: Image.Image, view: View, *, plane: Plane, native: NativeSlices | None) -> None:
+    """Write the plane's name, position and native slice, and a ruler of some mm, into the rim."""
     draw, level = ImageDraw.Draw(panel), panel.height - RIM // 2
     place = f"{plane.name}  {'xyz'[plane.axis]} = {round(view.centre_mm[plane.axis]):+d} mm"
     draw.text((0, RIM // 2), place, TEXT, font(16), anchor="lm")
@@ -197,6 +240,9 @@ def _annotate(panel: Image.Image, view: View, *, plane: Plane) -> None:
     for tick in (0, end):
         draw.line((tick, level - 4, tick, level + 4), TEXT)
     draw.text((end + 8, level), f"{length} mm", TEXT, font(16), anchor="lm")
+    if native:
+        words = native.words(view.centre_mm, plane.axis)
+        draw.text((panel.width, level), words, TEXT, font(16), anchor="rm")
 
 
 def column_order(channels: Sequence[str]) -> list[int]:
@@ -212,7 +258,7 @@ def _heading(channel: str) -> Image.Image:
     return tile
 
 
-def legend(sizes: Measurements, width: int) -> Image.Image:
+def legend(sizes: Measurements, width: int, *, brain_ml: float | None = None) -> Image.Image:
     """Draw a sample of each outline with its name and volume in ml, or state that there is no tumour."""
     strip = Image.new("RGB", (width, 40))
     draw, x, found = ImageDraw.Draw(strip), MARGIN, sizes.volume_ml(Region.WT) > 0
@@ -223,50 +269,20 @@ def legend(sizes: Measurements, width: int) -> Image.Image:
         volume = sizes.volume_ml(structure)
         if volume == 0 and not (found and isinstance(structure, Region)):
             continue
-        sample = contour(np.ones((20, 45), dtype=bool), STROKES[structure])
-        strip.paste(STROKES[structure].colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
         words = f"{TITLES[structure]} ({structure.upper()})  {millilitres(volume)} ml"
-        draw.text((x + 54, 20), words, TEXT, font(18), anchor="lm")
-        x += round(font(18).getlength(words)) + 88
+        x += _entry(strip, x, STROKES[structure], words)
+    if brain_ml is not None:
+        _entry(strip, x, BRAIN_STROKE, f"brain  {brain_ml:.0f} ml")
     return strip
 
 
-def paragraph(text: str, width: int, *, size: int, colour: Colour = TEXT) -> Image.Image:
-    """Draw ``text`` in lines as wide as the page; a strip 0 pixels high for an empty text."""
-    words, face, step = " ".join(plain(text).split()), font(size), round(size * 1.4)
-    letters = 0.95 * (width - 2 * MARGIN) * len(words) / max(face.getlength(words), 1)
-    lines = textwrap.wrap(words, max(1, int(letters)))
-    strip = Image.new("RGB", (width, step * len(lines)))
-    for number, line in enumerate(lines):
-        ImageDraw.Draw(strip).text((MARGIN, step * number + step // 2), line, colour, face, anchor="lm")
-    return strip
+def _entry(strip: Image.Image, x: int, stroke: Stroke, words: str) -> int:
+    """Draw a sample of an outline and what it is, from ``x`` on; return the pixels that they take."""
+    sample = contour(np.ones((20, 45), dtype=bool), stroke)
+    strip.paste(stroke.colour, (x, 10), Image.fromarray(sample.astype(np.uint8) * 255))
+    ImageDraw.Draw(strip).text((x + 54, 20), words, TEXT, font(18), anchor="lm")
+    return round(font(18).getlength(words)) + 88
 
 
-def plain(text: str) -> str:
-    """Return ``text`` in the letters of Pillow's own font: without accents, ``?`` for other scripts."""
-    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    return "".join(letters).encode("ascii", "replace").decode("ascii")
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Return Pillow's own font, so many pixels high."""
-    return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
-
-
-def _side_by_side(panels: Sequence[Image.Image], width: int) -> Image.Image:
-    strip = Image.new("RGB", (width, panels[0].height + 2 * GAP))
-    start = (width - len(panels) * (PANEL + GAP) + GAP) // 2
-    for number, panel in enumerate(panels):
-        strip.paste(panel, (start + number * (PANEL + GAP), 0))
-    return strip
-
-
-def stack(strips: Sequence[Image.Image], width: int) -> Image.Image:
-    """Return strips of one width below each other, with a margin above and below."""
-    page = Image.new("RGB", (width, sum(strip.height for strip in strips) + 2 * MARGIN))
-    top = MARGIN
-    for strip in strips:
-        page.paste(strip, (0, top))
-        top += strip.height
-    return page
+def _brain_ml(images: Volume) -> float | None:
+    return float(np.count_nonzero(images.around.brain)) * images.grid.voxel_ml if images.around else None

@@ -21,14 +21,14 @@ from gliomaseg.evaluation.pairing import find_predictions
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.stored_file import missing_file
 from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
-from gliomaseg.measurement.measurements import read_measurements
 from gliomaseg.measurement.quality import Quality
+from gliomaseg.measurement.stored import read_measurements
 from gliomaseg.report.case_report import Report
 from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, REPORT_DATA, ResultFolder
 
 #: What still holds of the record of an edited label map: nothing about the model, which did not draw it.
-_KEPT_OF_EDITED = ("note", "scheme", "inputs", "missing")
+_KEPT_OF_EDITED = ("note", "scheme", "inputs", "missing", "standardised")
 #: Notes on the output of the model, which do not apply to an edited label map.
 _OF_MODEL = frozenset({"W-MISSING", "W-NOTUMOUR"})
 #: The note of a result of 0.1.0, which has no report.json.

@@ -39,6 +39,37 @@ class _Input(BaseModel):
     file: str = ""
 
 
+class Placed(BaseModel):
+    """How a sequence of a raw exam lay.
+
+    ``matrix`` (4, 4) leads from the standardised images to its file, in RAS mm. ``moved_mm`` is how far
+    registration moved it from where its header placed it, ``there_and_back_mm`` what registering there and
+    back left at most.
+    """
+
+    matrix: list[list[float]]
+    moved_mm: float
+    there_and_back_mm: float
+    shape: tuple[int, int, int]
+    voxel_mm: tuple[float, float, float]
+
+    @property
+    def slices(self) -> int:
+        """Return the number of slices: along the longest side of a voxel, the last of equal ones."""
+        return max(zip(self.voxel_mm, (0, 1, 2), self.shape, strict=True))[2]
+
+
+class Standardisation(BaseModel):
+    """How the sequences of a raw exam were put on ``frame``, one of them.
+
+    ``brain_ml`` is None where no brain was cut out of a head.
+    """
+
+    frame: str
+    sequences: dict[str, Placed]
+    brain_ml: float | None = None
+
+
 class RunRecord(BaseModel):
     """The keys that readers use; there may be others."""
 
@@ -58,6 +89,7 @@ class RunRecord(BaseModel):
     settings: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     notes: list[_Note] = []
+    standardised: Standardisation | None = None
     outputs: dict[str, str] = {}
 
 

@@ -17,6 +17,8 @@ function nifti(data, isLabel) {
   file.set(new Uint8Array(header)); file.set(data, 352);
   return file.buffer;
 }
+// A sequence without the head around the brain.
+const brainOf = (name) => volumes.brain ? volumes[name].map((value, i) => volumes.brain[i] ? value : 0) : volumes[name];
 async function library() {
   const block = element("niivue"), script = document.createElement("script");
   if (block) {
@@ -39,7 +41,7 @@ async function showThree() {
   nv.setSliceType(nv.sliceTypeRender);
   const channel = state.channel, images = [];
   const add = async (name, isLabel) => images.push(await NVImage.loadFromUrl(
-    {url: nifti(volumes[name], isLabel), name: name + ".nii", colormap: "gray", opacity: 1, cal_min: isLabel ? 0 : 20, cal_max: isLabel ? 5 : state.windows[name][1] * 1.2}));
+    {url: nifti(isLabel ? volumes[name] : brainOf(name), isLabel), name: name + ".nii", colormap: "gray", opacity: 1, cal_min: isLabel ? 0 : 20, cal_max: isLabel ? 5 : state.windows[name][1] * 1.2}));
   if (channel) await add(channel, false);
   await add(report.maps[0], true);
   for (const image of images) nv.addVolume(image);

@@ -2,6 +2,7 @@
 // The slice viewer of a report: three planes on 2D canvases, no library, no network.
 // Voxels are 8-bit, x fastest, axes towards right, anterior, superior; planes are drawn by radiological
 // convention: the patient's right on the viewer's left, the face to the left on sagittal planes.
+const SWITCHES = ["outlines", "lines", "crosshair", "smooth", "brain"];
 const report = JSON.parse(document.getElementById("report").textContent).slices;
 const PLANES = [
   {name: "axial", axis: 2, across: 0, up: 1, letters: "APRL"},
@@ -16,7 +17,7 @@ const state = {
   cursor: report.start.slice(), channel: (report.channels.find((c) => c.name === "t1c") || report.channels[0] || {name: null}).name,
   windows: Object.fromEntries(report.channels.map((c) => [c.name, c.window.slice()])),
   opacity: 0.15, outlines: true, crosshair: true, smooth: true, lines: true, drag: "crosshair",
-  shown: new Set(report.outlines.map((outline) => outline.name)), maps: report.maps[0], region: "wt",
+  shown: new Set(report.outlines.map((outline) => outline.name)), maps: report.maps[0], region: "wt", brain: Boolean(report.brain),
 };
 
 async function inflate(bytes) {
@@ -72,6 +73,7 @@ const toVoxel = (view, x, y) => {
   voxel[view.up] = clamp(view.height - 0.5 - (y - l.top) / l.py, view.height);
   return voxel;
 };
+const DIMMED = 0.5; // brightness of the head outside the brain mask, as in overview.png
 const rgb = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
 
 function bitmap(width, height, fill) {
@@ -84,11 +86,12 @@ function bitmap(width, height, fill) {
 }
 function greyPicture(view) {
   const grey = state.channel && volumes[state.channel] ? slice(view, state.channel) : null;
+  const brain = volumes.brain ? slice(view, "brain") : null;
   const [low, high] = state.channel ? state.windows[state.channel] : [0, 255];
   return bitmap(view.width, view.height, (data) => {
     for (let k = 0; k < view.width * view.height; k++) {
       const value = grey && grey[k] ? Math.round(Math.min(Math.max((grey[k] - low) / (high - low), 0), 1) * 255) : 0;
-      data[4 * k] = data[4 * k + 1] = data[4 * k + 2] = value;
+      data[4 * k] = data[4 * k + 1] = data[4 * k + 2] = brain && !brain[k] ? DIMMED * value : value;
       data[4 * k + 3] = 255;
     }
   });
@@ -143,7 +146,7 @@ function trace(mask, width, height) {
   }
   return loops;
 }
-function outline(context, view, layer, l) {
+function outline(context, view, layer, l, width = 1.4) {
   const ratio = devicePixelRatio;
   context.beginPath();
   for (const loop of trace(layer.mask, view.width, view.height)) {
@@ -151,9 +154,9 @@ function outline(context, view, layer, l) {
     context.closePath();
   }
   context.setLineDash([]);
-  context.lineWidth = 2.6 * ratio; context.strokeStyle = "rgba(0,0,0,0.55)"; context.stroke();
+  context.lineWidth = (width + 1.2) * ratio; context.strokeStyle = "rgba(0,0,0,0.55)"; context.stroke();
   context.setLineDash(layer.dash.map((d) => d * ratio));
-  context.lineWidth = 1.4 * ratio; context.strokeStyle = layer.colour; context.stroke();
+  context.lineWidth = width * ratio; context.strokeStyle = layer.colour; context.stroke();
   context.setLineDash([]);
 }
 function draw(view) {
@@ -170,6 +173,7 @@ function draw(view) {
     context.drawImage(tint(view, found.filter((layer) => layer.fill)), l.left, l.top, l.w, l.h);
     context.globalAlpha = 1;
   }
+  if (state.brain && volumes.brain) outline(context, view, {...report.brain, mask: slice(view, "brain")}, l, 1);
   if (state.outlines) for (const layer of found.filter((layer) => layer.edge)) outline(context, view, layer, l);
   if (state.lines && view.axis === 2 && state.maps === "seg") rano(context, view);
   if (state.crosshair) crosshair(context, view, l);
@@ -177,8 +181,15 @@ function draw(view) {
   const index = state.cursor[view.axis], {first, step, whole} = report.crop;
   const number = `${first[view.axis] + step * index + 1} of ${whole[view.axis]}`; // as in the whole image, turned to RAS
   view.slider.value = index;
-  view.label.textContent = `${view.name} ${number}`;
-  view.canvas.setAttribute("aria-label", `${view.name} slice ${number}`);
+  const native = nativeSlice(view.axis, index);
+  view.label.textContent = `${view.name} ${number}${native && "\n" + native}`;
+  view.canvas.setAttribute("aria-label", `${view.name} slice ${number}${native && ", " + native}`);
+}
+// The nearest slice of the file that the label map lies on, counted from 1 in the order of the file.
+function nativeSlice(axis, index) {
+  if (!report.native) return "";
+  const {sequence, first, steps, counts} = report.native, place = Math.floor(first[axis] + steps[axis] * index + 0.5);
+  return place < 0 || place >= counts[axis] ? `beyond ${sequence}` : `slice ${place + 1} of ${counts[axis]} in ${sequence}`;
 }
 function crosshair(context, view, l) {
   const [x, y] = toCanvas(view, state.cursor), gap = 9 * devicePixelRatio;
@@ -236,6 +247,7 @@ function readout() {
     const value = at(channel.name, x, y, z);
     parts.push(value ? `${channel.title} ≈ ${Number((channel.low + (value - 1) / 254 * (channel.high - channel.low)).toPrecision(3))}` : "background");
   }
+  if (volumes.brain && !at("brain", x, y, z)) parts.push("outside the brain mask");
   for (const map of report.maps.filter((m) => volumes[m])) {
     const tissue = report.tissues[at(map, x, y, z)]?.title;
     parts.push((report.maps.length > 1 ? `${map === "seg" ? "prediction" : "reference"}: ` : "") + (tissue || "no tumour"));
@@ -252,7 +264,7 @@ function controls() {
   for (const input of document.querySelectorAll("[name=channel]")) input.checked = input.value === state.channel;
   for (const input of document.querySelectorAll("[name=part]")) input.checked = state.shown.has(input.value);
   for (const input of document.querySelectorAll("[name=map]")) input.checked = input.value === state.maps;
-  for (const name of ["outlines", "crosshair", "smooth", "lines"]) if (element(name)) element(name).checked = state[name];
+  for (const name of SWITCHES) if (element(name)) element(name).checked = state[name];
   for (const input of document.querySelectorAll("[name=drag]")) input.checked = input.value === state.drag;
   element("opacity").value = Math.round(100 * state.opacity);
   if (element("region")) { element("region").value = state.region; element("region").disabled = state.maps !== "compare"; }
@@ -324,6 +336,7 @@ for (const view of views) {
       "[": () => rewindow(-4, 0), "]": () => rewindow(4, 0), ",": () => rewindow(0, -4), ".": () => rewindow(0, 4),
       w: resetWindow, o: () => { state.opacity = state.opacity ? 0 : 0.15; redraw(); },
       l: () => { state.outlines = !state.outlines; redraw(); }, t: () => go(report.start),
+      b: () => { state.brain = Boolean(report.brain) && !state.brain; redraw(); },
       x: () => { state.crosshair = !state.crosshair; redraw(); },
     };
     if (report.maps.length > 1) keys.d = () => go(mostDisagreement());
@@ -340,7 +353,7 @@ on("[name=channel]", (input) => choose(input.value));
 on("[name=part]", (input) => { state.shown[input.checked ? "add" : "delete"](input.value); redraw(); });
 on("[name=map]", (input) => { state.maps = input.value; redraw(); });
 on("[name=drag]", (input) => { state.drag = input.value; redraw(); });
-for (const name of ["outlines", "crosshair", "smooth", "lines"]) on("#" + name, (input) => { state[name] = input.checked; redraw(); });
+for (const name of SWITCHES) on("#" + name, (input) => { state[name] = input.checked; redraw(); });
 on("#region", (input) => { state.region = input.value; redraw(); });
 element("opacity").addEventListener("input", (event) => { state.opacity = event.target.value / 100; redraw(); });
 element("reset").addEventListener("click", () => { resetWindow(); go(report.start); });
@@ -352,6 +365,7 @@ document.querySelectorAll("[data-go]").forEach((button) => button.addEventListen
 async function start() {
   element("viewer").hidden = false;
   for (const map of report.maps) volumes[map] = await load(map);
+  if (report.brain) volumes.brain = await load("brain");
   if (report.maps.length > 1) state.maps = "compare";
   if (state.channel) await choose(state.channel);
   redraw();
