@@ -68,7 +68,7 @@ class Sequences:
         """
         notes = list(self.notes)
         names, stack = tuple(self.grids), self._empty_stack(grid, brain is not None)
-        around = None if brain is None else Surroundings.empty(len(names), brain)
+        around = None if brain is None else Surroundings.empty(len(names), brain, grid.spacing)
 
         def fill(number: int) -> bool:
             array, own = self.arrays.pop(names[number]), self.grids[names[number]]

@@ -12,20 +12,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.find import find_case, find_cases
 from gliomaseg.cases.layouts import parse_name
 from gliomaseg.cases.read import read_case
 from gliomaseg.errors import Note, UsageError
 from gliomaseg.evaluation.pairing import find_predictions
+from gliomaseg.exams.placed import read_placed
+from gliomaseg.exams.prepared_case import BRAIN_MASK
 from gliomaseg.imaging.nifti import read_labels
 from gliomaseg.imaging.stored_file import missing_file
-from gliomaseg.labels import BRATS2021, LabelScheme, find_scheme
+from gliomaseg.imaging.volume import Volume
+from gliomaseg.labels import BRATS2021, LabelScheme, Modality, find_scheme
 from gliomaseg.measurement.quality import Quality
 from gliomaseg.measurement.stored import read_measurements
 from gliomaseg.report.case_report import Report
 from gliomaseg.report.make import ReportInputs, make_report
-from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, REPORT_DATA, ResultFolder
+from gliomaseg.storage.record import RunRecord
+from gliomaseg.storage.result_folder import MEASUREMENTS, REPORT, REPORT_DATA, STANDARDISED, ResultFolder
 
 #: What still holds of the record of an edited label map: nothing about the model, which did not draw it.
 _KEPT_OF_EDITED = ("note", "scheme", "inputs", "missing", "standardised")
@@ -73,11 +79,24 @@ class Source:
 
     def _inputs(self) -> ReportInputs:
         run = self.folder.read() if self.folder else None
-        images = read_case(self.case, tuple(self.case.images)) if self.case and self.case.images else None
+        images = self._images(RunRecord.model_validate(run or {}))
         reference = read_labels(self.reference, self.reference_scheme) if self.reference else None
         found = read_labels(self.seg, self._scheme(run or {}))
         inputs = ReportInputs(self.case_id, found, images, reference, run)
         return self._with_record(inputs, self.folder) if self.folder else inputs
+
+    def _images(self, run: RunRecord) -> Volume | None:
+        """Return the images of the case; those of a raw exam where its result has registered them."""
+        if self.case is None or not self.case.images:
+            return None
+        if run.standardised:
+            matrices = {Modality(m): np.array(p.matrix) for m, p in run.standardised.sequences.items()}
+            hashes = {m: run.inputs[m.value].sha256 for m in matrices if m.value in run.inputs}
+            brain = self.folder.path / STANDARDISED / BRAIN_MASK if self.folder else None
+            images = read_placed(self.case, matrices, hashes, brain if brain and brain.is_file() else None)
+            if images is not None:
+                return images
+        return read_case(self.case, tuple(self.case.images))
 
     def _with_record(self, inputs: ReportInputs, folder: ResultFolder) -> ReportInputs:
         """Return inputs with the numbers of the record; of an edited label map, only with its notes."""
