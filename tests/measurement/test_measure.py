@@ -13,6 +13,7 @@ from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import BRATS2021, BRATS2023, BRATS2024, MSD, SCHEMES, LabelScheme, Region, Tissue
 from gliomaseg.measurement.measure import measure
 from gliomaseg.measurement.measurements import Measurements
+from gliomaseg.measurement.stored import read_measurements
 
 ORIENTATIONS = [
     (first, second, third)
@@ -215,6 +216,15 @@ def test_measurable_by_the_slices_that_were_scanned(size: tuple[int, int, int], 
     assert (sizes.measured_on, sizes.own_mm) == ("1 mm", (1, 1, 7))
     assert "Measured at 1 mm" in sizes.where
     assert "1 x 1 x 7 mm" in sizes.where
+    lesion = sizes.lesions[0]
+    height = lesion.ends_mm[0][2]
+    assert (lesion.native_slice, sizes.native_slices) == (round(height / 7) + 1, 4)
+    assert "They are 7 mm apart: the lines were measured at 1 mm" in sizes.lines_where
+    again = read_measurements(json.loads(json.dumps(sizes.as_dict())), own)
+    assert (again.lesions[0].native_slice, again.native_slices) == (lesion.native_slice, 4)
+    assert sizes.as_row()["rano_native_slice"] == (lesion.native_slice if measurable else None)
+    plain = measure(Segmentation(labels, Grid((30, 30, 30), np.eye(4)), BRATS2023))
+    assert (plain.lesions[0].native_slice, plain.native_slices, plain.lines_where) == (None, None, "")
 
 
 def test_specks_are_no_lesions_but_count_to_the_volume() -> None:

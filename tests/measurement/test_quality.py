@@ -11,7 +11,7 @@ from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import BRATS2021, Region
 from gliomaseg.measurement.measure import measure
-from gliomaseg.measurement.quality import judge
+from gliomaseg.measurement.quality import is_settled, judge, sentence
 
 MM = Grid((60, 60, 60), np.eye(4))
 
@@ -73,6 +73,44 @@ def test_notes_of_the_images_are_reasons() -> None:
     ):
         quality = judge(segmentation, measure(segmentation), [Note(code, "it is odd", "look at it")])
         assert (quality.name, quality.reasons) == (name, ("It is odd; look at it.",))
+
+
+@pytest.mark.parametrize(
+    ("code", "thickness", "is_reason"),
+    [
+        ("W-MOVED", 1, False),  # registration is checked there and back
+        ("W-SPACING", 1, False),
+        ("W-THICK", 5.5, False),  # what it costs was measured
+        ("W-THICK", 8, True),
+        ("W-EDGE", 1, True),
+    ],
+)
+def test_what_is_settled_is_no_reason(code: str, thickness: float, is_reason: bool) -> None:
+    segmentation = Segmentation(tumour(), MM, BRATS2021)
+    sizes = measure(segmentation, own=Grid((60, 60, 8), np.diag([1, 1, thickness, 1])))
+    note = Note(code, "case a b: it is so", "look")
+    assert is_settled(note, sizes) is not is_reason
+    assert judge(segmentation, sizes, [note]).name == ("review" if is_reason else "pass")
+
+
+def test_reasons_do_not_repeat_the_case() -> None:
+    for what, found in (
+        ("case a: the brain reaches the top edge", "The brain reaches the top edge; look."),
+        ("case a b: t1n: odd", "T1n: odd; look."),
+        ("case a has voxels of 1 x 1 x 8 mm", "Voxels of 1 x 1 x 8 mm; look."),
+        ("case a has a t2w that is odd", "A t2w that is odd; look."),
+        ("E-SKULL: case a has 3 ml", "E-SKULL: case a has 3 ml; look."),
+    ):
+        assert sentence(Note("W-EDGE", what, "look")) == found
+    assert sentence(Note("W-THICK", "case a: thick", "cost"), "look there") == "Thick; look there."
+
+
+def test_a_tilted_grid_is_no_reason() -> None:
+    """The frame of a raw exam is that of its sequence: measurements are those in space."""
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
+    segmentation = Segmentation(tumour(), Grid((60, 60, 60), turn), BRATS2021)
+    assert judge(segmentation, measure(segmentation)).name == "pass"
 
 
 @pytest.mark.parametrize(("dice", "name"), [(0.69, "unreliable"), (0.71, "pass")])

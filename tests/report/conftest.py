@@ -9,13 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.read import read_case
+from gliomaseg.imaging.native_slices import NativeSlices
 from gliomaseg.imaging.nifti import read_labels, write_segmentation
-from gliomaseg.imaging.volume import Segmentation
+from gliomaseg.imaging.surroundings import Surroundings
+from gliomaseg.imaging.volume import Grid, Segmentation
 from gliomaseg.labels import Modality
+from gliomaseg.measurement.measure import measure
 from gliomaseg.report.case_report import Report
 from gliomaseg.report.make import ReportInputs, make_report
 from gliomaseg.storage import files
@@ -46,6 +50,18 @@ RUN: dict[str, Any] = {
     "settings": {"a": [1, ODD]},
     "seconds": {"read": 0.5, "infer": 1.0},
 }
+THICK = {"matrix": np.eye(4).tolist(), "shape": (256, 224, 26), "voxel_mm": (0.8984, 0.8984, 5.0)}
+THIN = {"matrix": np.eye(4).tolist(), "shape": (192, 232, 256), "voxel_mm": (1.0, 1.0, 1.0)}
+STANDARDISED: dict[str, Any] = {
+    "frame": "t1c",
+    "sequences": {
+        "t1n": THICK | {"moved_mm": 9.04, "there_and_back_mm": 0.519},
+        "t1c": THIN | {"moved_mm": 0.0, "there_and_back_mm": 0.0},
+        "t2w": THICK | {"moved_mm": 18.0, "there_and_back_mm": 0.28},
+        "t2f": THIN | {"moved_mm": 20.1, "there_and_back_mm": 0.22},
+    },
+    "brain_ml": 1500.2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +76,33 @@ def exam(phantom_case: Case) -> ReportInputs:
 def report(exam: ReportInputs) -> Report:
     """Return the report of the small exam."""
     return make_report(exam)
+
+
+@pytest.fixture(scope="session")
+def raw_exam(exam: ReportInputs) -> ReportInputs:
+    """Return the small exam as if its brain had been cut out of heads, with slices of 6 mm in t1c."""
+    assert exam.images
+    brain = exam.images.array.any(axis=0)
+    around = Surroundings.empty(len(exam.images.array), brain, (1, 1, 1))
+    heads = np.random.default_rng(25).integers(20, 200, exam.images.array.shape) * ~brain
+    for channel, (image, head) in enumerate(zip(exam.images.array, heads, strict=True)):
+        around.keep(channel, image + head)
+    grid = exam.segmentation.grid
+    own = Grid((*grid.shape[:2], grid.shape[2] // 2), grid.affine @ np.diag([1, 1, 2, 1]))
+    return replace(
+        exam,
+        case_id="raw-1",
+        images=replace(exam.images, around=around),
+        run=RUN | {"standardised": STANDARDISED},
+        measurements=measure(exam.segmentation, images=exam.images, own=own),
+        native=NativeSlices(own, "t1c"),
+    )
+
+
+@pytest.fixture(scope="session")
+def raw_report(raw_exam: ReportInputs) -> Report:
+    """Return the report of a raw exam."""
+    return make_report(raw_exam)
 
 
 @pytest.fixture(scope="session")

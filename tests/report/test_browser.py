@@ -102,8 +102,9 @@ def pixel(page: Page, plane: int, voxel: list[int]) -> list[int]:
 
 def plain(page: Page) -> None:
     """Leave nothing but the voxels, as they are."""
-    for name in ("outlines", "lines", "crosshair", "smooth"):
-        page.uncheck(f"#{name}")
+    for name in ("outlines", "lines", "crosshair", "smooth", "brain"):
+        if page.locator(f"#{name}").count():
+            page.uncheck(f"#{name}")
     page.fill("#opacity", "0")
 
 
@@ -150,6 +151,33 @@ def test_the_report_of_a_real_case(open_page: Open, real_cases: list[Case]) -> N
     text = report.page()
     assert len(text) < 12_000_000
     check_voxels(open_page(text), report)
+
+
+def test_the_brain_of_a_raw_exam(open_page: Open, raw_report: Report) -> None:
+    """The head is dimmed outside the mask, whose edge can be hidden; slices have native numbers, too."""
+    page = open_page(raw_report.page())
+    native = raw_report.about.slices.native
+    assert native
+    for plane, axis in enumerate((2, 1, 0)):
+        index = state(page, f"state.cursor[{axis}]")
+        number = int(np.floor(native.first[axis] + native.steps[axis] * index + 0.5)) + 1
+        words = f"slice {number} of {native.counts[axis]} in t1c"
+        assert page.locator(".plane label").nth(plane).text_content().split("\n")[1] == words  # type: ignore[union-attr]
+        assert words in str(page.locator(".plane canvas").nth(plane).get_attribute("aria-label"))
+    plain(page)
+    brain, grey = array(raw_report, "brain"), array(raw_report, "t1c")
+    low, high = next(c.window for c in raw_report.about.slices.channels if c.name == "t1c")
+    levels = np.clip((grey.astype(float) - low) / (high - low), 0, 1) * 255
+    voxel = [int(v) for v in np.argwhere((brain == 0) & (levels > 100))[40]]
+    page.evaluate("voxel => { gliomaseg.state.cursor = voxel; gliomaseg.redraw(); }", voxel)
+    assert abs(pixel(page, 0, voxel)[0] - levels[tuple(voxel)] / 2) <= 2
+    assert "outside the brain mask" in str(page.text_content("#readout"))
+    page.check("#brain")
+    with_edge = page.locator("#canvas-axial").screenshot()
+    page.locator("#canvas-axial").press("b")
+    assert state(page, "state.brain") is False
+    assert page.locator("#canvas-axial").screenshot() != with_edge
+    assert axe(page) == []
 
 
 def test_mouse_and_keyboard(open_page: Open, report: Report) -> None:

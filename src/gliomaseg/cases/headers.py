@@ -14,10 +14,11 @@ from gliomaseg.imaging.nifti import read_grid, read_header
 from gliomaseg.imaging.volume import Grid, is_usual, standard_grid, turned_grid
 from gliomaseg.labels import Modality
 
-#: The note of voxels that are not 1 mm, by their longest side in mm (docs/thick-slices.md).
+#: What slices of 5 mm cost, and the note of voxels by their longest side in mm (docs/thick-slices.md).
+COST_OF_THICK = ".015, .015, .047 of mean Dice (WT, TC, ET)"
 _SPACINGS = (
     (3.0, "W-SPACING", "it is segmented at 1 mm, and the labels are put back on its own grid"),
-    (10.0, "W-THICK", "it is segmented at 1 mm; 5 mm slices cost .015, .015, .047 of mean Dice (WT, TC, ET)"),
+    (10.0, "W-THICK", f"it is segmented at 1 mm; 5 mm slices cost {COST_OF_THICK}"),
     (math.inf, "W-COARSE", "slices so thick were never measured: don't rely on the result"),
 )
 
@@ -55,8 +56,8 @@ def check_grids(case: Case, grids: Mapping[Modality, Grid], notes: list[Note]) -
 
 
 def _spacing_notes(case: Case, grids: Mapping[Modality, Grid], target: Modality) -> list[Note]:
-    """Return the note of the target's voxels that are not 1 mm, and of thick slices of other sequences."""
-    found: dict[str, Note] = {}
+    """Return the notes of the target's voxels that are not 1 mm, and of thick slices of other sequences."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
     for modality in (target, *grids):
         spacing = grids[modality].spacing
         thickest = max(spacing)
@@ -65,8 +66,11 @@ def _spacing_notes(case: Case, grids: Mapping[Modality, Grid], target: Modality)
         size = " x ".join(f"{length:.3g}" for length in spacing)
         code, remedy = next(known for limit, *known in _SPACINGS if thickest <= limit + 1e-3)
         whose = "" if modality is target else f" in {modality}"
-        found.setdefault(size, Note(code, f"case {case.id} has voxels of {size} mm{whose}", remedy))
-    return list(found.values())
+        found.setdefault((code, remedy), {}).setdefault(size, f"{size} mm{whose}")
+    return [
+        Note(code, f"case {case.id} has voxels of {', '.join(sizes.values())}", remedy)
+        for (code, remedy), sizes in found.items()
+    ]
 
 
 def check_reference(case: Case, grid: Grid, reference: Grid) -> None:

@@ -55,4 +55,4 @@ class Surroundings:
                 .reshape([-1 if a == axis else 1 for a in range(3)])
             )
             found = found.take(before, axis) * (1 - share) + found.take(after, axis) * share
-        return found
+        return np.asarray(found)

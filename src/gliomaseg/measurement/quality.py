@@ -42,7 +42,7 @@ _LOOK_AT = {"W-THICK": "so thick ones were never measured: compare the tumour's 
 
 
 #: A note that begins with the case, which its report need not repeat.
-_OF_CASE = re.compile(r"case (?:.*?: |\S+ (?=has ))(?P<what>.+)", re.DOTALL)
+_OF_CASE = re.compile(r"case (?:\S+ has |.*?: )(?P<what>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def is_settled(note: Note, sizes: Measurements) -> bool:
 def sentence(note: Note, look_at: str | None = None) -> str:
     """Return a note as a sentence without the name of the case; ``look_at`` replaces its remedy."""
     found = _OF_CASE.fullmatch(note.what)
-    what = note.what if found is None else found["what"].removeprefix("has ")
+    what = found["what"] if found else note.what
     return f"{what[:1].upper()}{what[1:]}; {look_at or note.remedy}."
 
 

@@ -33,7 +33,7 @@ from gliomaseg.report.case_report import (
 from gliomaseg.report.packing import MOST_BYTES, TISSUE_NUMBERS, Packed, pack
 from gliomaseg.report.pages import TITLES
 from gliomaseg.report.picture import BRAIN_STROKE, STROKES, Picture, draw_overview, jpeg
-from gliomaseg.report.raw_exam import sentences
+from gliomaseg.report.raw_exam import IN_WORDS, sentences
 from gliomaseg.storage.record import RunRecord, Standardisation
 
 #: Fill colours of tissues, as in 3D (Okabe-Ito); outlines have those of ``STROKES``.
@@ -178,7 +178,7 @@ def _on_preparation(
     elif oblique := obliquity(inputs.segmentation.grid).strip():
         yield oblique
     for note in _of_images(inputs):
-        if is_settled(note, sizes) and not (note.code == "W-MOVED" and found):
+        if is_settled(note, sizes) and not (found and note.code in IN_WORDS):
             yield sentence(note)
 
 
