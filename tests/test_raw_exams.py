@@ -13,7 +13,6 @@ from nibabel.affines import apply_affine
 
 from gliomaseg.cases.find import find_case
 from gliomaseg.exams import register as registration
-from gliomaseg.exams.brain import brain_model
 from gliomaseg.imaging.nifti import read_labels, write_image
 from gliomaseg.imaging.phantom_raw import RawExam, make_raw_exam, write_raw_exam
 from gliomaseg.labels import BRATS2021, Modality, Region
@@ -105,7 +104,6 @@ def test_the_raw_demo_names_the_extra(run: Run, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not brain_model().is_dir(), reason="the brain network is not shipped yet")
 def test_the_raw_demo(run: Run, tmp_path: Path) -> None:
     """Far from chance on T1c's own grid; no accuracy, as it is a phantom."""
     code, _, err = run("demo", "--raw", "-o", tmp_path)
