@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from gliomaseg.errors import CaseError, SettingsError
@@ -111,3 +112,14 @@ def test_without_greedy_the_extra_is_named(
         register(image, image)
     assert caught.value.code == "E-EXTRA"
     assert "[raw]" in caught.value.remedy
+
+
+def test_another_persons_brain_is_refused(sequences: dict[Modality, Voxels]) -> None:
+    """Whole, it fits; what is inside doesn't."""
+    image = sequences[Modality.T1C]
+    random = np.random.default_rng(0)
+    noise = ndimage.gaussian_filter(random.normal(size=image.array.shape), 4)
+    other = np.where(image.array > 0, 300 + 4000 * noise, 0).clip(0).astype(np.float32)
+    with pytest.raises(CaseError, match="another head") as caught:
+        register(image, image._replace(array=other))
+    assert caught.value.code == "E-REGISTER"

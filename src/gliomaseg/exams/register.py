@@ -11,7 +11,7 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomaseg.errors import CaseError, missing_extra
+from gliomaseg.exams.likeness import likeness
 from gliomaseg.imaging.nifti import Voxels
 from gliomaseg.imaging.resample import regrid
 from gliomaseg.imaging.volume import Grid, standard_grid
@@ -38,6 +39,8 @@ _STEP = 2
 MOST_APART_MM = 2.0
 #: The largest turn, and the least share of the smaller head that both images show.
 MOST_DEGREES, LEAST_OVERLAP = 45.0, 0.6
+#: The least likeness inside the head: pairs of two people at most 1.16, of one at least 1.38.
+LEAST_ALIKE = 1.25
 _CENTRES = "-ia-image-centers"
 
 
@@ -66,12 +69,14 @@ class Rigid:
 
     ``moved_mm`` is the mean distance, over the head, between where the headers and where the registration
     place a point; ``there_and_back_mm`` the largest distance, over the head, between a point and the one to
-    which the registrations there and back bring it.
+    which the registrations there and back bring it. ``likeness`` is how alike the two are inside the head,
+    above 1 for one brain; None if nothing can be compared.
     """
 
     matrix: _Matrix
     moved_mm: float
     there_and_back_mm: float
+    likeness: float | None = None
 
     @property
     def degrees(self) -> float:
@@ -81,10 +86,14 @@ class Rigid:
 
 @dataclass(frozen=True)
 class _Coarse:
-    """An image (x, y, z) of about 2 mm with clipped intensities, and points of its head (4, n) in RAS mm."""
+    """An image (x, y, z) of about 2 mm with clipped intensities, and points of its head (4, n) in RAS mm.
+
+    ``darkest`` is what the head's voxels exceed.
+    """
 
     array: npt.NDArray[np.float32]
     grid: Grid
+    darkest: float
     head: _Matrix
 
 
@@ -93,7 +102,8 @@ def register(fixed: Voxels, moving: Voxels, *, name: str = "the sequence") -> Ri
 
     The same images give the same bytes. It works in another process, on one core, so several can run at
     once. Raises CaseError (E-REGISTER) if there and back differ by more than 2 mm, the turn exceeds 45
-    degrees or less than 60 % of the smaller head is in both; SettingsError (E-EXTRA) without greedy.
+    degrees, less than 60 % of the smaller head is in both or the likeness is below 1.25; SettingsError
+    (E-EXTRA) without greedy.
     """
     images = _coarse(fixed, "the sequence that others are registered to"), _coarse(moving, name)
     for attempt in _TRIES:
@@ -117,10 +127,11 @@ def _coarse(image: Voxels, name: str) -> _Coarse:
     array = regrid(array, image.grid, grid)
     low, high = np.percentile(array, _CLIPPED)
     array = np.clip(array, low, high)
-    places = np.argwhere(array[::_STEP, ::_STEP, ::_STEP] > low + _HEAD * (high - low)) * _STEP
+    darkest = float(low + _HEAD * (high - low))
+    places = np.argwhere(array[::_STEP, ::_STEP, ::_STEP] > darkest) * _STEP
     if len(places) == 0:
         raise _failed(name, "it shows nothing", "a head")
-    return _Coarse(array, grid, grid.affine @ np.c_[places, np.ones(len(places))].T)
+    return _Coarse(array, grid, darkest, grid.affine @ np.c_[places, np.ones(len(places))].T)
 
 
 def _run(fixed: _Coarse, moving: _Coarse, attempt: _Try, name: str) -> tuple[_Matrix, _Matrix]:
@@ -169,6 +180,7 @@ def _moved(matrix: _Matrix, points: _Matrix) -> npt.NDArray[np.float64]:
 
 
 def _checked(found: Rigid, fixed: _Coarse, moving: _Coarse, name: str) -> Rigid:
+    """Return ``found`` with its likeness; raises CaseError (E-REGISTER) if it can't be true."""
     if found.degrees > MOST_DEGREES:
         raise _failed(name, f"it is turned by {found.degrees:.0f} degrees", f"{MOST_DEGREES:g} degrees")
     inside = max(
@@ -176,10 +188,13 @@ def _checked(found: Rigid, fixed: _Coarse, moving: _Coarse, name: str) -> Rigid:
         _share_inside(np.linalg.inv(found.matrix) @ moving.head, fixed.grid),
     )
     if inside < LEAST_OVERLAP:
-        raise _failed(
-            name, f"the images have {inside:.0%} of a head in common", f"{LEAST_OVERLAP:.0%}", "at least"
-        )
-    return found
+        what = f"the images have {inside:.0%} of a head in common"
+        raise _failed(name, what, f"{LEAST_OVERLAP:.0%}", "at least")
+    alike = likeness((fixed.array, moving.array), (fixed.grid, moving.grid), found.matrix, fixed.darkest)
+    if alike is not None and alike < LEAST_ALIKE:
+        what = f"it seems to show another head (likeness {alike:.2f})"
+        raise _failed(name, what, f"{LEAST_ALIKE:g}", "at least")
+    return replace(found, likeness=alike)
 
 
 def _share_inside(points: _Matrix, grid: Grid) -> float:
