@@ -1,8 +1,7 @@
-"""Whether two registered images show the same brain: heads of two people fit each other, but only outside.
+"""Whether two registered images show the same head: those of two people fit each other here and there.
 
-Any two heads can be laid on each other by their scalps, so only what is inside is compared, in eight parts,
-because a large tumour may leave little to compare in some. There, images of one brain lose much of their
-mutual information when one is shifted by a few mm; those of two brains hardly any.
+Images of one head lose much of their mutual information when one is shifted by a few mm; those of two heads
+hardly any. It is compared in eight parts, because a large tumour may leave little to compare in some.
 """
 
 from __future__ import annotations
@@ -18,10 +17,7 @@ from gliomaseg.imaging.volume import Box, Grid, filled_box
 
 _Floats = npt.NDArray[np.float32]
 
-#: How deep inside the head, in mm, is compared, and the shift, in mm.
-_DEPTH_MM, _SHIFT_MM = 8.0, 6.0
-#: Gaps of the head in an image (air, skull, fluid) up to this many mm are closed.
-_GAP_MM = 16.0
+_SHIFT_MM = 6.0
 #: The fewest voxels of a part, and the fewest parts.
 _FEWEST, _PARTS = 1000, 3
 #: Which of the parts decides, as a percentile from the one that is least alike.
@@ -33,11 +29,11 @@ def likeness(
 ) -> float | None:
     """Return how alike two images (x, y, z) are: above 1, they lose by being shifted.
 
-    It is the ratio of ``cases.alignment`` for a shift of 6 mm, the 75th percentile of eight parts of what is
-    8 mm inside the head; None if that is next to nothing. ``matrix`` (4, 4) maps points of the first image to
-    the second, RAS mm; the head is what is brighter than ``head`` in the first.
+    It is the ratio of ``cases.alignment`` for a shift of 6 mm, the 75th percentile of eight parts of the
+    head; None if both show next to nothing of it. ``matrix`` (4, 4) maps points of the first image to the
+    second, RAS mm; the head is what is brighter than ``head`` in the first.
     """
-    inside = _inside(images[0] > head, grids[0])
+    inside = images[0] > head
     box = filled_box(inside)
     if box is None:
         return None
@@ -65,15 +61,3 @@ def _octants(mask: npt.NDArray[np.bool_]) -> list[Box]:
     centre = [int(n) for n in np.argwhere(mask).mean(axis=0)]
     x, y, z = ((slice(0, n), slice(n, None)) for n in centre)
     return list(itertools.product(x, y, z))
-
-
-def _inside(head: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.bool_]:
-    """Return the voxels (x, y, z) that are deep inside the head, found on every second one."""
-    few = head[::2, ::2, ::2]
-    size = 2 * float(np.mean(grid.spacing))
-    closed = round(_GAP_MM / 2 / size)
-    few = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(few, closed), iterations=closed))
-    few = few[(slice(closed, -closed),) * 3]
-    few = ndimage.binary_erosion(few, iterations=round(_DEPTH_MM / size), border_value=1)
-    x, y, z = head.shape
-    return np.asarray(few.repeat(2, 0).repeat(2, 1).repeat(2, 2)[:x, :y, :z])
