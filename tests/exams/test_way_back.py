@@ -48,9 +48,9 @@ def placed(orientation: tuple[tuple[int, ...], tuple[int, ...]], *, oblique: boo
 
 
 def drawn(affine: Matrix, move: Matrix) -> npt.NDArray[np.float32]:
-    """Return a brain of 42 mm radius with a bright ball, both moved, on a grid of ``SHAPE``."""
+    """Return a brain of 52 mm radius with a bright ball, both moved, on a grid of ``SHAPE``."""
     points = apply_affine(np.linalg.inv(move) @ affine, np.moveaxis(np.indices(SHAPE), 0, -1))
-    brain = np.clip(43 - np.linalg.norm(points - MIDDLE, axis=-1), 0, 1)
+    brain = np.clip(53 - np.linalg.norm(points - MIDDLE, axis=-1), 0, 1)
     ball = np.clip((RADIUS + 1 - np.linalg.norm(points - TUMOUR, axis=-1)) / 2, 0, 1)
     ripple = 10 * np.sin(points[..., 0] / 5) * np.cos(points[..., 1] / 7)
     return np.asarray(brain * (100 + ripple + 300 * ball), dtype=np.float32)

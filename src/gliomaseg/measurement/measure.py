@@ -21,7 +21,6 @@ from gliomaseg.inference.uncertainty import Uncertainty
 from gliomaseg.labels import REGION_TISSUES, LabelScheme, Region
 from gliomaseg.measurement.diameters import find_diameters
 from gliomaseg.measurement.measurements import (
-    NATIVE,
     Lesion,
     Measurements,
     Point,
@@ -67,9 +66,7 @@ def measure(
     map was made at 1 mm: whether RANO calls a lesion measurable depends on its slices.
     Raises LabelError (E-LABELS) when the map holds a value outside its scheme.
     """
-    own = own or segmentation.grid
-    native = None if own is segmentation.grid else NativeSlices(own, "")
-    labels, affine = turned_to_ras(segmentation.labels, segmentation.grid)
+    own, (labels, affine) = own or segmentation.grid, turned_to_ras(segmentation.labels, segmentation.grid)
     box = _box(labels)
     crop = _Crop(np.ascontiguousarray(labels[box]), segmentation.scheme, affine, box)
     crop.slice_mm = max(crop.slice_mm, ras_spacing(own)[2])
@@ -78,27 +75,29 @@ def measure(
     enhancing = len(counted[Region.ET][1]) > 0
     numbers = counted[Region.TC if enhancing else Region.WT][0]
     most = min(int(numbers.max(initial=0)), MOST_LESIONS)
-    found = [crop.lesion(numbers == n, across_necrosis or not enhancing) for n in range(1, most + 1)]
-    lesions = [lesion for lesion in found if lesion and (lesion.enhancing_ml > 0 or not enhancing)]
+    lesions = [crop.lesion(numbers == n, across_necrosis or not enhancing) for n in range(1, most + 1)]
     side, brain = _locate(crop, counted[Region.WT][0], images)
-    return replace(
+    found = replace(
         sizes,
         regions=tuple(_with_lesions(size, crop, *counted[size.region]) for size in sizes.regions),
-        lesions=tuple(_with_native(lesion, native) for lesion in lesions),
+        lesions=tuple(lesion for lesion in lesions if lesion and (lesion.enhancing_ml > 0 or not enhancing)),
         enhancing=enhancing,
         side=side,
         brain_ml=brain,
-        measured_on=NATIVE if native is None else f"{segmentation.grid.spacing[0]:.3g} mm",
         own_mm=ras_spacing(own),
-        native_slices=native.count(2) if native else None,
     )
+    return found if own is segmentation.grid else _with_native(found, own, segmentation.grid)
 
 
-def _with_native(lesion: Lesion, native: NativeSlices | None) -> Lesion:
-    """Return a lesion with the native slice nearest to the middle of its lines, on another grid."""
-    if native is None:
-        return lesion
-    return replace(lesion, native_slice=native.number(np.mean(lesion.ends_mm, axis=0).tolist(), 2))
+def _with_native(found: Measurements, own: Grid, grid: Grid) -> Measurements:
+    """Return what was found on ``grid`` with the slice of ``own`` nearest to the lines of each lesion."""
+    native, size_mm = NativeSlices(own, ""), f"{grid.spacing[0]:.3g} mm"
+    middles = [np.mean(lesion.ends_mm, axis=0).tolist() for lesion in found.lesions]
+    lesions = [
+        replace(lesion, native_slice=native.number(middle, 2))
+        for lesion, middle in zip(found.lesions, middles, strict=True)
+    ]
+    return replace(found, lesions=tuple(lesions), measured_on=size_mm, native_slices=native.count(2))
 
 
 def _with_lesions(size: RegionSize, crop: _Crop, numbers: Numbers, voxels: Counts) -> RegionSize:
