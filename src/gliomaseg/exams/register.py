@@ -40,8 +40,8 @@ _STEP = 2
 MOST_APART_MM = 2.0
 #: The largest turn, and the least share of the smaller head that both images show.
 MOST_DEGREES, LEAST_OVERLAP = 45.0, 0.6
-#: The least likeness: pairs of two people at most 1.21, of one at least 1.43.
-LEAST_ALIKE = 1.3
+#: The least likeness: pairs of two people at most 1.21, of one at least 1.57.
+LEAST_ALIKE = 1.35
 _CENTRES = "-ia-image-centers"
 
 
@@ -70,7 +70,7 @@ class Rigid:
 
     ``moved_mm`` is the mean distance, over the head, between where the headers and where the registration
     place a point; ``there_and_back_mm`` the largest distance, over the head, between a point and the one to
-    which the registrations there and back bring it. ``likeness`` is how alike the two are, above 1.3 for one
+    which the registrations there and back bring it. ``likeness`` is how alike the two are, above 1.35 for one
     head; None if nothing can be compared.
     """
 
@@ -103,7 +103,7 @@ def register(fixed: Voxels, moving: Voxels, *, name: str = "the sequence") -> Ri
 
     The same images give the same bytes. It works in another process, on one core, so several can run at
     once. Raises CaseError (E-REGISTER) if there and back differ by more than 2 mm, the turn exceeds 45
-    degrees, less than 60 % of the smaller head is in both or the likeness is below 1.3; SettingsError
+    degrees, less than 60 % of the smaller head is in both or the likeness is below 1.35; SettingsError
     (E-EXTRA) without greedy.
     """
     images = _coarse(fixed, "the sequence that others are registered to"), _coarse(moving, name)
