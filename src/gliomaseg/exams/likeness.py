@@ -18,8 +18,8 @@ from gliomaseg.imaging.volume import Box, Grid, filled_box
 _Floats = npt.NDArray[np.float32]
 
 _SHIFT_MM = 6.0
-#: What is compared is all of the head and what is so many mm inside it: scalps are not alike in all sequences,
-#: and inside a stripped brain a large tumour leaves little to compare.
+#: What is compared is all of the head and what is so many mm inside it: scalps are not alike in all
+#: sequences, and inside a stripped brain a large tumour leaves little to compare.
 _DEPTH_MM = 8.0
 #: Gaps of the head (air, skull, fluid) up to this many mm are closed.
 _GAP_MM = 16.0
@@ -43,17 +43,21 @@ def likeness(
     box = filled_box(bright)
     if box is None:
         return None
-    step = np.linalg.inv(grids[1].affine) @ matrix @ grids[0].affine
-    start = step @ [*(side.start for side in box), 1]
-    shape = tuple(side.stop - side.start for side in box)
-    there = ndimage.affine_transform(
-        images[1], step[:3, :3], start[:3], output_shape=shape, order=1, cval=np.nan
-    )
+    there = _moved(images[1], np.linalg.inv(grids[1].affine) @ matrix @ grids[0].affine, box)
     pair = np.stack([images[0][box], there])
     seen = np.isfinite(there)
     masks = [bright[box] & seen, _inside(bright[box], grids[0]) & seen]
     found = [value for value in (_percentile(pair, mask, grids[0]) for mask in masks) if value is not None]
     return max(found, default=None)
+
+
+def _moved(image: _Floats, step: npt.NDArray[np.float64], box: Box) -> _Floats:
+    """Return ``image`` in a box of another grid, by ``step`` from its voxels; NaN beyond the image."""
+    start = step @ [*(side.start for side in box), 1]
+    shape = tuple(side.stop - side.start for side in box)
+    out: _Floats = np.empty(shape, np.float32)
+    ndimage.affine_transform(image, step[:3, :3], start[:3], shape, out, order=1, cval=np.nan)
+    return out
 
 
 def _percentile(pair: _Floats, mask: npt.NDArray[np.bool_], grid: Grid) -> float | None:
