@@ -25,7 +25,7 @@ from gliomaseg.cases.find import find_case
 from gliomaseg.exams.register import register
 from gliomaseg.imaging.nifti import Voxels, read_image, read_labels
 from gliomaseg.imaging.resample import regrid
-from gliomaseg.imaging.volume import Grid
+from gliomaseg.imaging.volume import Grid, Segmentation, Volume
 from gliomaseg.labels import BRATS2021, Modality, Region
 from gliomaseg.segmenter import Segmenter
 
@@ -71,20 +71,18 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def agreement(exam: Path) -> dict[Region, float]:
-    """Return the Dice of each region with the reference, in the space of the reference."""
-    result = Segmenter.load().segment(find_case(exam))
-    ours, t1 = result.standardised, result.images.array[result.images.channels.index(Modality.T1N)]
+def in_the_space_of_the_reference(exam: Path, images: Volume, ours: Segmentation) -> dict[Region, float]:
+    """Return the Dice of each region of our label map, on the grid of ``images``, with the reference."""
     reference = read_labels(exam / "reference" / "automatic_fusion_sri24.nii.gz", BRATS2021)
     atlas, atlas_grid = read_image(exam / "reference" / "t1n_sri24_stripped.nii.gz")
+    t1 = images.array[images.channels.index(Modality.T1N)]
     rigid = register(Voxels(atlas, atlas_grid, ""), Voxels(t1, ours.grid, ""))
     placed = Grid(ours.grid.shape, np.linalg.inv(rigid.matrix) @ ours.grid.affine)
     found = {}
     for region in Region:
         mask, wanted = regrid(ours.mask(region), placed, reference.grid) >= 0.5, reference.mask(region)
-        found[region] = (
-            2 * np.count_nonzero(mask & wanted) / (np.count_nonzero(mask) + np.count_nonzero(wanted))
-        )
+        both, total = np.count_nonzero(mask & wanted), np.count_nonzero(mask) + np.count_nonzero(wanted)
+        found[region] = 2 * both / total
     return found
 
 
@@ -103,7 +101,9 @@ def main() -> None:
             runs.append(run(given.exam, Path(folder), options))
             print("  ".join(f"{name} {value:.2f}" for name, value in runs[-1].items()))
         print("median", "  ".join(f"{name} {np.median([r[name] for r in runs]):.2f}" for name in runs[0]))
-        for region, dice in agreement(given.exam).items():
+        result = Segmenter.load().segment(find_case(given.exam))
+        found = in_the_space_of_the_reference(given.exam, result.images, result.standardised)
+        for region, dice in found.items():
             print(f"{region}  Dice {dice:.3f} with the automatic fusion (asked {ASKED[region]})")
 
 
