@@ -1,4 +1,4 @@
-# make demo: segment the embedded synthetic exam.   make test: pass the gates and tests.   make test-slow: the slow ones.
+# make demo: segment two synthetic exams, prepared and raw.   make test: gates and tests.   make test-slow: the slow ones.
 # Both set up what they need in .venv; Python 3.11 or newer and make are enough.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 
 demo: $(VENV)/demo-ready
 	$(BIN)/gliomaseg demo -o demo-out
+	$(BIN)/gliomaseg demo --raw -o demo-out/raw
 
 test: $(VENV)/test-ready check
 	$(BIN)/python -m pytest -n auto -m "not slow"
@@ -36,7 +37,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo-ready: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[raw]"
 	touch $@
 
 # constraints.txt names the PyTorch whose CPU build is small where such a build is at hand.
