@@ -117,14 +117,15 @@ def draw_overview(
         _annotate(panels[0], view, plane=plane, native=native)
         strips.append(side_by_side(panels, width))
     strips.append(legend(sizes or measure(segmentation), width, brain_ml=_brain_ml(images)))
-    words = [
-        CONVENTION + obliquity(images.grid),
-        sizes.where if sizes else "",
-        native.counted if native else "",
-    ]
-    strips.append(paragraph(" ".join(words), width, size=16, colour=FAINT))
+    strips.append(paragraph(_words(images, sizes, native), width, size=16, colour=FAINT))
     strips.append(paragraph(RESEARCH_USE, width, size=18))
     return stack(strips, width)
+
+
+def _words(images: Volume, sizes: Measurements | None, native: NativeSlices | None) -> str:
+    """Return how the picture is to be read."""
+    where = [sizes.where] if sizes else []
+    return " ".join([CONVENTION + obliquity(images.grid), *where, *([native.counted] if native else [])])
 
 
 def png(picture: Picture, *, title: str = "") -> bytes:
