@@ -23,13 +23,12 @@ from gliomaseg.errors import CaseError, missing_extra
 from gliomaseg.exams.likeness import likeness
 from gliomaseg.imaging.nifti import Voxels
 from gliomaseg.imaging.resample import regrid
-from gliomaseg.imaging.volume import Grid, standard_grid, turned_grid, turned_like
+from gliomaseg.imaging.volume import Grid, standard_grid
 
 _Matrix = npt.NDArray[np.float64]
 
 #: Voxels that are compared, in mm: finer ones are averaged.
 _SIZE_MM = 2.0
-_UPRIGHT = Grid((1, 1, 1), np.eye(4))
 #: Intensities are clipped at these percentiles.
 _CLIPPED = (0.5, 99.5)
 #: What is brighter than this share of the clipped range counts as head.
@@ -40,8 +39,8 @@ _STEP = 2
 MOST_APART_MM = 2.0
 #: The largest turn, and the least share of the smaller head that both images show.
 MOST_DEGREES, LEAST_OVERLAP = 45.0, 0.6
-#: The least likeness: pairs of two people at most 1.21, of one at least 1.57.
-LEAST_ALIKE = 1.35
+#: The least likeness: pairs of two people at most 1.21, of one at least 1.31.
+LEAST_ALIKE = 1.25
 _CENTRES = "-ia-image-centers"
 
 
@@ -70,7 +69,7 @@ class Rigid:
 
     ``moved_mm`` is the mean distance, over the head, between where the headers and where the registration
     place a point; ``there_and_back_mm`` the largest distance, over the head, between a point and the one to
-    which the registrations there and back bring it. ``likeness`` is how alike the two are, above 1.35 for one
+    which the registrations there and back bring it. ``likeness`` is how alike the two are, above 1.25 for one
     head; None if nothing can be compared.
     """
 
@@ -103,7 +102,7 @@ def register(fixed: Voxels, moving: Voxels, *, name: str = "the sequence") -> Ri
 
     The same images give the same bytes. It works in another process, on one core, so several can run at
     once. Raises CaseError (E-REGISTER) if there and back differ by more than 2 mm, the turn exceeds 45
-    degrees, less than 60 % of the smaller head is in both or the likeness is below 1.35; SettingsError
+    degrees, less than 60 % of the smaller head is in both or the likeness is below 1.25; SettingsError
     (E-EXTRA) without greedy.
     """
     images = _coarse(fixed, "the sequence that others are registered to"), _coarse(moving, name)
@@ -123,11 +122,9 @@ def require_greedy() -> None:
 
 
 def _coarse(image: Voxels, name: str) -> _Coarse:
-    """Return an image whose axes run like those of space: greedy starts by putting axes on each other."""
     array = np.nan_to_num(image.array.astype(np.float32), nan=0, posinf=0, neginf=0)
-    upright = turned_grid(image.grid, _UPRIGHT)
-    grid = standard_grid(upright, _SIZE_MM)
-    array = regrid(turned_like(array, image.grid, _UPRIGHT), upright, grid)
+    grid = standard_grid(image.grid, _SIZE_MM)
+    array = regrid(array, image.grid, grid)
     low, high = np.percentile(array, _CLIPPED)
     array = np.clip(array, low, high)
     darkest = float(low + _HEAD * (high - low))
