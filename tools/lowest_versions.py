@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def lowest() -> list[str]:
-    """Return each core dependency at the lowest version that is declared, such as numpy==1.26."""
+    """Return each dependency of the core and of [raw] at its lowest version, such as numpy==1.26."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"].get("evaluate", [])]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["raw"]]
     return [re.sub(r">=", "==", requirement, count=1) for requirement in wanted]
 
 
@@ -39,6 +39,7 @@ def main() -> None:
         for words in (
             ["--help"],
             ["demo", "-o", out],
+            ["demo", "--raw", "-o", folder / "raw"],
             ["check", exam, "--deep"],
             ["segment", exam, "-o", folder / "maps", "--maps", "--quality", "standard"],
             ["segment", exam, "-o", folder / "seg.nii.gz", "--precision", "fp32", "--threads", "1"],
