@@ -115,6 +115,7 @@ ROWS: tuple[Row, ...] = (
     Row(41, "a missing sequence", "warned", "W-MISSING", "E-MODALITY if the model doesn't support it"),
     Row(42, "a head with its skull", "works", "E-SKULL", "the brain is extracted; refused with --no-strip"),
     Row(43, "a stripped brain", "works", "", "nothing is extracted a second time"),
+    Row(104, "a CT among the sequences", "refused", "E-NOTMRI"),
     Row(
         44,
         "no brain: too small, a label map, or unlike MRI sequences",

@@ -528,6 +528,12 @@ def stripped_before(exam: Exam) -> None:
     exam.args.append("--keep-standardised")
 
 
+@row(104, "E-NOTMRI", "near -1000 Hounsfield units")
+def a_ct(exam: Exam) -> None:
+    noise = np.random.default_rng(0)
+    exam.change(lambda a: np.where(a == 0, noise.normal(-1000, 15, a.shape), a / 10).astype(np.int16))
+
+
 @row(44, "E-NOTBRAIN", "500 ml")
 def too_small(exam: Exam) -> None:
     turned(exam, lambda i: nib.Nifti1Image(np.asarray(i.dataobj), i.affine @ np.diag([0.4, 0.4, 0.4, 1])))

@@ -50,6 +50,7 @@ CODES: dict[str, str] = {
     "E-MODALITY-ORDER": "the sequences of a case seem to be swapped",
     "E-SKULL": "an image shows the whole head, not the brain alone",
     "E-NOTBRAIN": "the images don't look like a brain's",
+    "E-NOTMRI": "an image is not an MRI sequence, but a CT",
     "E-FLIP": "a reference fits its images better when it is mirrored",
     "E-CHANGED": "a file changed while it was read",
     "E-DUPLICATE": "two sequences of a case are the same image",

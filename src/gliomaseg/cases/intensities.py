@@ -15,6 +15,8 @@ Numbers = npt.NDArray[np.generic]
 #: How many of the 8 corners must hold the background value, and the least share of the image that it fills: a
 #: skull-stripped brain leaves .51 to .62 of its own bounding box empty (docs/content-checks.md).
 _CORNERS, _LEAST_SHARE = 6, 0.3
+#: Hounsfield units of air, and the most of it in an image that is no CT: a head leaves half of a CT to air.
+_AIR_HU, _MOST_AIR = (-1100.0, -900.0), 0.1
 #: Wrapped images are searched in every n-th slice.
 _STEP = 4
 #: A jump is a step between neighbours of at least this share of the image's range.
@@ -24,6 +26,22 @@ _JUMP = 0.75
 _WRAPPED, _FEWEST = 0.15, 30
 #: Largest share of the brain's voxels that may be replaced because they are not finite.
 _MOST_REPLACED = 0.05
+
+
+def refuse_ct(image: Numbers, name: str) -> None:
+    """Raise ImageError (E-NOTMRI) for a CT ``image`` (x, y, z): much of it is air, near -1000 HU."""
+    low, high = _AIR_HU
+    if image.dtype.kind == "u" or not float(image.min()) < high:
+        return
+    values = image.astype(np.float32)
+    share = np.count_nonzero((values > low) & (values < high)) / values.size
+    if share > _MOST_AIR:
+        raise ImageError(
+            "E-NOTMRI",
+            f"{name} looks like a CT: {share:.0%} of it is near -1000 Hounsfield units, which is air",
+            expected="an MRI sequence: T1, T1 with contrast, T2 or FLAIR",
+            remedy="leave the CT out, or give the right file",
+        )
 
 
 def zero_background(image: Numbers, name: str, notes: list[Note]) -> Numbers:

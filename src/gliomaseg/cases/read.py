@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gliomaseg.cases.arrays import ArrayCase
 from gliomaseg.cases.case import Case
 from gliomaseg.cases.headers import check_grids, target_of
-from gliomaseg.cases.intensities import is_wrapped, replace_non_finite, zero_background
+from gliomaseg.cases.intensities import is_wrapped, refuse_ct, replace_non_finite, zero_background
 from gliomaseg.errors import CaseError, ImageError, Note
 from gliomaseg.imaging.nifti import Voxels, read_channels
 from gliomaseg.imaging.resample import regrid, resample
@@ -163,6 +163,8 @@ def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) 
     """Read each file once, several at the same time; a case in memory needs no reading."""
     if isinstance(case, ArrayCase):
         known = {modality: case.voxels[modality] for modality in modalities}
+        for modality, image in known.items():
+            refuse_ct(image.array, modality)
         return {m: v._replace(array=zero_background(v.array, m, notes)) for m, v in known.items()}
     files: dict[tuple[Path, Modality | None], list[Modality]] = {}
     for modality in modalities:
@@ -171,6 +173,8 @@ def _read_images(case: Case, modalities: Sequence[Modality], notes: list[Note]) 
 
     def read(path: Path, wanted: Sequence[Modality]) -> dict[Modality, Voxels]:
         found = read_channels(path, notes, [case.channels.get(m) for m in wanted])
+        for image in found:
+            refuse_ct(image.array, str(path))
         arrays = [zero_background(image.array, str(path), notes) for image in found]
         pairs = zip(wanted, found, arrays, strict=True)
         return {modality: image._replace(array=array) for modality, image, array in pairs}
