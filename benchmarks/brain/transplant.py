@@ -54,7 +54,7 @@ def put_inside(brain: Brain, sequence: str, head: Head, rng: Rng) -> tuple[Head,
     """Return ``head`` fitted around a brain, and the tumour: its own brain is replaced, the gap is liquid.
 
     The head is stretched so that the boxes of both brains agree; the brain gets the head's range of
-    brightness.
+    brightness. What lay in the head's own mask stays in the mask, liquid too.
     """
     image, mask = _fitted(head, brain)
     seen = filled_box(image > 0) or (slice(0, 1),) * 3
@@ -72,7 +72,9 @@ def put_inside(brain: Brain, sequence: str, head: Head, rng: Rng) -> tuple[Head,
     rim = ndimage.binary_dilation(inside, iterations=1) & ~ndimage.binary_erosion(inside, iterations=1)
     image[rim] = seam[rim]
     image = np.maximum(image, 1e-6 * float(image.max())).astype(np.float32)
-    return head._replace(image=image[seen], brain=brain.brain[seen], grid=brain.grid), brain.tumour[seen]
+    x, y, z = image[seen].shape
+    whole = (mask | brain.brain)[seen]
+    return Head(head.name, image[seen], whole, Grid((x, y, z), brain.grid.affine)), brain.tumour[seen]
 
 
 def put_in_shell(brain: Brain, sequence: str, rng: Rng) -> tuple[Head, Mask]:
