@@ -28,7 +28,7 @@ _DEEP_MM = 3.0
 
 
 def trials(data: Path, masks: Path) -> Iterator[tuple[str, str, Head, Mask]]:
-    """Yield (sequence, kind of head, head, tumour) of every case held out, in both kinds of head."""
+    """Yield (sequence, kind of head, head, tumour): all in real heads, every other in a synthetic one."""
     heads = list(read_heads(data / "heads", masks, people("held_out")))
     for number, name in enumerate(people("tumours_held_out")):
         brain = Brain(data / "brats" / name)
