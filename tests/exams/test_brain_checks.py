@@ -8,7 +8,7 @@ import pytest
 
 from gliomaseg.errors import CaseError
 from gliomaseg.exams.brain import BrainMask
-from gliomaseg.exams.brain_checks import check_brain, check_cut, cut_ml, flat_faces
+from gliomaseg.exams.brain_checks import check_brain, check_contrast, check_cut, cut_ml, flat_faces, spread
 from gliomaseg.imaging.volume import Grid
 
 GRID = Grid((100, 100, 100), np.diag([2.0, 2, 2, 1]))
@@ -89,3 +89,16 @@ def test_bright_fat_that_touches_the_mask_is_no_cut_tumour() -> None:
     image[ball((50, 50, 50), 74) & ~BRAIN & (Y > 60)] = 220
     assert check_cut(BrainMask(BRAIN, GRID), image, "x") == ()
     assert check_cut(BrainMask(np.zeros_like(BRAIN), GRID), image, "x") == ()
+
+
+def test_a_bottle_of_water_is_no_brain_unless_another_sequence_shows_tissues() -> None:
+    noise = np.random.default_rng(0).normal(0, 8, GRID.shape)
+    water = np.where(BRAIN, 400, 0) + noise
+    tissues = np.where(BRAIN, np.where(ball((50, 50, 50), 50), 400, 300), 0) + noise
+    found = BrainMask(BRAIN, GRID)
+    with pytest.raises(CaseError, match="water") as error:
+        check_contrast(found, [water], "x")
+    assert error.value.code == "E-STRIP"
+    check_contrast(found, [water, tissues], "x")
+    assert spread(found, water) < 0.04
+    assert spread(found, tissues) == pytest.approx(0.3, abs=0.05)

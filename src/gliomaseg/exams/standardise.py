@@ -25,7 +25,7 @@ from gliomaseg.cases.read import Sequences, read_sequences
 from gliomaseg.cases.standardise import Native, Standardised, on_standard_grid
 from gliomaseg.errors import CaseError, Note
 from gliomaseg.exams.brain import SIZE_MM, BrainMask, brain_probability, extract_brain, mask_of
-from gliomaseg.exams.brain_checks import check_brain, check_cut
+from gliomaseg.exams.brain_checks import check_brain, check_contrast, check_cut
 from gliomaseg.exams.register import register
 from gliomaseg.imaging.nifti import Voxels, read_image
 from gliomaseg.imaging.resample import regrid
@@ -198,6 +198,8 @@ def _cut_out(sequences: Sequences, found: BrainMask, frame: Grid) -> tuple[Volum
     A doubtful mask is noted. Raises CaseError (E-STRIP) for one that no brain has.
     """
     notes, flair = check_brain(found, sequences.case.id), sequences.arrays.get(Modality.T2F)
+    images = (regrid(image, sequences.grids[m], found.grid) for m, image in sequences.arrays.items())
+    check_contrast(found, images, sequences.case.id)
     if flair is not None:
         there = regrid(flair, sequences.grids[Modality.T2F], found.grid)
         notes += check_cut(found, there, sequences.case.id)
