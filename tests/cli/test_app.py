@@ -207,12 +207,12 @@ def _flip_a_byte(exam: Path) -> None:
     file.write_bytes(bytes(data))
 
 
-def _move_t1c(exam: Path) -> None:
+def _lose_the_orientation_of_t1c(exam: Path) -> None:
     file = exam / f"{exam.name}_t1ce.nii.gz"
     image = nib.load(file)
-    affine = image.affine.copy()
-    affine[0, 3] += 5
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), file)
+    plain = nib.Nifti1Image(np.asarray(image.dataobj), None)
+    plain.header.set_zooms(image.header.get_zooms())
+    nib.save(plain, file)
 
 
 def _copy_t1_over_t1c(exam: Path) -> None:
@@ -229,7 +229,7 @@ def _empty_t2(exam: Path) -> None:
     ("spoil", "error", "fragment"),
     [
         (_flip_a_byte, "E-CORRUPT", "flair"),
-        (_move_t1c, "E-GRID", "t1c"),
+        (_lose_the_orientation_of_t1c, "E-GRID", "t1c"),
         (_copy_t1_over_t1c, "E-DUPLICATE", "t1c"),
         (_empty_t2, "E-CONSTANT", "t2"),
         (shutil.rmtree, "E-NOFILE", "does not exist"),

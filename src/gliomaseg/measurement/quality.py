@@ -34,12 +34,8 @@ THICK_MM = 2.0
 LEAST_DICE = 0.7
 #: Notes on the images that make a result unreliable.
 GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE", "W-COARSE"})
-#: Notes that are no reason to look: registration is checked there and back, and what thick slices cost is
-#: known up to this thickness in mm (docs/thick-slices.md).
-_SETTLED, _MEASURED_MM = frozenset({"W-MOVED", "W-SPACING"}), 6.0
-#: What to look at, where a note gives another remedy.
-_LOOK_AT = {"W-THICK": "so thick ones were never measured: compare the tumour's first and last slices"}
-
+#: Notes that are no reason to look: registration is checked there and back, and 0.5 to 3 mm cost little.
+_SETTLED = frozenset({"W-MOVED", "W-SPACING"})
 
 #: A note that begins with the case, which its report need not repeat.
 _OF_CASE = re.compile(r"case (?:\S+ has |.*?: )(?P<what>.+)", re.DOTALL)
@@ -76,21 +72,21 @@ def judge(segmentation: Segmentation, sizes: Measurements, notes: Sequence[Note]
         found = [*_volume(sizes), *_lesions(sizes), *_edges(segmentation), *_ranges(sizes)]
         if not (is_mean and _is_poor(sizes.region(Region.ET))):  # unknown without the T1 contrast sequence
             found += _enhancement(sizes)
-    noted = [sentence(note, _LOOK_AT.get(note.code)) for note in notes if not is_settled(note, sizes)]
+    noted = [sentence(note) for note in notes if not is_settled(note)]
     unreliable = not has_tumour or bool(poor) or any(note.code in GRAVE for note in notes)
     return Quality((*found, *poor, *_grid(segmentation), *noted), unreliable)
 
 
-def is_settled(note: Note, sizes: Measurements) -> bool:
-    """Return whether a note on the images is no reason to review a result with the measurements ``sizes``."""
-    return note.code in _SETTLED or (note.code == "W-THICK" and max(sizes.own_mm) <= _MEASURED_MM)
+def is_settled(note: Note) -> bool:
+    """Return whether a note on the images is no reason to review a result."""
+    return note.code in _SETTLED
 
 
-def sentence(note: Note, look_at: str | None = None) -> str:
-    """Return a note as a sentence without the name of the case; ``look_at`` replaces its remedy."""
+def sentence(note: Note) -> str:
+    """Return a note as a sentence without the name of the case."""
     found = _OF_CASE.fullmatch(note.what)
     what = found["what"] if found else note.what
-    return f"{what[:1].upper()}{what[1:]}; {look_at or note.remedy}."
+    return f"{what[:1].upper()}{what[1:]}; {note.remedy}."
 
 
 def _volume(sizes: Measurements) -> Iterator[str]:

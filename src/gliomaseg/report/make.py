@@ -109,7 +109,7 @@ def make_report(inputs: ReportInputs, *, limit: int | None = MOST_BYTES) -> Repo
         note=run.note if run else "",
         edited=inputs.edited,
         quality=inputs.quality or _judge(inputs, sizes),
-        notes=tuple(_notes(inputs, run, missing, sizes)),
+        notes=tuple(_notes(inputs, run, missing)),
         missing=missing,
         measurements=sizes,
         scheme=segmentation.scheme.name,
@@ -151,9 +151,7 @@ def _judge(inputs: ReportInputs, sizes: Measurements) -> Quality:
     return judge(inputs.segmentation, sizes, _of_images(inputs))
 
 
-def _notes(
-    inputs: ReportInputs, run: RunRecord | None, missing: Sequence[str], sizes: Measurements
-) -> Iterator[str]:
+def _notes(inputs: ReportInputs, run: RunRecord | None, missing: Sequence[str]) -> Iterator[str]:
     """Yield what a reader must know beside the quality, in sentences."""
     if inputs.edited:
         yield (
@@ -164,21 +162,19 @@ def _notes(
         yield inputs.no_images
     elif missing:
         yield f"Missing sequences: {', '.join(missing)}."
-    yield from _on_preparation(inputs, run.standardised if run else None, sizes)
+    yield from _on_preparation(inputs, run.standardised if run else None)
     if run and run.seen_in_training:
         yield "The model was trained on this case: the result is no evidence of how accurate the model is."
 
 
-def _on_preparation(
-    inputs: ReportInputs, found: Standardisation | None, sizes: Measurements
-) -> Iterator[str]:
+def _on_preparation(inputs: ReportInputs, found: Standardisation | None) -> Iterator[str]:
     """Yield how a raw exam was put together, and the notes on images that are no reason for a review."""
     if found:
         yield from sentences(found)
     elif oblique := obliquity(inputs.segmentation.grid).strip():
         yield oblique
     for note in _of_images(inputs):
-        if is_settled(note, sizes) and not (found and note.code in IN_WORDS):
+        if is_settled(note) and not (found and note.code in IN_WORDS):
             yield sentence(note)
 
 
