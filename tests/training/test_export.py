@@ -47,7 +47,8 @@ def make_run(folder: Path, settings: Settings, *rows: Row, split: Split = SPLIT)
     run.keep_split(split)
     state = begin(run, Accelerator())
     shape = settings.network.window or (32,) * settings.network.dimensions
-    images = torch.randn(2, 4, *shape, generator=torch.Generator().manual_seed(1))
+    size = (2, len(settings.network.modalities), *shape)
+    images = torch.randn(size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         for _ in range(5):  # batch norm learns statistics that are not its first
             state.network.train()(images)

@@ -10,7 +10,6 @@ import itertools
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from gliomaseg.cases.alignment import alignment
 from gliomaseg.imaging.volume import Box, Grid, filled_box
@@ -53,6 +52,8 @@ def likeness(
 
 def _moved(image: _Floats, step: npt.NDArray[np.float64], box: Box) -> _Floats:
     """Return ``image`` in a box of another grid, by ``step`` from its voxels; NaN beyond the image."""
+    from scipy import ndimage  # slow to import
+
     start = step @ [*(side.start for side in box), 1]
     shape = tuple(side.stop - side.start for side in box)
     out: _Floats = np.empty(shape, np.float32)
@@ -73,6 +74,8 @@ def _percentile(pair: _Floats, mask: npt.NDArray[np.bool_], grid: Grid) -> float
 
 def _inside(head: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.bool_]:
     """Return the voxels (x, y, z) so deep inside the head, found on every second one."""
+    from scipy import ndimage  # slow to import
+
     few = head[::2, ::2, ::2]
     size = 2 * float(np.mean(grid.spacing))
     gap = round(_GAP_MM / 2 / size)
