@@ -37,7 +37,7 @@ ROWS = runpy.run_path(str(Path(__file__).with_name("bad_inputs.py")))["ROWS"]
 
 #: No bad input needs more memory than this, traced, in megabytes; an intact small exam needs 270,
 #: as one of BraTS does: it is computed at 1 mm.
-LIMIT_MB = 450
+LIMIT_MB = 350
 
 
 class Exam:

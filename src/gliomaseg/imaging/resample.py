@@ -117,15 +117,18 @@ def _tilted(array: _Array, step: npt.NDArray[np.float64], box: Box) -> Floats:
 
     image, shape = array.astype(np.float32), tuple(side.stop - side.start for side in box)
     turn, start = step[:3, :3], step[:3, :3] @ [side.start for side in box] + step[:3, 3]
-    out, some = np.zeros(shape, np.float32, order="F"), np.empty(shape, np.float32, order="F")
     counts = np.maximum(1, np.round(np.abs(turn).max(axis=0))).astype(int)
+    out = np.zeros(shape, np.float32, order="F")
+    some = np.empty_like(out) if counts.prod() > 1 else out  # an image is large: no second one unless needed
     for place in np.ndindex(*counts):
         offset = start + turn @ ((np.add(place, 0.5)) / counts - 0.5)
         ndimage.affine_transform(image, turn, offset, output=some, order=1, mode="nearest")
-        out += some
+        if some is not out:
+            out += some
     ones = np.ones(image.shape, np.uint8)
     inside = ndimage.affine_transform(
         ones, turn, start, output=np.uint8, output_shape=shape, order=0, mode="grid-constant"
     )
-    out *= inside / np.float32(counts.prod())
+    out *= inside
+    out /= counts.prod()
     return out
