@@ -79,7 +79,7 @@ def test_notes_of_the_images_are_reasons() -> None:
     ("code", "is_reason"),
     [
         ("W-MOVED", False),  # registration is checked there and back
-        ("W-SPACING", False),
+        ("W-SPACING", True),
         ("W-THICK", True),
         ("W-EDGE", True),
     ],

@@ -34,8 +34,8 @@ THICK_MM = 2.0
 LEAST_DICE = 0.7
 #: Notes on the images that make a result unreliable.
 GRAVE = frozenset({"W-FORCED", "W-ALIGN", "W-UNLIKE", "W-COARSE"})
-#: Notes that are no reason to look: registration is checked there and back, and 0.5 to 3 mm cost little.
-_SETTLED = frozenset({"W-MOVED", "W-SPACING"})
+#: Notes that are no reason to look: registration is checked there and back.
+_SETTLED = frozenset({"W-MOVED"})
 
 #: A note that begins with the case, which its report need not repeat.
 _OF_CASE = re.compile(r"case (?:\S+ has |.*?: )(?P<what>.+)", re.DOTALL)

@@ -8,7 +8,7 @@ from gliomaseg.report.pages import TITLES
 from gliomaseg.storage.record import Standardisation
 
 #: Notes on the images that ``sentences`` covers.
-IN_WORDS = frozenset({"W-MOVED", "W-SPACING"})
+IN_WORDS = frozenset({"W-MOVED"})
 
 
 def sentences(found: Standardisation) -> Iterator[str]:
