@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from gliomaseg.cases.find import find_case
+from gliomaseg.cases.standardise import Standardised
 from gliomaseg.exams.register import register
 from gliomaseg.imaging.nifti import Voxels, read_image, read_labels
 from gliomaseg.imaging.resample import regrid
@@ -86,6 +87,17 @@ def in_the_space_of_the_reference(exam: Path, images: Volume, ours: Segmentation
     return found
 
 
+def mask_agreement(exam: Path, found: Standardised) -> dict[Modality, float]:
+    """Return the Dice of our brain mask with the reference mask of each sequence, on its own grid."""
+    scores = {}
+    for modality in found.natives:
+        wanted, _ = read_image(exam / "reference" / f"{modality}_brain.nii.gz")
+        mask = found.restore(np.asarray(found.brain, np.float32), modality) > 0.5
+        both, total = np.count_nonzero(mask & (wanted > 0)), np.count_nonzero(mask) + np.count_nonzero(wanted)
+        scores[modality] = 2 * both / total
+    return scores
+
+
 def main() -> None:
     """Print the seconds of each run, their medians, and the agreement with the reference."""
     parser = argparse.ArgumentParser(
@@ -105,6 +117,8 @@ def main() -> None:
         found = in_the_space_of_the_reference(given.exam, result.images, result.standardised)
         for region, dice in found.items():
             print(f"{region}  Dice {dice:.3f} with the automatic fusion (asked {ASKED[region]})")
+        for modality, dice in mask_agreement(given.exam, result.exam).items():
+            print(f"brain mask on {modality}  Dice {dice:.3f} with HD-BET's")
 
 
 if __name__ == "__main__":
