@@ -147,11 +147,16 @@ def _lost(exam: Standardised, tumour: npt.NDArray[np.bool_], grid: Grid) -> floa
 
 def page(record: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return docs/raw-cases.md."""
-    rows, failures = [], []
+    rows, failures, none = [], [], []
     for thickness, limits in MOST.items():
         known = {c: r[thickness] for c, r in record.items() if thickness in r}
         failures += [f"{c} at {thickness} mm: {r['error']}" for c, r in known.items() if "error" in r]
         sound = [r for r in known.values() if "error" not in r]
+        none += [
+            f"{c} at {thickness} mm"
+            for c, r in known.items()
+            if "error" not in r and {r["prepared"]["et"], r["raw"]["et"]} == {0.0, 1.0}
+        ]
         lost = max((r["lost_ml"] for r in sound), default=0.0)
         cells = [_cell(sound, region, most) for region, most in zip(Region, limits, strict=True)]
         rows.append(f"| {thickness} mm | {len(sound)} | {' | '.join(cells)} | {lost:.1f} |")
@@ -167,7 +172,8 @@ def page(record: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|",
         *rows,
         "",
-        f"Refused or failed: {'; '.join(failures) or 'none'}.",
+        f"Refused or failed: {'; '.join(failures) or 'none'}. Where no expert drew "
+        f"enhancing tumour and one way found a speck (Dice of ET 0 or 1): {', '.join(none) or 'none'}.",
         "",
         "The heads are drawn, and the brain network was trained on heads drawn alike (with other seeds): "
         "real heads are in [brain-extraction.md](brain-extraction.md). Moving a case interpolates it "
